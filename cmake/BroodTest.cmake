@@ -1,0 +1,113 @@
+# brood_test(<name> [POLLERS] [TSAN] [VALGRIND] [SERIAL] [IN_PROCESS <argument>] [LABELS <label>...] [TIMEOUT <seconds>]
+#            [SOURCES <file>...] [LIBRARIES <target>...] [ENVIRONMENT <name>=<value>...])
+#
+# One test program, tests/<name>.c, linked to libbrood.a, whose hidden symbols it may use; and the ctests that run it:
+#
+#   <name>            as it is; 0 is a pass, 77 a skip
+#   <name>.uring ...  POLLERS: once per way to wait, by BROOD_POLLER (label `poller`)
+#   <name>.valgrind   VALGRIND: under valgrind, which follows threads but not shared memory (label `valgrind`)
+#   <name>.tsan       TSAN, in a build with ThreadSanitizer, which does not follow it either (label `tsan`)
+#
+# IN_PROCESS: with this argument the program keeps to one process; given to it under valgrind and ThreadSanitizer.
+# SERIAL: measures time, so nothing runs beside it.
+# TIMEOUT is for a plain build, 60 by default; instrumented runs get more.
+
+find_program(VALGRIND_PROGRAM valgrind)
+find_program(SETARCH_PROGRAM setarch)
+
+set(brood_slowdown 1)
+if(BROOD_SANITIZE)
+    set(brood_slowdown 4)
+endif()
+
+# gcc 12's ThreadSanitizer gives up where the kernel randomises more address bits than it knows of.
+set(brood_launcher "")
+if("thread" IN_LIST BROOD_SANITIZE AND SETARCH_PROGRAM)
+    execute_process(COMMAND "${SETARCH_PROGRAM}" -R true RESULT_VARIABLE failed OUTPUT_QUIET ERROR_QUIET)
+    if(NOT failed)
+        set(brood_launcher "${SETARCH_PROGRAM}" -R)
+    endif()
+endif()
+
+set(brood_pollers epoll poll)
+if(Liburing_FOUND)
+    list(PREPEND brood_pollers uring)
+endif()
+
+# brood_ctest(<name> LABELS ... TIMEOUT ... ENVIRONMENT ... COMMAND ...): add_test with the properties that all of them have.
+function(brood_ctest name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "TIMEOUT" "LABELS;ENVIRONMENT;COMMAND")
+    if(NOT arg_TIMEOUT)
+        set(arg_TIMEOUT 60)
+    endif()
+    add_test(NAME ${name} COMMAND ${arg_COMMAND})
+    set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} ENVIRONMENT "${arg_ENVIRONMENT}"
+                         RUN_SERIAL ${arg_SERIAL} SKIP_RETURN_CODE 77)
+endfunction()
+
+# brood_executable(<name> <source>...): a program that may use the library's internals.
+function(brood_executable name)
+    add_executable(${name} ${ARGN})
+    brood_target(${name})
+    target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/lib ${PROJECT_SOURCE_DIR}/tests)
+    target_link_libraries(${name} PRIVATE brood::static)
+endfunction()
+
+function(brood_test name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "POLLERS;TSAN;VALGRIND;SERIAL" "IN_PROCESS;TIMEOUT"
+                          "LABELS;SOURCES;LIBRARIES;ENVIRONMENT")
+    if(NOT arg_TIMEOUT)
+        set(arg_TIMEOUT 60)
+    endif()
+    math(EXPR timeout "${arg_TIMEOUT} * ${brood_slowdown}")
+    set(environment CK_TIMEOUT_MULTIPLIER=${brood_slowdown} ${arg_ENVIRONMENT})
+    set(serial "")
+    if(arg_SERIAL)
+        set(serial SERIAL)
+    endif()
+
+    brood_executable(${name} ${name}.c ${arg_SOURCES})
+    target_link_libraries(${name} PRIVATE test_support ${arg_LIBRARIES})
+
+    if("thread" IN_LIST BROOD_SANITIZE)
+        if(arg_TSAN)
+            brood_ctest(${name}.tsan ${serial} LABELS ${arg_LABELS} tsan TIMEOUT ${timeout} ENVIRONMENT ${environment}
+                        COMMAND ${brood_launcher} $<TARGET_FILE:${name}> ${arg_IN_PROCESS})
+        endif()
+        return()
+    endif()
+
+    brood_ctest(${name} ${serial} LABELS ${arg_LABELS} TIMEOUT ${timeout} ENVIRONMENT ${environment} COMMAND ${name})
+    if(arg_POLLERS)
+        foreach(poller IN LISTS brood_pollers)
+            brood_ctest(${name}.${poller} ${serial} LABELS ${arg_LABELS} poller TIMEOUT ${timeout}
+                        ENVIRONMENT ${environment} BROOD_POLLER=${poller} COMMAND ${name})
+        endforeach()
+    endif()
+
+    if(arg_VALGRIND AND VALGRIND_PROGRAM AND NOT BROOD_SANITIZE AND NOT BROOD_COVERAGE)
+        math(EXPR timeout "${arg_TIMEOUT} * 10")
+        brood_ctest(${name}.valgrind ${serial} LABELS valgrind TIMEOUT ${timeout}
+                    ENVIRONMENT ${arg_ENVIRONMENT} CK_TIMEOUT_MULTIPLIER=10
+                    COMMAND "${VALGRIND_PROGRAM}" --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=definite
+                            --errors-for-leak-kinds=definite --fair-sched=try $<TARGET_FILE:${name}> ${arg_IN_PROCESS})
+    endif()
+endfunction()
+
+# brood_example(<name>): docs/examples/<name>.c, built as a user would build it, and run.
+function(brood_example name)
+    add_executable(example_${name} ${PROJECT_SOURCE_DIR}/docs/examples/${name}.c)
+    brood_target(example_${name})
+    set_target_properties(example_${name} PROPERTIES C_EXTENSIONS OFF OUTPUT_NAME ${name}
+                          RUNTIME_OUTPUT_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/examples")
+    target_link_libraries(example_${name} PRIVATE brood::brood m)
+    brood_ctest(example.${name} LABELS example COMMAND example_${name})
+endfunction()
+
+# brood_benchmark(<name> [<source>...]): tests/bench/<name>.c.  Runs when asked for: ctest -C bench -L bench.
+function(brood_benchmark name)
+    brood_executable(${name} bench/${name}.c ${ARGN})
+    target_link_libraries(${name} PRIVATE m)
+    add_test(NAME ${name} COMMAND ${name} CONFIGURATIONS bench)
+    set_tests_properties(${name} PROPERTIES LABELS bench TIMEOUT 600 RUN_SERIAL ON)
+endfunction()

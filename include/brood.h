@@ -1,0 +1,12 @@
+/* brood.h - everything: a process pool for C.  Start with brood/pool.h. */
+#ifndef BROOD_H
+#define BROOD_H
+
+#include <brood/base.h>
+#include <brood/future.h>
+#include <brood/pool.h>
+#include <brood/ring.h>
+#include <brood/task.h>
+#include <brood/worker.h>
+
+#endif

@@ -1,0 +1,78 @@
+/* brood/base.h - what every brood header shares: deadlines, errors, byte ranges, scope exit.
+ *
+ * Errors.  A function that can fail returns an int: 0 or more is success, a negative errno is failure.  brood_error() then
+ * has the reason in words, for the calling thread.  Results go to `ret_...` parameters, which are touched on success only.
+ *
+ * Deadlines.  A function that can block takes an absolute deadline as its last parameter.  Deadlines compose: a function
+ * that makes three calls passes the same deadline to each.
+ */
+#ifndef BROOD_BASE_H
+#define BROOD_BASE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define BROOD_VERSION_MAJOR 0
+#define BROOD_VERSION_MINOR 1
+#define BROOD_VERSION_PATCH 0
+
+#ifdef __cplusplus
+#define BROOD_BEGIN extern "C" {
+#define BROOD_END }
+#else
+#define BROOD_BEGIN
+#define BROOD_END
+#endif
+
+#define BROOD_API __attribute__((visibility("default")))
+#define BROOD_MUST_USE __attribute__((warn_unused_result))
+
+BROOD_BEGIN
+
+/* A point in time: nanoseconds on CLOCK_MONOTONIC.  A type of its own, so that a duration cannot be passed by mistake. */
+typedef struct {
+    int64_t ns;
+} brood_deadline;
+
+/* BROOD_NOW: try, do not wait.  BROOD_FOREVER: no time limit. */
+#ifdef __cplusplus
+#define BROOD_NOW (brood_deadline{0})
+#define BROOD_FOREVER (brood_deadline{INT64_MAX})
+#else
+#define BROOD_NOW ((brood_deadline){0})
+#define BROOD_FOREVER ((brood_deadline){INT64_MAX})
+#endif
+
+/* The point `ms` milliseconds from now.  Zero or less is BROOD_NOW; what would overflow is BROOD_FOREVER.
+ * Callers: any thread, also a signal handler. */
+BROOD_API brood_deadline brood_after_ms(int64_t ms);
+
+/* Bytes to be read, and room for bytes to be written: both borrowed from the caller for the time of the call. */
+struct brood_bytes {
+    const void *ptr;
+    size_t len;
+};
+
+struct brood_space {
+    void *ptr;
+    size_t len; /* in: how many bytes fit.  Out: how many were written. */
+};
+
+/* Why the last brood call that failed in this thread failed, in words: what was wrong and what to do.  Never NULL; "" when
+ * none has failed.  The text belongs to the thread and changes with its next failure. */
+BROOD_API const char *brood_error(void);
+
+/* Records the reason in words and returns `error`, a negative errno.  Inside a task,
+ *     return brood_fail(-EDOM, "x is %g, must be positive", arg->x);
+ * sends the words to brood_future_error() of the host, at most 95 bytes of them. */
+BROOD_API int brood_fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* "0.1.0": the version of the library that is linked, which may be newer than BROOD_VERSION_* of these headers. */
+BROOD_API const char *brood_version(void);
+
+/* `brood_auto(pool) *pool = NULL;` declares a pointer that is closed or freed when it goes out of scope. */
+#define brood_auto(noun) __attribute__((cleanup(brood_##noun##_closep))) struct brood_##noun
+
+BROOD_END
+
+#endif

@@ -1,0 +1,83 @@
+/* brood/future.h - a future: the host's handle on work that was handed to a pool.
+ *
+ *     brood_auto(future) *area = NULL;
+ *     r = brood_apply_async(pool, integrate, &area, &span);
+ *     r = brood_future_wait(area, brood_after_ms(250));         // about the waiting: 0, or -ETIMEDOUT and wait again
+ *     r = brood_future_result(area, &y, sizeof(y));             // about the work: its outcome
+ *
+ * Waiting and outcome are two calls, because a wait that timed out says nothing about the work.  A future has exactly one
+ * outcome, which never changes, and which may be asked for again:
+ *
+ *     0               it ran and succeeded                -EOWNERDEAD  its worker died while running it
+ *     other negative  what the task returned              -ECANCELED   it was cancelled and never started
+ *     -EMSGSIZE       its result is larger than promised  -ESHUTDOWN   the pool closed, or broke, first
+ *     -ENOENT         the worker does not know the task   -ETIMEDOUT   killed at its own deadline
+ *
+ * Threads: any number of threads may wait for, ask and cancel one future at once.  brood_future_free() must be the last
+ * call.  A future may outlive its pool.  All of this is for the process that made the future; a fork()ed child gets -EPERM.
+ */
+#ifndef BROOD_FUTURE_H
+#define BROOD_FUTURE_H
+
+#include <stdbool.h>
+
+#include <brood/base.h>
+
+BROOD_BEGIN
+
+struct brood_future;
+
+/* Waits until the outcome is there: 0; -ETIMEDOUT.  Returns also when the worker, the supervisor or the pool dies, since
+ * that is an outcome. */
+BROOD_API BROOD_MUST_USE int brood_future_wait(struct brood_future *future, brood_deadline deadline);
+
+/* The outcome, as listed above; never blocks.  -EINPROGRESS before there is one.  On success copies the result to
+ * `ret_result`, which has room for `size` bytes; -EMSGSIZE if that is too little (see brood_future_size; nothing is lost).
+ * For a map: the error of the first failing item, in order of the items; results are in the caller's array already. */
+BROOD_API BROOD_MUST_USE int brood_future_result(struct brood_future *future, void *ret_result, size_t size);
+
+/* Bytes in the result of a task that succeeded, else 0. */
+BROOD_API size_t brood_future_size(const struct brood_future *future);
+
+/* The outcome of one item of a map; -EINPROGRESS before the map is done; -ERANGE if it has no such item.
+ * Of a single task, item 0 is its outcome. */
+BROOD_API BROOD_MUST_USE int brood_future_item(struct brood_future *future, size_t item);
+
+/* Why it failed, in words: those of brood_fail(), or what killed the worker.  "" on success and before the outcome.  For a
+ * map, about the first failing item.  The text lives as long as the future. */
+BROOD_API const char *brood_future_error(const struct brood_future *future);
+
+/* What is known about a worker's death. */
+struct brood_death {
+    int32_t pid;       /* of the worker */
+    int32_t worker;    /* its number in the pool */
+    int32_t signal;    /* that killed it, or 0 */
+    int32_t exit_code; /* if it exited by itself, else 0 */
+    uint64_t item;     /* the item of the map that it was running, else 0 */
+};
+
+/* After -EOWNERDEAD: which worker died, and how.  0; -ENODATA when this outcome is not a death.  For a map: the death that
+ * took the first item lost so. */
+BROOD_API BROOD_MUST_USE int brood_future_death(const struct brood_future *future, struct brood_death *ret_death);
+
+/* Asks that the work does not start.  0: it never ran and never will, its outcome is -ECANCELED (also when asked again);
+ * -EBUSY: it is running or done.  A map loses the items that have not started; 0 only if none had. */
+BROOD_API int brood_future_cancel(struct brood_future *future);
+
+/* Is the outcome there?  Is the work in a worker's hands?  Neither blocks; both are hints the moment they return. */
+BROOD_API bool brood_future_done(struct brood_future *future);
+BROOD_API bool brood_future_running(struct brood_future *future);
+
+/* Gives the handle back; NULL is fine.  A task that is not done still runs, for its effects, and its result is dropped.  A
+ * map that is not done is cancelled, and the items in flight are waited for: its arrays are the caller's. */
+BROOD_API void brood_future_free(struct brood_future *future);
+
+/* For brood_auto(future). */
+static inline void brood_future_closep(struct brood_future **future)
+{
+    brood_future_free(*future);
+}
+
+BROOD_END
+
+#endif

@@ -1,0 +1,167 @@
+/* brood/pool.h - a pool of workers that run tasks: processes, threads, or nobody but the caller.
+ *
+ *     brood_auto(pool) *pool = NULL;
+ *     int r = brood_pool_open(&pool, BROOD_POOL(.workers = 8));
+ *     if (r == 0)
+ *         r = brood_map(pool, integrate, areas, spans, 64);
+ *     if (r < 0)
+ *         fprintf(stderr, "%s\n", brood_error());
+ *
+ * Kinds.  BROOD_PROCESSES: a supervisor process forks the workers, watches them and replaces the dead.  With `.worker` it
+ * starts an executable instead (see brood/worker.h).  BROOD_THREADS: threads of this process.  BROOD_INLINE: each task runs
+ * in the caller when it is submitted, for debugging.  The calls and their results are the same for all.
+ *
+ * Forked workers see this process's memory as it was at open, copy-on-write.  They are started as an executable would be:
+ * signal handlers reset (SIGINT ignored), no signal blocked, standard input from /dev/null, and every descriptor above 2
+ * closed unless `.inherit_fds` is set.  They end by _exit().  If this process has other threads at open, their locks may be
+ * held in the forked workers for ever; `.worker` is always safe.
+ *
+ * Threads: any number of threads of the process that opened the pool may use it at once, except that brood_pool_close()
+ * must be the last call to begin.  A child that the program forks gets -EPERM.  brood installs no signal handler and no
+ * exit handler, does not use SIGCHLD and starts no thread (but those of BROOD_THREADS).
+ *
+ * When a worker dies, the task that it was running fails with -EOWNERDEAD, once; every other task goes on.  When the
+ * supervisor dies, the workers die with it and everything unfinished fails with -ESHUTDOWN.  When this process dies, by any
+ * cause, supervisor and workers go and nothing remains.
+ */
+#ifndef BROOD_POOL_H
+#define BROOD_POOL_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include <brood/base.h>
+#include <brood/future.h>
+#include <brood/task.h>
+
+BROOD_BEGIN
+
+struct brood_pool;
+
+enum brood_kind {
+    BROOD_PROCESSES,
+    BROOD_THREADS,
+    BROOD_INLINE,
+};
+
+#define BROOD_WORKERS_MAX 1024
+
+/* Every zero means the default.  BROOD_POOL(...) fills in `size`. */
+struct brood_pool_options {
+    size_t size;          /* sizeof(struct brood_pool_options): lets the struct grow */
+    enum brood_kind kind; /* BROOD_PROCESSES */
+    int workers;          /* how many; 0: brood_workers_default() */
+    /* An executable to start as worker, looked up in PATH if it has no slash; its main() calls brood_worker_main().
+     * `worker_args`, if not NULL, follow its name, and end with NULL. */
+    const char *worker;
+    const char *const *worker_args;
+    size_t queue;        /* tasks submitted and not yet finished, at most; 0: 512 for each worker */
+    size_t memory_bytes; /* address space for large arguments, results and brood_alloc(); 0: as much as the machine has */
+    const char *name;    /* of its processes and threads in ps and top, at most 10 bytes count; "brood" */
+    bool inherit_fds;    /* forked workers keep every open descriptor */
+};
+
+#ifndef __cplusplus
+#define BROOD_POOL(...) (&(struct brood_pool_options){.size = sizeof(struct brood_pool_options), __VA_ARGS__})
+#endif
+
+/* Starts a pool and waits until its workers are ready.  `options` is copied; NULL means all defaults.
+ * 0; -EINVAL: bad options; -ENOENT, -EACCES …: the worker executable; -ENOSPC, -ENOMEM: memory; -EAGAIN: no more processes;
+ * -EEXIST: two tasks have one name; -EPROTO: the executable's brood is another version.  brood_error() has words. */
+BROOD_API BROOD_MUST_USE int brood_pool_open(struct brood_pool **ret_pool, const struct brood_pool_options *options);
+
+/* Takes no more tasks, lets those submitted finish until `drain`, then kills.  BROOD_FOREVER: finish everything. BROOD_NOW:
+ * kill at once; what is not done fails with -ESHUTDOWN.  (Threads cannot be killed: a running task is waited for.)
+ * Afterwards no process, descriptor, thread or mapping of the pool remains; its futures may still be asked and freed.
+ * 0: everything had finished; -ETIMEDOUT: something was killed or dropped.  NULL is fine. */
+BROOD_API int brood_pool_close(struct brood_pool *pool, brood_deadline drain);
+
+/* For brood_auto(pool): leaving the scope does not wait. */
+static inline void brood_pool_closep(struct brood_pool **pool)
+{
+    (void)brood_pool_close(*pool, BROOD_NOW);
+}
+
+/* ---- calls ----
+ *
+ * A full queue makes a submission wait.  Submission fails with -EAGAIN (full, and the deadline was BROOD_NOW), -ETIMEDOUT
+ * (full until the deadline), -ESHUTDOWN (pool closed or broken), -EINVAL, -EPERM (not this process's pool), -ENOMEM or
+ * -ENOSPC (no room for a large argument or result).  After a failed submission nothing runs.
+ */
+
+/* Runs the task in a worker and waits for its outcome.  `arg` has task->arg_size bytes; `ret_result` has room for
+ * task->result_size, written on success.  The outcome (see brood/future.h), or why it could not be submitted. */
+BROOD_API BROOD_MUST_USE int brood_pool_apply(struct brood_pool *pool, const struct brood_task *task, void *ret_result,
+                                              const void *arg);
+
+/* Submits the task and returns.  `arg` is copied.  The future is the caller's to free. */
+BROOD_API BROOD_MUST_USE int brood_pool_apply_async(struct brood_pool *pool, const struct brood_task *task,
+                                                    struct brood_future **ret_future, const void *arg,
+                                                    brood_deadline deadline);
+
+/* The same for tasks whose arguments and results have any length (BROOD_TASK_BYTES).  `result->len` is the room, and
+ * becomes the length; when it is too small the outcome is -EMSGSIZE. */
+BROOD_API BROOD_MUST_USE int brood_pool_apply_bytes(struct brood_pool *pool, const struct brood_task *task,
+                                                    struct brood_space *result, struct brood_bytes arg);
+BROOD_API BROOD_MUST_USE int brood_pool_apply_bytes_async(struct brood_pool *pool, const struct brood_task *task,
+                                                          struct brood_future **ret_future, struct brood_bytes arg,
+                                                          brood_deadline deadline);
+
+struct brood_map_options {
+    size_t size;  /* sizeof(struct brood_map_options) */
+    size_t chunk; /* items that a worker claims at once; 0: grows with what the items cost */
+};
+
+/* Runs the task on n items: `args` is an array of n arguments, `results` one of n results, in the same order.  Every item
+ * runs, also when others fail; what a failed item leaves in its result is unspecified.  0, or the error of the first
+ * failing item in order.  n = 0 is fine.  Arrays from brood_alloc() are used where they lie; others are copied, a window at
+ * a time. */
+BROOD_API BROOD_MUST_USE int brood_pool_map(struct brood_pool *pool, const struct brood_task *task, void *results,
+                                            const void *args, size_t n, const struct brood_map_options *options);
+
+/* The same without waiting.  Both arrays stay borrowed until the future is done.  Arrays larger than two windows (8 MiB)
+ * are fed on by whichever thread waits for something of this pool. */
+BROOD_API BROOD_MUST_USE int brood_pool_map_async(struct brood_pool *pool, const struct brood_task *task,
+                                                  struct brood_future **ret_future, void *results, const void *args,
+                                                  size_t n, const struct brood_map_options *options);
+
+#ifndef __cplusplus
+/* The front door: the functions above, with the types of argument and result checked by the compiler. */
+#define brood_apply(pool, t, ret_result, ...) \
+    brood_pool_apply((pool), &(t).task, BROOD_OUT(t, ret_result), BROOD_IN(t, (__VA_ARGS__)))
+#define brood_apply_async(pool, t, ret_future, ...) \
+    brood_pool_apply_async((pool), &(t).task, (ret_future), BROOD_IN(t, (__VA_ARGS__)), BROOD_FOREVER)
+#define brood_apply_async_until(pool, t, ret_future, deadline, ...) \
+    brood_pool_apply_async((pool), &(t).task, (ret_future), BROOD_IN(t, (__VA_ARGS__)), (deadline))
+#define brood_apply_bytes(pool, t, result, ...) brood_pool_apply_bytes((pool), &(t).task, (result), (__VA_ARGS__))
+#define brood_apply_bytes_async(pool, t, ret_future, ...) \
+    brood_pool_apply_bytes_async((pool), &(t).task, (ret_future), (__VA_ARGS__), BROOD_FOREVER)
+#define brood_map(pool, t, results, args, n) \
+    brood_pool_map((pool), &(t).task, BROOD_OUT(t, results), BROOD_IN(t, args), (n), NULL)
+#define brood_map_async(pool, t, ret_future, results, args, n) \
+    brood_pool_map_async((pool), &(t).task, (ret_future), BROOD_OUT(t, results), BROOD_IN(t, args), (n), NULL)
+#endif
+
+/* ---- memory that host and workers share ---- */
+
+/* `bytes` of zeroed memory that the workers see too, forked ones at the same address: an argument or result that lies in it
+ * is not copied, and pointers into it can be passed.  64-byte aligned.  NULL, with brood_error(), when there is no room. */
+BROOD_API void *brood_alloc(struct brood_pool *pool, size_t bytes) __attribute__((malloc));
+
+/* Gives it back; NULL is fine.  Closing the pool frees what is left. */
+BROOD_API void brood_free(struct brood_pool *pool, void *memory);
+
+/* ---- looking at a pool ---- */
+
+/* How many workers it has; the process id of worker 0 … n-1 (0 for threads and inline, or while one is replaced). */
+BROOD_API int brood_pool_workers(const struct brood_pool *pool);
+BROOD_API pid_t brood_pool_worker_pid(const struct brood_pool *pool, int worker);
+
+/* How many workers `.workers = 0` means: the least of the CPUs in this process's affinity mask and those that its cgroups
+ * (v1 or v2) let it use, rounded up; BROOD_WORKERS in the environment overrides both.  If `reason` is not NULL, up to
+ * `size` bytes of text tell why. */
+BROOD_API int brood_workers_default(char *reason, size_t size);
+
+BROOD_END
+
+#endif

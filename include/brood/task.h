@@ -1,0 +1,113 @@
+/* brood/task.h - a task: a function with a name, an argument type and a result type.
+ *
+ *     struct span { double from, to; long steps; };
+ *
+ *     BROOD_TASK(integrate, struct span, double)          // a name, an argument type, a result type
+ *     {
+ *         ...                                              // const struct span *arg, double *result
+ *         return 0;                                        // or a negative errno; brood_fail() adds words
+ *     }
+ *
+ * The body runs in a worker, which may be another process: the argument is copied to it and the result copied back, as
+ * bytes.  A pointer in either means something only if it points into brood_alloc() memory.
+ *
+ * A worker finds a task by its name, because a function has no common address in two executables.  BROOD_TASK registers
+ * the name before main() runs; two tasks of one name are refused, with a message, when the first pool is opened.
+ */
+#ifndef BROOD_TASK_H
+#define BROOD_TASK_H
+
+#include <brood/base.h>
+
+BROOD_BEGIN
+
+struct brood_reply; /* where a task's result goes; valid while the task runs */
+
+#define BROOD_ANY_SIZE SIZE_MAX /* arg_size of a task whose arguments have any length */
+#define BROOD_TASK_NAME_MAX 111 /* bytes in a task's name */
+
+/* Immutable, and lives as long as the program: the registry keeps the pointer. */
+struct brood_task {
+    const char *name;
+    /* Runs in a worker.  0 is success; a negative errno, down to -4095, is failure.  `arg` may be read until it returns. */
+    int (*run)(struct brood_bytes arg, struct brood_reply *reply);
+    size_t arg_size;    /* bytes of every argument, or BROOD_ANY_SIZE */
+    size_t result_size; /* bytes of a result at most: that much is put aside for each call */
+};
+
+/* Makes a task known by its name, as BROOD_TASK does by itself.  Register before a pool is opened: its forked workers know
+ * what was registered by then.  0; -EEXIST: another task has that name; -EINVAL; -ENOMEM.  Callers: any thread. */
+BROOD_API BROOD_MUST_USE int brood_task_register(const struct brood_task *task);
+
+/* The registered task of that name, or NULL.  Callers: any thread. */
+BROOD_API const struct brood_task *brood_task_find(const char *name);
+
+/* Room for a result of `size` bytes, which become the task's result; aligned for any type.  NULL, and the task's outcome
+ * becomes -EMSGSIZE, if that is more than the task's result_size.  The last call counts.  Callers: the task's own thread.
+ */
+BROOD_API void *brood_reply_space(struct brood_reply *reply, size_t size);
+
+/* Copies `size` bytes to be the result.  0 or -EMSGSIZE. */
+BROOD_API int brood_reply_set(struct brood_reply *reply, const void *result, size_t size);
+
+#ifndef __cplusplus
+
+/* Defines a task; a body follows:  int (const arg_type *arg, result_type *result). */
+#define BROOD_TASK(task_name, arg_type, result_type)      \
+    BROOD_TASK_DECLARE(task_name, arg_type, result_type); \
+    BROOD_TASK_DEFINE(task_name, arg_type, result_type)
+
+/* The same in two parts: the declaration for a header, the definition, with the body, for one file that includes it. */
+#define BROOD_TASK_DECLARE(task_name, arg_type, result_type) \
+    union task_name##_task {                                 \
+        struct brood_task task;                              \
+        const arg_type *arg;                                 \
+        result_type *result;                                 \
+    };                                                       \
+    extern const union task_name##_task task_name
+
+#define BROOD_TASK_DEFINE(task_name, arg_type, result_type)                                                               \
+    static int task_name##_body(const arg_type *arg, result_type *result);                                                \
+    static int task_name##_run(struct brood_bytes arg, struct brood_reply *reply)                                         \
+    {                                                                                                                     \
+        return task_name##_body((const arg_type *)arg.ptr, (result_type *)brood_reply_space(reply, sizeof(result_type))); \
+    }                                                                                                                     \
+    BROOD__TASK(union, task_name, task_name##_run, sizeof(arg_type), sizeof(result_type))                                 \
+    static int task_name##_body(const arg_type *arg, result_type *result)
+
+/* Defines a task whose argument and result have any length, the result at most `result_max` bytes; a body follows:
+ * int (struct brood_bytes arg, struct brood_reply *reply).  Call it with brood_apply_bytes(). */
+#define BROOD_TASK_BYTES(task_name, result_max) \
+    BROOD_TASK_BYTES_DECLARE(task_name);        \
+    BROOD_TASK_BYTES_DEFINE(task_name, result_max)
+
+#define BROOD_TASK_BYTES_DECLARE(task_name) \
+    struct task_name##_task {               \
+        struct brood_task task;             \
+    };                                      \
+    extern const struct task_name##_task task_name
+
+#define BROOD_TASK_BYTES_DEFINE(task_name, result_max)                              \
+    static int task_name##_body(struct brood_bytes arg, struct brood_reply *reply); \
+    BROOD__TASK(struct, task_name, task_name##_body, BROOD_ANY_SIZE, (result_max))  \
+    static int task_name##_body(struct brood_bytes arg, struct brood_reply *reply)
+
+/* The descriptor, and its registration before main(), or at dlopen().  A failure is kept by the registry and reported when
+ * a pool is opened. */
+#define BROOD__TASK(tag, task_name, function, arg_bytes, result_bytes)                                \
+    const tag task_name##_task task_name = {.task = {#task_name, function, arg_bytes, result_bytes}}; \
+    __attribute__((constructor)) static void task_name##_register(void)                               \
+    {                                                                                                 \
+        if (brood_task_register(&task_name.task) < 0)                                                 \
+            return;                                                                                   \
+    }
+
+/* `1 ? p : (t).arg` costs nothing, and compilers diagnose it unless p has the task's type. */
+#define BROOD_IN(t, p) (1 ? (p) : (t).arg)
+#define BROOD_OUT(t, p) (1 ? (p) : (t).result)
+
+#endif /* !__cplusplus */
+
+BROOD_END
+
+#endif

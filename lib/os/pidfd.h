@@ -1,0 +1,31 @@
+/* pidfd.h - processes by descriptor: a process id may be somebody else's by the time it is used, a descriptor cannot.
+ *
+ * A readable pidfd is the death fence: no thread of that process can store to memory any more (its threads have left their
+ * address space before the kernel reports the exit; linux/kernel/exit.c, fs/pidfs.c).
+ */
+#ifndef BROOD_OS_PIDFD_H
+#define BROOD_OS_PIDFD_H
+
+#include <brood/base.h>
+#include <sys/types.h>
+
+/* A close-on-exec descriptor of the process, or a negative errno. */
+int brood__pidfd_open(pid_t pid);
+
+/* 0, or -ESRCH when it is dead. */
+int brood__pidfd_kill(int pidfd, int signal);
+
+/* Waits until the process is dead: 0 or -ETIMEDOUT.  Does not reap it. */
+int brood__pidfd_wait(int pidfd, brood_deadline deadline);
+
+/* How a process ended. */
+struct brood__ending {
+    int signal;    /* that killed it, or 0 */
+    int exit_code; /* if it exited */
+};
+
+/* Reaps a child.  Waits for it to die.  If somebody else has reaped it, or the program ignores SIGCHLD, it is just as dead,
+ * and the ending reads all zero. */
+struct brood__ending brood__pidfd_reap(int pidfd);
+
+#endif

@@ -1,0 +1,65 @@
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "os/process.h"
+
+void brood__process_reset_signals(void)
+{
+    struct sigaction action;
+    sigset_t none;
+
+    for (int number = 1; number < NSIG; number++)
+        if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN)
+            (void)signal(number, SIG_DFL);
+    (void)signal(SIGINT, SIG_IGN);
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+bool brood__process_die_with(pid_t parent)
+{
+    /* The parent may have died before the request: then it is too late for the signal, and we have another parent. */
+    return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent;
+}
+
+void brood__process_set_name(const char *name, const char *suffix)
+{
+    char text[16];
+
+    (void)snprintf(text, sizeof(text), "%.10s-%s", name, suffix);
+    (void)prctl(PR_SET_NAME, text);
+}
+
+static int compare(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+void brood__process_close_all_but(int *kept, size_t count)
+{
+    unsigned from = 3;
+
+    qsort(kept, count, sizeof(*kept), compare);
+    for (size_t i = 0; i < count; i++) {
+        if (kept[i] < 3)
+            continue;
+        if ((unsigned)kept[i] > from)
+            (void)close_range(from, (unsigned)kept[i] - 1, 0);
+        from = (unsigned)kept[i] + 1;
+    }
+    (void)close_range(from, ~0u, 0);
+}
+
+void brood__process_empty_stdin(void)
+{
+    int null = open("/dev/null", O_RDONLY);
+
+    if (null > STDIN_FILENO) { /* else standard input was closed, and this is it */
+        (void)dup2(null, STDIN_FILENO);
+        (void)close(null);
+    }
+}

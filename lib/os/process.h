@@ -1,0 +1,25 @@
+/* process.h - making a forked process one of its own: as if it had been exec'ed, but with its parent's memory. */
+#ifndef BROOD_OS_PROCESS_H
+#define BROOD_OS_PROCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Signal handlers back to default, nothing blocked; what was ignored stays so, and SIGINT is: Ctrl-C is the host's to
+ * handle. */
+void brood__process_reset_signals(void);
+
+/* SIGKILL when the thread that forked us dies.  False if `parent` is gone already. */
+bool brood__process_die_with(pid_t parent);
+
+/* "NAME-SUFFIX" in ps and top. */
+void brood__process_set_name(const char *name, const char *suffix);
+
+/* Closes every descriptor above 2 but the `count` in `kept`, which it sorts. */
+void brood__process_close_all_but(int *kept, size_t count);
+
+/* Standard input reads as empty. */
+void brood__process_empty_stdin(void);
+
+#endif

@@ -1,0 +1,27 @@
+/* backend.h - all that a pool asks of a kind of worker. */
+#ifndef BROOD_POOL_BACKEND_H
+#define BROOD_POOL_BACKEND_H
+
+#include "pool/pool.h"
+
+struct backend {
+    const char *name;
+    bool between_processes; /* the segment is shared with other processes */
+
+    /* Starts the workers and waits until each is ready to serve its lane.  On failure nothing of them remains.
+     * 0 or a negative errno, in words. */
+    int (*start)(struct brood_pool *pool, const struct brood_pool_options *options);
+
+    /* Ends them, and returns when none can run any more.  Until the deadline they may end what they run; what has not
+     * started by then has been taken back. */
+    void (*stop)(struct brood_pool *pool, brood_deadline deadline);
+
+    /* Runs what is in the lanes, if that is the caller's business; else NULL. */
+    void (*run)(struct brood_pool *pool);
+};
+
+extern const struct backend brood__backend_processes;
+extern const struct backend brood__backend_threads;
+extern const struct backend brood__backend_inline;
+
+#endif

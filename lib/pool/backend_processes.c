@@ -1,0 +1,179 @@
+/* backend_processes.c - workers that are processes, seen from the host: their supervisor. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "os/clock.h"
+#include "os/fence.h"
+#include "os/futex.h"
+#include "os/pidfd.h"
+#include "pool/backend.h"
+#include "pool/supervisor.h"
+
+/* An executable that is no worker may run for ever without saying so. */
+#define READY_MS 30000
+
+/* Until the supervisor has told its life, look this often whether it has one. */
+#define UNBORN_NS 5000000
+
+/* A supervisor that does not end its workers in time (it was stopped, say) is killed, and they die with it. */
+#define STOP_NS 1000000000
+
+struct processes {
+    int supervisor; /* its pidfd */
+    int control;    /* the host's end of the socket */
+};
+
+static int count_ready(const struct shared *shared)
+{
+    int ready = 0;
+
+    for (unsigned i = 0; i < shared->board->workers; i++)
+        ready += brood__station_state(shared->lanes[i].station) == STATION_READY;
+    return ready;
+}
+
+static bool is_dead(const struct processes *processes)
+{
+    return brood__pidfd_wait(processes->supervisor, BROOD_NOW) == 0;
+}
+
+static int why_broken(const struct board *board)
+{
+    int error = atomic_load(&board->error);
+
+    return brood_fail(error < 0 ? error : -ECHILD, "%.*s", (int)sizeof(board->reason), board->reason);
+}
+
+/* 0 once all workers are ready, 1 when there is nothing to say yet, or why they never will be. */
+static int look(const struct brood_pool *pool, const struct processes *processes)
+{
+    const struct board *board = pool->shared.board;
+    bool dead = is_dead(processes);
+
+    if (brood__board_state(board) == BOARD_BROKEN)
+        return why_broken(board);
+    if (dead)
+        return brood_fail(-ECHILD, "the pool's supervisor died while the pool was opened");
+    return count_ready(&pool->shared) == (int)board->workers ? 0 : 1;
+}
+
+static int wait_until_ready(struct brood_pool *pool, const struct processes *processes)
+{
+    struct board *board = pool->shared.board;
+    brood_deadline deadline = brood_after_ms(READY_MS);
+
+    for (;;) {
+        uint32_t seen = brood__parker_look(&board->parkers[0]);
+        uint32_t alive = atomic_load(&board->life);
+        int r = look(pool, processes);
+
+        if (r <= 0) {
+            pool->alive = alive;
+            return r;
+        }
+        if (brood__is_past(deadline))
+            return brood_fail(-ETIMEDOUT, "%d of %u workers were not ready in %d s",
+                              (int)board->workers - count_ready(&pool->shared), board->workers, READY_MS / 1000);
+        brood__parker_sleep(&board->parkers[0], seen, &board->life, alive, alive ? deadline : brood__after_ns(UNBORN_NS));
+    }
+}
+
+static void close_processes(struct processes *processes)
+{
+    if (processes->control >= 0)
+        (void)close(processes->control);
+    if (processes->supervisor >= 0)
+        (void)close(processes->supervisor);
+    free(processes);
+}
+
+/* Its exit is all that is waited for: by then it has reaped its workers, or they died with it. */
+static void await_end(struct processes *processes, brood_deadline deadline)
+{
+    if (brood__pidfd_wait(processes->supervisor, deadline) < 0)
+        (void)brood__pidfd_kill(processes->supervisor, SIGKILL);
+    (void)brood__pidfd_wait(processes->supervisor, BROOD_FOREVER);
+    (void)brood__pidfd_reap(processes->supervisor);
+}
+
+static brood_deadline later(brood_deadline deadline, int64_t ns)
+{
+    brood_deadline soonest = brood__after_ns(ns);
+
+    if (deadline.ns > INT64_MAX - ns)
+        return BROOD_FOREVER;
+    return deadline.ns + ns > soonest.ns ? (brood_deadline){deadline.ns + ns} : soonest;
+}
+
+static void stop(struct brood_pool *pool, brood_deadline deadline)
+{
+    struct processes *processes = pool->backend_state;
+    struct stop_message message = {deadline.ns};
+
+    if (brood__board_state(pool->shared.board) == BOARD_OPEN) {
+        brood__board_set_state(pool->shared.board, BOARD_STOPPING);
+        brood__wake_workers(&pool->shared);
+        (void)send(processes->control, &message, sizeof(message), MSG_NOSIGNAL);
+    } else {
+        (void)shutdown(processes->control, SHUT_RDWR); /* a broken pool waits for nothing else */
+    }
+    await_end(processes, later(deadline, STOP_NS));
+    close_processes(processes);
+}
+
+static int start_supervisor(struct brood_pool *pool, const struct brood_pool_options *options, struct processes *processes)
+{
+    pid_t host = getpid(), pid;
+    int ends[2], r;
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return brood_fail(-errno, "cannot make a socket pair: %s", strerror(errno));
+    processes->control = ends[0];
+    /* What is buffered now would be written by host and workers both. */
+    (void)fflush(stdout);
+    (void)fflush(stderr);
+    pid = fork();
+    if (pid == 0)
+        brood__supervise(&pool->shared, options, host, ends[1]);
+    r = -errno;
+    (void)close(ends[1]);
+    if (pid < 0)
+        return brood_fail(r, "cannot start the supervisor: fork: %s (see ulimit -u)", strerror(-r));
+    processes->supervisor = r = brood__pidfd_open(pid);
+    return r < 0 ? brood_fail(r, "cannot watch the supervisor: pidfd_open: %s", strerror(-r)) : 0;
+}
+
+static int start(struct brood_pool *pool, const struct brood_pool_options *options)
+{
+    struct processes *processes = malloc(sizeof(*processes));
+    int r;
+
+    if (!processes)
+        return brood_fail(-ENOMEM, "out of memory");
+    *processes = (struct processes){.supervisor = -1, .control = -1};
+    pool->shared.board->fence_symmetric = !brood__fence_open();
+    r = start_supervisor(pool, options, processes);
+    if (r < 0) {
+        close_processes(processes); /* without its control socket a supervisor ends */
+        return r;
+    }
+    pool->backend_state = processes;
+    r = wait_until_ready(pool, processes);
+    if (r < 0) {
+        brood__board_set_state(pool->shared.board, BOARD_BROKEN);
+        stop(pool, BROOD_NOW);
+    }
+    return r;
+}
+
+const struct backend brood__backend_processes = {
+    .name = "processes",
+    .between_processes = true,
+    .start = start,
+    .stop = stop,
+};

@@ -1,0 +1,310 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <brood/future.h>
+
+#include "os/error.h"
+#include "pool/future.h"
+#include "pool/map.h"
+
+struct brood_future *brood__future_new(struct brood_pool *pool)
+{
+    struct brood_future *future = pool->spare;
+
+    if (future)
+        pool->spare = future->next_spare;
+    else
+        future = aligned_alloc(_Alignof(struct brood_future), sizeof(*future));
+    if (!future) {
+        (void)brood_fail(-ENOMEM, "out of memory");
+        return NULL;
+    }
+    memset(future, 0, offsetof(struct brood_future, inline_result));
+    future->pool = pool;
+    future->job.settle = brood__future_settle;
+    future->result = future->inline_result;
+    pool->futures++;
+    return future;
+}
+
+void brood__future_drop(struct brood_future *future)
+{
+    struct brood_pool *pool = future->pool;
+
+    free(future->result_owned);
+    free(future->words);
+    brood__map_free(future->map);
+    future->next_spare = pool->spare;
+    pool->spare = future;
+    pool->futures--;
+}
+
+void brood__future_finish(struct brood_future *future, int outcome)
+{
+    struct brood_pool *pool = future->pool;
+
+    if (future->block) {
+        (void)brood__heap_free(&pool->heap, future->block);
+        future->block = 0;
+    }
+    future->outcome = outcome;
+    pool->outstanding--;
+    atomic_store(&future->done, true);
+    if (future->abandoned)
+        brood__future_drop(future);
+}
+
+void brood__future_keep_words(struct brood_future *future, const char *words, size_t size)
+{
+    free(future->words);
+    future->words = strndup(words, size); /* NULL when memory is short: the outcome stands without words */
+}
+
+void brood__future_keep_death(struct brood_future *future, const struct answer *answer, uint64_t item, const char *task)
+{
+    const struct note *note = answer->note;
+    char words[256], how[64];
+
+    future->has_died = true;
+    future->death = (struct brood_death){.pid = note->pid,
+                                         .worker = (int32_t)answer->worker,
+                                         .signal = note->signal,
+                                         .exit_code = note->exit_code,
+                                         .item = item};
+    if (note->signal)
+        (void)snprintf(how, sizeof(how), "was killed by signal %d (%s)", note->signal, strsignal(note->signal));
+    else
+        (void)snprintf(how, sizeof(how), "exited with status %d", note->exit_code);
+    (void)snprintf(words, sizeof(words), "worker %u (pid %d) %s while it ran task '%s'", answer->worker, note->pid, how,
+                   task);
+    brood__future_keep_words(future, words, sizeof(words));
+}
+
+/* ---- settling a single task ---- */
+
+static const char *task_name(const struct brood_pool *pool, const struct slot *slot)
+{
+    const struct board_task *entry = brood__board_entry(pool->shared.board, slot->task);
+
+    return entry ? entry->name : "?";
+}
+
+/* What is read from the slot is read once and checked: a worker may have written anything. */
+static int take_answer(struct brood_pool *pool, struct brood_future *future, const struct answer *answer)
+{
+    const struct slot *slot = answer->slot;
+    int status = slot->status;
+    size_t length = slot->result_bytes;
+
+    if (status < 0) {
+        if (slot->has_words)
+            brood__future_keep_words(future, answer->note->words, sizeof(answer->note->words));
+        return status;
+    }
+    if (length > future->room)
+        return -EMSGSIZE;
+    if (!future->result)
+        ; /* the caller does not want it */
+    else if (future->result_offset == 0)
+        memcpy(future->result, slot->result.bytes, length <= SLOT_RESULT_BYTES ? length : SLOT_RESULT_BYTES);
+    else if (future->result != pool->shared.segment.base + future->result_offset)
+        memcpy(future->result, pool->shared.segment.base + future->result_offset, length);
+    future->length = length;
+    return 0;
+}
+
+void brood__future_settle(struct brood_pool *pool, struct job *job, const struct answer *answer)
+{
+    struct brood_future *future = (struct brood_future *)(void *)job; /* its first member */
+    int outcome = -ESHUTDOWN;
+
+    if (answer->state == SLOT_DONE)
+        outcome = take_answer(pool, future, answer);
+    else if (answer->state == SLOT_CANCELLED)
+        outcome = -ECANCELED;
+    else if (answer->state == SLOT_LOST) {
+        outcome = -EOWNERDEAD;
+        brood__future_keep_death(future, answer, 0, task_name(pool, answer->slot));
+    } else
+        brood__future_keep_words(future, pool->broken ? pool->why_broken : "the pool was closed first",
+                                 sizeof(pool->why_broken));
+    brood__future_finish(future, outcome);
+}
+
+/* ---- waiting ---- */
+
+static bool is_done(struct brood_pool *pool, struct watch *watch)
+{
+    struct brood_future *future = watch->subject;
+
+    if (future->map)
+        brood__map_collect(pool, future->map);
+    else
+        (void)brood__collect(pool, &future->job);
+    return atomic_load(&future->done);
+}
+
+static struct job *job_of(struct brood_pool *pool, struct watch *watch, struct job *previous)
+{
+    struct brood_future *future = watch->subject;
+
+    (void)pool;
+    if (future->map)
+        return brood__map_job(future->map, previous);
+    return !previous && future->job.in_lane ? &future->job : NULL;
+}
+
+int brood__future_wait(struct brood_future *future, brood_deadline deadline)
+{
+    struct watch watch = {.is_ready = is_done, .next_job = job_of, .subject = future};
+
+    return brood__wait(future->pool, &watch, deadline);
+}
+
+int brood_future_wait(struct brood_future *future, brood_deadline deadline)
+{
+    int r;
+
+    if (atomic_load(&future->done))
+        return 0;
+    r = brood__pool_enter(future->pool);
+    if (r < 0)
+        return r;
+    r = brood__future_wait(future, deadline);
+    brood__pool_leave(future->pool);
+    return r < 0 ? brood_fail(r, "the deadline passed before the work was done") : 0;
+}
+
+/* ---- asking ---- */
+
+int brood_future_result(struct brood_future *future, void *ret_result, size_t size)
+{
+    if (!brood_future_done(future))
+        return brood_fail(-EINPROGRESS, "not done yet: wait for it first");
+    if (future->outcome < 0)
+        return brood_fail(future->outcome, "%s", brood_future_error(future));
+    if (future->length > size)
+        return brood_fail(-EMSGSIZE, "the result has %zu bytes, and there is room for %zu", future->length, size);
+    if (future->length > 0)
+        memcpy(ret_result, future->result, future->length);
+    return 0;
+}
+
+size_t brood_future_size(const struct brood_future *future)
+{
+    return atomic_load(&future->done) && future->outcome == 0 ? future->length : 0;
+}
+
+int brood_future_item(struct brood_future *future, size_t item)
+{
+    if (!brood_future_done(future))
+        return -EINPROGRESS;
+    if (future->map)
+        return brood__map_item(future->map, item);
+    if (item > 0 || future->is_map)
+        return brood_fail(-ERANGE, future->is_map ? "the map has no items" : "a single task has one item");
+    return future->outcome;
+}
+
+const char *brood_future_error(const struct brood_future *future)
+{
+    static const struct {
+        int outcome;
+        const char *words;
+    } said[] = {
+        {-ECANCELED, "cancelled before it started"},
+        {-EMSGSIZE, "the result is larger than the task promised"},
+        {-ESHUTDOWN, "the pool was closed first"},
+    };
+
+    if (!atomic_load(&future->done) || future->outcome == 0)
+        return "";
+    if (future->words)
+        return future->words;
+    for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++)
+        if (said[i].outcome == future->outcome)
+            return said[i].words;
+    return strerrordesc_np(-future->outcome) ? strerrordesc_np(-future->outcome) : "failed";
+}
+
+int brood_future_death(const struct brood_future *future, struct brood_death *ret_death)
+{
+    if (!atomic_load(&future->done) || !future->has_died)
+        return brood_fail(-ENODATA, "no worker died of it");
+    *ret_death = future->death;
+    return 0;
+}
+
+/* A hint for the eye of the caller; collects, so that polling it makes progress. */
+bool brood_future_done(struct brood_future *future)
+{
+    struct watch watch = {.is_ready = is_done, .subject = future};
+
+    if (atomic_load(&future->done))
+        return true;
+    if (brood__pool_enter(future->pool) < 0)
+        return false;
+    brood__check_life(future->pool);
+    while (!is_done(future->pool, &watch) && brood__maps_turn(future->pool))
+        ;
+    brood__pool_leave(future->pool);
+    return atomic_load(&future->done);
+}
+
+bool brood_future_running(struct brood_future *future)
+{
+    bool running = false;
+
+    if (brood_future_done(future) || brood__pool_enter(future->pool) < 0)
+        return false;
+    if (future->map)
+        running = brood__map_is_running(future->pool, future->map);
+    else if (future->job.in_lane)
+        running = brood__is_claimed(future->pool, &future->job);
+    brood__pool_leave(future->pool);
+    return running;
+}
+
+/* ---- giving up ---- */
+
+int brood_future_cancel(struct brood_future *future)
+{
+    struct brood_pool *pool = future->pool;
+    bool cancelled = false;
+    int r;
+
+    if (brood_future_done(future))
+        return future->outcome == -ECANCELED ? 0 : brood_fail(-EBUSY, "it is done already");
+    r = brood__pool_enter(pool);
+    if (r < 0)
+        return r;
+    if (future->map)
+        cancelled = brood__map_cancel(pool, future->map);
+    else
+        cancelled = brood__take_back(pool, &future->job);
+    while (brood__maps_turn(pool))
+        ;
+    brood__pool_leave(pool);
+    return cancelled ? 0 : brood_fail(-EBUSY, "it is running already");
+}
+
+void brood_future_free(struct brood_future *future)
+{
+    struct brood_pool *pool = future ? future->pool : NULL;
+
+    if (!future || !brood__pool_is_ours(pool))
+        return;
+    if (future->map && !atomic_load(&future->done)) {
+        (void)brood_future_cancel(future);
+        if (brood_future_wait(future, BROOD_FOREVER) < 0)
+            return;
+    }
+    (void)pthread_mutex_lock(&pool->lock);
+    if (atomic_load(&future->done))
+        brood__future_drop(future);
+    else
+        future->abandoned = true;
+    brood__pool_release(pool);
+}

@@ -1,0 +1,54 @@
+/* future.h - inside the library: what a future is made of. */
+#ifndef BROOD_POOL_FUTURE_H
+#define BROOD_POOL_FUTURE_H
+
+#include <stdatomic.h>
+
+#include "pool/pool.h"
+
+struct map;
+
+#define FUTURE_INLINE_BYTES SLOT_RESULT_BYTES
+
+/* All of it is guarded by the pool's lock, until `done` is set; afterwards nothing changes. */
+struct brood_future {
+    struct job job; /* of a single task */
+    struct brood_pool *pool;
+    atomic_bool done;
+    bool abandoned; /* freed before it was done: whoever settles it frees it */
+    bool has_died, is_map;
+    int outcome;
+
+    size_t room, length;    /* of the result: promised, and got */
+    void *result;           /* where it goes */
+    void *result_owned;     /* … if that is malloc()ed */
+    uint64_t block;         /* of the segment, for a large argument and a large result; 0: none */
+    uint64_t result_offset; /* where in the segment a large result lies; 0: in the slot */
+
+    struct map *map; /* or NULL */
+    char *words;     /* malloc()ed, or NULL */
+    struct brood_death death;
+    struct brood_future *next_spare;
+    _Alignas(16) unsigned char inline_result[FUTURE_INLINE_BYTES];
+};
+
+/* A future of this pool.  NULL when memory is short, in words.  Locked. */
+struct brood_future *brood__future_new(struct brood_pool *pool);
+
+/* Gives a future back whose work is over or was never submitted.  Locked. */
+void brood__future_drop(struct brood_future *future);
+
+/* The outcome is there: tells nobody, but a future that was abandoned is dropped.  Locked. */
+void brood__future_finish(struct brood_future *future, int outcome);
+
+/* What a death or a failure leaves behind.  Locked, before it is finished. */
+void brood__future_keep_words(struct brood_future *future, const char *words, size_t size);
+void brood__future_keep_death(struct brood_future *future, const struct answer *answer, uint64_t item, const char *task);
+
+/* The job's settle() for a single task. */
+void brood__future_settle(struct brood_pool *pool, struct job *job, const struct answer *answer);
+
+/* Waits for it.  Locked on entry and return. */
+int brood__future_wait(struct brood_future *future, brood_deadline deadline);
+
+#endif

@@ -1,0 +1,609 @@
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "os/error.h"
+#include "pool/future.h"
+#include "pool/map.h"
+#include "shm/range.h"
+
+#define WINDOWS 2
+#define WINDOW_BYTES ((size_t)4 << 20) /* of arguments and results that are copied, in one window */
+#define WINDOW_ITEMS ((size_t)4 << 20) /* at most: their status takes two bytes each */
+
+/* The invitation of one worker to one window. */
+struct helper {
+    struct job job;
+    struct map_window *window;
+};
+
+enum window_phase { WINDOW_TURNING, WINDOW_RUNNING, WINDOW_OVER };
+
+struct map_window {
+    struct map *map;
+    enum window_phase phase;
+    struct map_window *next_turn;
+    uint64_t block;        /* of the segment: all that follows */
+    struct window *shared; /* the description, then status, arguments, results */
+    _Atomic int16_t *status;
+    char *args, *results; /* copies, or NULL where the caller's arrays are used */
+    size_t first;         /* of the map's items */
+    uint32_t count;       /* items in the window; 0: it has none yet */
+    struct helper *helpers;
+    unsigned unsettled; /* helpers in lanes */
+};
+
+struct map {
+    struct brood_future *future;
+    const struct brood_task *task;
+    unsigned index; /* of the task, on the board */
+    const char *args;
+    char *results;
+    size_t items, next; /* how many; the first that no window has had */
+    size_t window_items;
+    uint32_t chunk;
+    int16_t *outcomes; /* of failed items; untouched, and so without memory, while nothing fails */
+    size_t first_failed, words_item, death_item;
+    unsigned live; /* windows that are not over */
+    bool cancelled, has_started;
+    struct map_window windows[WINDOWS];
+};
+
+static size_t align(size_t n)
+{
+    return (n + 63) / 64 * 64;
+}
+
+/* ---- who needs a turn ---- */
+
+static void push(struct map_window **list, struct map_window *window)
+{
+    window->next_turn = *list;
+    *list = window;
+}
+
+static void queue_turn(struct brood_pool *pool, struct map_window *window)
+{
+    window->phase = WINDOW_TURNING;
+    push(&pool->turns, window);
+}
+
+static void keep_words(struct map *map, size_t item, const char *words, size_t size)
+{
+    if (item >= map->words_item)
+        return;
+    map->words_item = item;
+    brood__future_keep_words(map->future, words, size);
+}
+
+/* A worker died in this window.  The item that it was running, if any, is the one that its range names and that has no
+ * status. */
+static void charge(struct map_window *window, const struct answer *answer)
+{
+    struct map *map = window->map;
+    uint64_t item =
+        answer->worker < window->shared->workers ? atomic_load(&window->shared->ranges[answer->worker].item) : 0;
+
+    if (item == 0 || item > window->count || atomic_load(&window->status[item - 1]) != ITEM_WAITING)
+        return;
+    atomic_store(&window->status[item - 1], -EOWNERDEAD);
+    if (window->first + item - 1 >= map->death_item)
+        return;
+    map->death_item = window->first + item - 1;
+    if (map->death_item < map->words_item) {
+        map->words_item = map->death_item;
+        brood__future_keep_death(map->future, answer, map->death_item, map->task->name);
+    }
+}
+
+static void settle_helper(struct brood_pool *pool, struct job *job, const struct answer *answer)
+{
+    struct map_window *window = ((struct helper *)(void *)job)->window;
+
+    bool has_started = answer->state == SLOT_DONE || answer->state == SLOT_LOST;
+
+    window->map->has_started |= has_started;
+    if (answer->state == SLOT_LOST)
+        charge(window, answer);
+    if (has_started && answer->slot->has_words && answer->note->item < window->count)
+        keep_words(window->map, window->first + answer->note->item, answer->note->words, sizeof(answer->note->words));
+    if (--window->unsettled == 0)
+        queue_turn(pool, window);
+}
+
+/* ---- a turn: nobody works on the window ---- */
+
+static void fail_item(struct map *map, size_t item, int16_t outcome)
+{
+    map->outcomes[item] = outcome;
+    if (item < map->first_failed)
+        map->first_failed = item;
+}
+
+/* The usual case, in one quick pass: everything went well. */
+static bool all_done(const struct map_window *window)
+{
+    int16_t all = ITEM_DONE;
+
+    for (uint32_t i = 0; i < window->count; i++)
+        all &= atomic_load_explicit(&window->status[i], memory_order_relaxed) == ITEM_DONE;
+    return all == ITEM_DONE;
+}
+
+/* Shares out what has not started: each run of such items becomes a worker's range, as far as there are ranges.  True if
+ * there was something. */
+static bool share_rest(struct map_window *window)
+{
+    uint32_t range = 0, i = 0;
+
+    for (uint32_t worker = 0; worker < window->shared->workers; worker++)
+        brood__range_set(&window->shared->ranges[worker], 0, 0);
+    while (i < window->count && range < window->shared->workers) {
+        uint32_t from = i;
+
+        while (i < window->count && atomic_load(&window->status[i]) == ITEM_WAITING)
+            i++;
+        if (i > from)
+            brood__range_set(&window->shared->ranges[range++], from, i);
+        else
+            i++;
+    }
+    return range > 0;
+}
+
+static void note_failures(struct map_window *window, int16_t never_started)
+{
+    for (uint32_t i = 0; i < window->count; i++) {
+        int16_t status = atomic_load(&window->status[i]);
+
+        if (status == ITEM_WAITING)
+            fail_item(window->map, window->first + i, never_started);
+        else if (status != ITEM_DONE)
+            fail_item(window->map, window->first + i, status < 0 ? status : -EPROTO);
+    }
+}
+
+static void hand_back(struct map_window *window)
+{
+    struct map *map = window->map;
+    size_t size = map->task->result_size;
+
+    if (window->results)
+        memcpy(map->results + window->first * size, window->results, window->count * size);
+}
+
+static void fill(struct map_window *window, size_t first, uint32_t count)
+{
+    struct map *map = window->map;
+    size_t size = map->task->arg_size;
+    struct window *shared = window->shared;
+
+    window->first = first;
+    window->count = count;
+    if (window->args)
+        memcpy(window->args, map->args + first * size, count * size);
+    else
+        shared->args =
+            (uint64_t)((uintptr_t)(map->args + first * size) - (uintptr_t)map->future->pool->shared.segment.base);
+    if (!window->results)
+        shared->results = (uint64_t)((uintptr_t)(map->results + first * map->task->result_size) -
+                                     (uintptr_t)map->future->pool->shared.segment.base);
+    memset((void *)window->status, 0, count * sizeof(*window->status));
+    shared->items = count;
+    brood__range_share(shared->ranges, shared->workers, count);
+}
+
+/* After the workers: what failed, what is left, what goes back to the caller.  True if items are left. */
+static bool sweep(struct map_window *window, int16_t never_started)
+{
+    if (window->count == 0)
+        return false;
+    if (!all_done(window)) {
+        if (!never_started && share_rest(window))
+            return true;
+        note_failures(window, never_started);
+    }
+    hand_back(window);
+    window->count = 0;
+    return false;
+}
+
+/* Why items that have not started never will, or 0. */
+static int16_t ending(const struct brood_pool *pool, const struct map *map)
+{
+    if (pool->broken || pool->closed)
+        return -ESHUTDOWN;
+    return map->cancelled ? -ECANCELED : 0;
+}
+
+/* ---- back to the workers ---- */
+
+static bool send_helper(struct brood_pool *pool, struct map_window *window, unsigned worker)
+{
+    struct request request = {.kind = SLOT_MAP, .task = window->map->index, .arg_offset = window->block};
+    struct job *job = &window->helpers[worker].job;
+
+    if (!brood__submit(pool, job, &request, worker) && !brood__submit(pool, job, &request, ANY_LANE))
+        return false;
+    window->unsettled++;
+    return true;
+}
+
+/* Invites every worker, as far as there are items and slots for it.  One that comes is enough: it steals from all ranges.
+ */
+static bool send(struct brood_pool *pool, struct map_window *window)
+{
+    unsigned sent = 0;
+
+    window->phase = WINDOW_RUNNING;
+    for (unsigned i = 0; i < pool->workers && i < window->count; i++)
+        sent += send_helper(pool, window, i);
+    return sent > 0;
+}
+
+static void free_blocks(struct brood_pool *pool, struct map *map)
+{
+    for (unsigned i = 0; i < WINDOWS; i++)
+        if (map->windows[i].block)
+            (void)brood__heap_free(&pool->heap, map->windows[i].block);
+}
+
+static void finish(struct map *map)
+{
+    struct brood_future *future = map->future;
+    struct brood_pool *pool = future->pool;
+
+    free_blocks(pool, map);
+    brood__future_finish(future, map->first_failed < map->items ? map->outcomes[map->first_failed] : 0);
+}
+
+static void end_window(struct map_window *window)
+{
+    window->phase = WINDOW_OVER;
+    if (--window->map->live == 0)
+        finish(window->map);
+}
+
+/* What the window gets next: how many items, from *ret_first on. */
+static uint32_t next_items(struct map *map, size_t *ret_first)
+{
+    size_t left = map->items - map->next, count = left < map->window_items ? left : map->window_items;
+
+    *ret_first = map->next;
+    map->next += count;
+    return (uint32_t)count;
+}
+
+static void fail_rest(struct map *map, int16_t outcome)
+{
+    for (; map->next < map->items; map->next++)
+        fail_item(map, map->next, outcome);
+}
+
+/* Locked on entry and return, not in between; nobody else has the window.  True if it has work for the workers. */
+static bool turn(struct brood_pool *pool, struct map_window *window)
+{
+    struct map *map = window->map;
+    int16_t end = ending(pool, map);
+    size_t first;
+    uint32_t count;
+    bool again;
+
+    (void)pthread_mutex_unlock(&pool->lock);
+    again = sweep(window, end);
+    (void)pthread_mutex_lock(&pool->lock);
+    if (again)
+        return true;
+    if (ending(pool, map))
+        fail_rest(map, ending(pool, map));
+    count = next_items(map, &first);
+    if (count == 0)
+        return false;
+    (void)pthread_mutex_unlock(&pool->lock);
+    fill(window, first, count);
+    (void)pthread_mutex_lock(&pool->lock);
+    return true;
+}
+
+static bool has_any_slot(struct brood_pool *pool)
+{
+    if (brood__has_slot(pool))
+        return true;
+    brood__collect_all(pool);
+    return brood__has_slot(pool);
+}
+
+static struct map_window *pop(struct map_window **list)
+{
+    struct map_window *window = *list;
+
+    *list = window->next_turn;
+    return window;
+}
+
+/* With every lane full, a filled window waits for the next slot that is settled. */
+static bool send_stalled(struct brood_pool *pool)
+{
+    if (!pool->stalled || !has_any_slot(pool))
+        return false;
+    return send(pool, pop(&pool->stalled));
+}
+
+bool brood__maps_turn(struct brood_pool *pool)
+{
+    struct map_window *window;
+
+    if (!pool->turns && pool->stalled && ending(pool, pool->stalled->map))
+        queue_turn(pool, pop(&pool->stalled));
+    if (!pool->turns)
+        return send_stalled(pool);
+    window = pop(&pool->turns);
+    if (!turn(pool, window))
+        end_window(window);
+    else if (ending(pool, window->map))
+        queue_turn(pool, window);
+    else if (!send(pool, window))
+        push(&pool->stalled, window);
+    brood__wake_waiter(pool->shared.board, WAITER_ALL); /* those who found no job of this map to wait for */
+    return true;
+}
+
+void brood__maps_abandon(struct brood_pool *pool)
+{
+    while (brood__maps_turn(pool))
+        ;
+}
+
+/* ---- the life of a map ---- */
+
+static size_t window_items(const struct brood_pool *pool, const struct map *map, size_t copied)
+{
+    size_t items = map->items < WINDOW_ITEMS ? map->items : WINDOW_ITEMS;
+    size_t fit = copied ? WINDOW_BYTES / copied : items;
+
+    if (fit < pool->workers)
+        fit = pool->workers;
+    return fit < items ? fit : items;
+}
+
+static int open_window(struct brood_pool *pool, struct map_window *window, struct map *map, size_t arg_copy,
+                       size_t result_copy)
+{
+    size_t at_status = align(sizeof(struct window) + pool->workers * sizeof(struct range));
+    size_t at_args = at_status + align(map->window_items * sizeof(int16_t));
+    size_t at_results = at_args + align(map->window_items * arg_copy);
+    size_t bytes = at_results + align(map->window_items * result_copy);
+    int r = brood__heap_alloc(&pool->heap, bytes, false, &window->block);
+
+    if (r < 0)
+        return r;
+    char *base = pool->shared.segment.base + window->block;
+
+    window->map = map;
+    window->shared = (struct window *)(void *)base;
+    window->status = (_Atomic int16_t *)(void *)(base + at_status);
+    window->args = arg_copy ? base + at_args : NULL;
+    window->results = result_copy ? base + at_results : NULL;
+    *window->shared = (struct window){
+        .args = window->block + at_args,
+        .results = window->block + at_results,
+        .status = window->block + at_status,
+        .arg_bytes = (uint32_t)map->task->arg_size,
+        .result_bytes = (uint32_t)map->task->result_size,
+        .chunk = map->chunk,
+        .task = (uint16_t)map->index,
+        .workers = (uint16_t)pool->workers,
+    };
+    window->helpers = calloc(pool->workers, sizeof(*window->helpers));
+    if (!window->helpers)
+        return brood_fail(-ENOMEM, "out of memory");
+    for (unsigned i = 0; i < pool->workers; i++)
+        window->helpers[i] = (struct helper){.job.settle = settle_helper, .window = window};
+    return 0;
+}
+
+void brood__map_free(struct map *map)
+{
+    if (!map)
+        return;
+    for (unsigned i = 0; i < WINDOWS; i++)
+        free(map->windows[i].helpers);
+    free(map->outcomes);
+    free(map);
+}
+
+static void undo(struct brood_pool *pool, struct map *map)
+{
+    free_blocks(pool, map);
+    brood__map_free(map);
+}
+
+static int open_windows(struct brood_pool *pool, struct map *map)
+{
+    size_t arg = map->task->arg_size, result = map->task->result_size;
+    /* Where workers are threads, or the array lies in the segment, they use it where it is. */
+    size_t arg_copy = brood__is_shared(pool, map->args, map->items * arg) ? 0 : arg;
+    size_t result_copy = brood__is_shared(pool, map->results, map->items * result) ? 0 : result;
+    int r = 0;
+
+    map->window_items = window_items(pool, map, arg_copy + result_copy);
+    map->live = map->items > map->window_items ? WINDOWS : 1;
+    for (unsigned i = 0; i < map->live && r == 0; i++)
+        r = open_window(pool, &map->windows[i], map, arg_copy, result_copy);
+    return r;
+}
+
+int brood__map_begin(struct brood_pool *pool, struct brood_future *future, const struct brood_task *task, void *results,
+                     const void *args, size_t items, size_t chunk)
+{
+    struct map *map = calloc(1, sizeof(*map));
+    int r = map ? brood__task_index(pool, task) : brood_fail(-ENOMEM, "out of memory");
+
+    if (r < 0) {
+        free(map);
+        return r;
+    }
+    *map = (struct map){.future = future,
+                        .task = task,
+                        .index = (unsigned)r,
+                        .args = args,
+                        .results = results,
+                        .items = items,
+                        .chunk = chunk < UINT32_MAX ? (uint32_t)chunk : UINT32_MAX,
+                        .outcomes = calloc(items, sizeof(int16_t)),
+                        .first_failed = SIZE_MAX,
+                        .words_item = SIZE_MAX,
+                        .death_item = SIZE_MAX};
+    r = map->outcomes ? open_windows(pool, map) : brood_fail(-ENOMEM, "out of memory");
+    if (r < 0) {
+        undo(pool, map);
+        return r;
+    }
+    future->map = map;
+    pool->outstanding++;
+    for (unsigned i = map->live; i-- > 0;)
+        queue_turn(pool, &map->windows[i]);
+    return 0;
+}
+
+int brood__map_item(const struct map *map, size_t item)
+{
+    return item < map->items ? map->outcomes[item] : brood_fail(-ERANGE, "the map has %zu items", map->items);
+}
+
+/* ---- while it runs ---- */
+
+struct job *brood__map_job(struct map *map, struct job *previous)
+{
+    unsigned earlier = map->windows[1].phase == WINDOW_RUNNING && map->windows[1].first < map->windows[0].first;
+
+    if (previous)
+        return NULL;
+    for (unsigned i = 0; i < WINDOWS; i++) {
+        struct map_window *window = &map->windows[i ^ earlier];
+
+        for (unsigned worker = 0; window->helpers && worker < window->shared->workers; worker++)
+            if (window->helpers[worker].job.in_lane)
+                return &window->helpers[worker].job;
+    }
+    return NULL;
+}
+
+/* Calls `use` on each helper that is in a lane; true if it said so for any. */
+static bool any_helper(struct brood_pool *pool, struct map *map, bool (*use)(struct brood_pool *, struct job *))
+{
+    bool any = false;
+
+    for (unsigned i = 0; i < WINDOWS; i++)
+        for (unsigned worker = 0; map->windows[i].helpers && worker < pool->workers; worker++)
+            if (map->windows[i].helpers[worker].job.in_lane)
+                any |= use(pool, &map->windows[i].helpers[worker].job);
+    return any;
+}
+
+void brood__map_collect(struct brood_pool *pool, struct map *map)
+{
+    (void)any_helper(pool, map, brood__collect);
+}
+
+bool brood__map_is_running(struct brood_pool *pool, struct map *map)
+{
+    return map->has_started || any_helper(pool, map, brood__is_claimed);
+}
+
+static bool stays(struct brood_pool *pool, struct job *job)
+{
+    return !brood__take_back(pool, job);
+}
+
+void brood__map_stop(struct job *job)
+{
+    if (job->settle == settle_helper)
+        atomic_store(&((struct helper *)(void *)job)->window->shared->stop, 1);
+}
+
+bool brood__map_cancel(struct brood_pool *pool, struct map *map)
+{
+    map->cancelled = true;
+    for (unsigned i = 0; i < WINDOWS; i++)
+        if (map->windows[i].shared && map->windows[i].phase != WINDOW_OVER)
+            atomic_store(&map->windows[i].shared->stop, 1);
+    return !any_helper(pool, map, stays) && !map->has_started;
+}
+
+/* ---- the calls ---- */
+
+static int check(const struct brood_task *task, const void *results, const void *args, size_t n)
+{
+    size_t bytes;
+
+    if (!task || !task->name || !task->run)
+        return brood_fail(-EINVAL, "a task needs a name and a function");
+    if (task->arg_size == BROOD_ANY_SIZE || task->arg_size > UINT32_MAX || task->result_size > UINT32_MAX)
+        return brood_fail(-EINVAL, "task '%s': a map needs arguments and results of a fixed size below 4 GiB", task->name);
+    if (n > 0 && ((!args && task->arg_size > 0) || (!results && task->result_size > 0)))
+        return brood_fail(-EINVAL, "task '%s': an array is NULL", task->name);
+    if (__builtin_mul_overflow(n, task->arg_size + task->result_size + sizeof(int16_t), &bytes) || bytes > SIZE_MAX / 2)
+        return brood_fail(-EINVAL, "task '%s': %zu items are more than memory can hold", task->name, n);
+    return 0;
+}
+
+static size_t chunk_of(const struct brood_map_options *options)
+{
+    return options ? options->chunk : 0;
+}
+
+/* Locked. */
+static int begin(struct brood_pool *pool, struct brood_future *future, const struct brood_task *task, void *results,
+                 const void *args, size_t n, size_t chunk)
+{
+    int r = brood__wait_for_room(pool, BROOD_FOREVER);
+
+    if (r < 0)
+        return r;
+    future->is_map = true;
+    if (n > 0)
+        return brood__map_begin(pool, future, task, results, args, n, chunk);
+    pool->outstanding++;
+    brood__future_finish(future, 0);
+    return 0;
+}
+
+int brood_pool_map_async(struct brood_pool *pool, const struct brood_task *task, struct brood_future **ret_future,
+                         void *results, const void *args, size_t n, const struct brood_map_options *options)
+{
+    struct brood_future *future;
+    int r = check(task, results, args, n);
+
+    if (r == 0)
+        r = brood__pool_enter(pool);
+    if (r < 0)
+        return r;
+    future = brood__future_new(pool);
+    r = future ? begin(pool, future, task, results, args, n, chunk_of(options)) : -ENOMEM;
+    if (r == 0)
+        *ret_future = future;
+    else if (future)
+        brood__future_drop(future);
+    while (brood__maps_turn(pool))
+        ;
+    brood__pool_leave(pool);
+    brood__run_inline(pool);
+    return r;
+}
+
+int brood_pool_map(struct brood_pool *pool, const struct brood_task *task, void *results, const void *args, size_t n,
+                   const struct brood_map_options *options)
+{
+    struct brood_future *future;
+    int r = brood_pool_map_async(pool, task, &future, results, args, n, options);
+
+    if (r < 0)
+        return r;
+    r = brood_future_wait(future, BROOD_FOREVER);
+    if (r == 0)
+        r = brood_future_result(future, NULL, 0);
+    brood_future_free(future);
+    return r;
+}

@@ -1,0 +1,48 @@
+/* map.h - inside the library: maps, as the host runs them.
+ *
+ * A map is cut into windows of items; two are in the workers' hands at a time, so that they have something to do while the
+ * host copies.  A window is described in the segment (shm/range.h); for each worker, a helper slot in its lane says "take
+ * part in this window".  When all helpers of a window are settled nobody works on it any more: it turns.  A turn is done by
+ * whichever thread waits for anything, without the lock: sweep the items' status, hand back results, share out again what a
+ * death left undone, or fill the window with the next items.
+ */
+#ifndef BROOD_POOL_MAP_H
+#define BROOD_POOL_MAP_H
+
+#include "pool/pool.h"
+
+struct brood_future;
+struct map;
+
+/* Begins a map whose future exists.  0 or a negative errno, in words: then there is no map.  Locked. */
+int brood__map_begin(struct brood_pool *pool, struct brood_future *future, const struct brood_task *task, void *results,
+                     const void *args, size_t items, size_t chunk);
+
+/* Turns one window, if any needs it.  Locked on entry and return, not in between.  False: there was none. */
+bool brood__maps_turn(struct brood_pool *pool);
+
+/* Starts no more items of it.  True if none had started.  Locked. */
+bool brood__map_cancel(struct brood_pool *pool, struct map *map);
+
+/* If the job is a helper: its window starts no more items.  Locked. */
+void brood__map_stop(struct job *job);
+
+/* The pool is gone: ends every map, whose helpers are settled.  Locked. */
+void brood__maps_abandon(struct brood_pool *pool);
+
+/* A job of the map whose settling brings it on, after `previous`, or NULL.  Locked. */
+struct job *brood__map_job(struct map *map, struct job *previous);
+
+/* Settles those of its helpers that are done.  Locked. */
+void brood__map_collect(struct brood_pool *pool, struct map *map);
+
+/* May a worker have started an item?  Locked. */
+bool brood__map_is_running(struct brood_pool *pool, struct map *map);
+
+/* The outcome of an item of a finished map; -ERANGE. */
+int brood__map_item(const struct map *map, size_t item);
+
+/* NULL is fine. */
+void brood__map_free(struct map *map);
+
+#endif

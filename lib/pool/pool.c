@@ -1,0 +1,332 @@
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "os/clock.h"
+#include "os/cpus.h"
+#include "pool/backend.h"
+#include "pool/future.h"
+#include "pool/map.h"
+#include "pool/pool.h"
+#include "pool/task.h"
+
+#define QUEUE_PER_WORKER 512 /* deep enough to stay ahead of workers with tiny tasks; theft keeps long ones balanced */
+#define LANE_SLOTS_MIN 16
+#define LANE_SLOTS_MAX 32768
+
+/* ---- one process ---- */
+
+static atomic_uint fork_generation; /* counts in each child: a pool belongs to the process that opened it */
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+
+static void count_fork(void)
+{
+    atomic_fetch_add(&fork_generation, 1);
+}
+
+static void watch_forks(void)
+{
+    (void)pthread_atfork(NULL, NULL, count_fork);
+}
+
+bool brood__pool_is_ours(const struct brood_pool *pool)
+{
+    return pool->fork_generation == atomic_load_explicit(&fork_generation, memory_order_relaxed);
+}
+
+int brood__pool_enter(struct brood_pool *pool)
+{
+    if (!brood__pool_is_ours(pool))
+        return brood_fail(-EPERM, "this pool belongs to the process that forked this one: open one here");
+    (void)pthread_mutex_lock(&pool->lock);
+    pool->users++;
+    return 0;
+}
+
+void brood__pool_leave(struct brood_pool *pool)
+{
+    if (--pool->users == 0 && pool->closing)
+        (void)pthread_cond_broadcast(&pool->left);
+    brood__pool_release(pool);
+}
+
+static void free_spares(struct brood_pool *pool)
+{
+    while (pool->spare) {
+        struct brood_future *future = pool->spare;
+
+        pool->spare = future->next_spare;
+        free(future);
+    }
+}
+
+void brood__pool_release(struct brood_pool *pool)
+{
+    bool last = pool->closed && pool->futures == 0 && pool->users == 0;
+
+    (void)pthread_mutex_unlock(&pool->lock);
+    if (!last)
+        return;
+    free_spares(pool);
+    (void)pthread_cond_destroy(&pool->left);
+    (void)pthread_mutex_destroy(&pool->lock);
+    free(pool);
+}
+
+void brood__run_inline(struct brood_pool *pool)
+{
+    if (pool->kind == BROOD_INLINE)
+        pool->backend->run(pool);
+}
+
+/* ---- opening ---- */
+
+static int check_options(struct brood_pool_options *options, const struct brood_pool_options *given)
+{
+    *options = (struct brood_pool_options){.size = sizeof(*options)};
+    if (given) {
+        if (given->size == 0 || given->size > sizeof(*options))
+            return brood_fail(-EINVAL,
+                              "options of %zu bytes, where this brood knows %zu: begin with BROOD_POOL(), and link the "
+                              "library that belongs to the header",
+                              given->size, sizeof(*options));
+        memcpy(options, given, given->size);
+    }
+    if ((unsigned)options->kind > BROOD_INLINE)
+        return brood_fail(-EINVAL, "there is no kind of worker %d", (int)options->kind);
+    if (options->worker && options->kind != BROOD_PROCESSES)
+        return brood_fail(-EINVAL, "a worker executable needs .kind = BROOD_PROCESSES");
+    if (options->workers < 0 || options->workers > BROOD_WORKERS_MAX)
+        return brood_fail(-EINVAL, "%d workers: 1 to %d, or 0 for the default", options->workers, BROOD_WORKERS_MAX);
+    if (options->workers == 0)
+        options->workers = brood_workers_default(NULL, 0);
+    if (options->kind == BROOD_INLINE)
+        options->workers = 1;
+    return 0;
+}
+
+static size_t memory_of_machine(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+
+    return pages > 0 && page > 0 ? (size_t)pages * (size_t)page : (size_t)1 << 30;
+}
+
+/* Lanes hold the queue twice over: where one fills up behind a long task, others have room. */
+static uint32_t lane_slots(size_t queue, unsigned workers)
+{
+    size_t wanted = 2 * ((queue + workers - 1) / workers);
+    uint32_t slots = LANE_SLOTS_MIN;
+
+    while (slots < wanted && slots < LANE_SLOTS_MAX)
+        slots *= 2;
+    return slots;
+}
+
+static int open_mirrors(struct brood_pool *pool)
+{
+    pool->mirrors = calloc(pool->workers, sizeof(*pool->mirrors));
+    for (unsigned i = 0; pool->mirrors && i < pool->workers; i++) {
+        struct mirror *mirror = &pool->mirrors[i];
+        size_t slots = pool->shared.lanes[i].mask + 2;
+
+        mirror->jobs = calloc(slots, sizeof(struct job *));
+        mirror->waiters = calloc(slots, 1);
+        mirror->oldest = mirror->tail = lane_first_position(&pool->shared.lanes[i]);
+        if (!mirror->jobs || !mirror->waiters)
+            return brood_fail(-ENOMEM, "out of memory");
+    }
+    return pool->mirrors ? 0 : brood_fail(-ENOMEM, "out of memory");
+}
+
+static void close_mirrors(struct brood_pool *pool)
+{
+    for (unsigned i = 0; pool->mirrors && i < pool->workers; i++) {
+        free(pool->mirrors[i].jobs);
+        free(pool->mirrors[i].waiters);
+    }
+    free(pool->mirrors);
+    pool->mirrors = NULL;
+}
+
+static const struct backend *backend_of(enum brood_kind kind)
+{
+    static const struct backend *const backends[] = {
+        [BROOD_PROCESSES] = &brood__backend_processes,
+        [BROOD_THREADS] = &brood__backend_threads,
+        [BROOD_INLINE] = &brood__backend_inline,
+    };
+
+    return backends[kind];
+}
+
+static void close_memory(struct brood_pool *pool)
+{
+    close_mirrors(pool);
+    brood__heap_close(&pool->heap);
+    brood__shared_close(&pool->shared);
+}
+
+static int open_memory(struct brood_pool *pool, const struct brood_pool_options *options)
+{
+    uint32_t slots = lane_slots(pool->queue, pool->workers);
+    size_t memory = options->memory_bytes ? options->memory_bytes : memory_of_machine();
+    int r = brood__shared_open(&pool->shared, pool->backend->between_processes, pool->workers, slots, memory);
+
+    if (r < 0)
+        return r;
+    struct board *board = pool->shared.board;
+
+    brood__segment_prefault(&pool->shared.segment, 0, board->heap_offset);
+    brood__heap_init(&pool->heap, &pool->shared.segment, board->heap_offset);
+    board->cpus = (uint32_t)brood__cpus_usable();
+    (void)snprintf(board->name, sizeof(board->name), "%s", options->name ? options->name : "brood");
+    r = open_mirrors(pool);
+    if (r < 0)
+        close_memory(pool);
+    return r;
+}
+
+static struct brood_pool *new_pool(const struct brood_pool_options *options)
+{
+    struct brood_pool *pool = calloc(1, sizeof(*pool));
+
+    if (!pool)
+        return NULL;
+    pool->fork_generation = atomic_load(&fork_generation);
+    pool->kind = options->kind;
+    pool->backend = backend_of(options->kind);
+    pool->workers = (unsigned)options->workers;
+    pool->queue = options->queue ? options->queue : (size_t)QUEUE_PER_WORKER * pool->workers;
+    pool->parkers_free = ~(uint64_t)1; /* number 0 is for who opens the pool */
+    pool->spin_ns = 50000;
+    (void)pthread_mutex_init(&pool->lock, NULL);
+    (void)pthread_cond_init(&pool->left, NULL);
+    return pool;
+}
+
+int brood_pool_open(struct brood_pool **ret_pool, const struct brood_pool_options *given)
+{
+    struct brood_pool_options options;
+    struct brood_pool *pool;
+    int r = check_options(&options, given);
+
+    if (r == 0)
+        r = brood__tasks_check();
+    if (r < 0)
+        return r;
+    (void)pthread_once(&fork_once, watch_forks);
+    pool = new_pool(&options);
+    if (!pool)
+        return brood_fail(-ENOMEM, "out of memory");
+    r = open_memory(pool, &options);
+    if (r == 0) {
+        r = pool->backend->start(pool, &options);
+        if (r < 0)
+            close_memory(pool);
+    }
+    if (r == 0) {
+        *ret_pool = pool;
+        return 0;
+    }
+    pool->closed = true;
+    (void)pthread_mutex_lock(&pool->lock);
+    brood__pool_release(pool);
+    return r;
+}
+
+/* ---- closing ---- */
+
+static bool is_drained(struct brood_pool *pool, struct watch *watch)
+{
+    (void)watch;
+    brood__collect_all(pool);
+    return pool->outstanding == 0;
+}
+
+static bool drain(struct brood_pool *pool, brood_deadline deadline)
+{
+    struct watch watch = {.is_ready = is_drained, .next_job = brood__middle_job};
+
+    return brood__wait(pool, &watch, deadline) == 0 && !pool->broken;
+}
+
+/* What has not started never will: needed where the workers cannot be killed. */
+static void take_back_all(struct brood_pool *pool)
+{
+    for (unsigned i = 0; i < pool->workers; i++)
+        for (uint32_t index = 0; index <= pool->shared.lanes[i].mask + 1; index++) {
+            struct job *job = pool->mirrors[i].jobs[index];
+
+            if (!job)
+                continue;
+            brood__map_stop(job);
+            (void)brood__take_back(pool, job);
+        }
+}
+
+int brood_pool_close(struct brood_pool *pool, brood_deadline deadline)
+{
+    bool drained;
+    int r;
+
+    if (!pool)
+        return 0;
+    r = brood__pool_enter(pool);
+    if (r < 0)
+        return r;
+    pool->closing = true;
+    brood__wake_waiter(pool->shared.board, WAITER_ALL); /* those who wait for room */
+    drained = drain(pool, deadline);
+    pool->closed = true;
+    if (!drained && !pool->backend->between_processes)
+        take_back_all(pool);
+    (void)pthread_mutex_unlock(&pool->lock);
+    pool->backend->stop(pool, drained ? brood_after_ms(1000) : BROOD_NOW);
+    (void)pthread_mutex_lock(&pool->lock);
+    brood__settle_all(pool);
+    while (pool->users > 1)
+        (void)pthread_cond_wait(&pool->left, &pool->lock);
+    close_memory(pool);
+    brood__pool_leave(pool);
+    return drained ? 0 : brood_fail(-ETIMEDOUT, "the pool was closed before all its work was done");
+}
+
+/* ---- memory ---- */
+
+void *brood_alloc(struct brood_pool *pool, size_t bytes)
+{
+    uint64_t offset;
+    int r = brood__pool_enter(pool);
+
+    if (r < 0)
+        return NULL;
+    r = brood__heap_alloc(&pool->heap, bytes ? bytes : 1, true, &offset);
+    brood__pool_leave(pool);
+    return r < 0 ? NULL : pool->shared.segment.base + offset;
+}
+
+void brood_free(struct brood_pool *pool, void *memory)
+{
+    if (!memory || brood__pool_enter(pool) < 0)
+        return;
+    (void)brood__heap_free(&pool->heap, (uint64_t)((char *)memory - pool->shared.segment.base));
+    brood__pool_leave(pool);
+}
+
+/* ---- looking ---- */
+
+int brood_pool_workers(const struct brood_pool *pool)
+{
+    return (int)pool->workers;
+}
+
+pid_t brood_pool_worker_pid(const struct brood_pool *pool, int worker)
+{
+    if (worker < 0 || (unsigned)worker >= pool->workers)
+        return 0;
+    return atomic_load(&pool->shared.lanes[worker].station->pid);
+}

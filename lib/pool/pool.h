@@ -1,0 +1,162 @@
+/* pool.h - inside the library: a pool as its host sees it.
+ *
+ * The host keeps a private mirror of every lane: which job is in which slot.  The mirror, not the segment, is the authority
+ * on what was submitted; what is read from the segment is checked against it.  One mutex guards all of this; it is private
+ * to the process and never held while a task runs, while memory is copied or while anybody sleeps.
+ */
+#ifndef BROOD_POOL_POOL_H
+#define BROOD_POOL_POOL_H
+
+#include <pthread.h>
+
+#include <brood/pool.h>
+
+#include "shm/board.h"
+#include "shm/heap.h"
+
+/* How a slot was settled. */
+struct answer {
+    enum slot_state state; /* SLOT_DONE, SLOT_LOST, SLOT_CANCELLED; SLOT_FREE: the pool closed or broke */
+    unsigned worker;       /* who ran it */
+    struct slot *slot;
+    struct note *note;
+};
+
+/* Something in a slot that somebody waits for. */
+struct job {
+    /* Called with the lock held, once, when the slot is settled; it may not block. */
+    void (*settle)(struct brood_pool *pool, struct job *job, const struct answer *answer);
+    bool in_lane; /* while it is, it is here: */
+    unsigned lane;
+    uint64_t position;
+};
+
+/* The mirror of one lane. */
+struct mirror {
+    struct job **jobs;     /* by slot; NULL: the slot is free */
+    uint8_t *waiters;      /* by slot: what the host wrote into its `waiter` */
+    uint64_t oldest, tail; /* ring positions: everything before `oldest` is settled; `tail` is the next to be used */
+    uint64_t mailbox;      /* the mailbox's next position, without MAILBOX */
+    unsigned outstanding;
+};
+
+struct backend; /* a kind of worker: backend.h */
+struct map_window;
+
+struct brood_pool {
+    pthread_mutex_t lock;
+    unsigned fork_generation; /* of the process that opened it */
+    enum brood_kind kind;
+    struct shared shared;
+    struct heap heap;
+    const struct backend *backend;
+    void *backend_state;
+
+    struct mirror *mirrors;
+    unsigned workers;
+    unsigned last_lane;         /* the one used last is the one most likely to be hot */
+    size_t outstanding;         /* jobs in lanes, and maps */
+    size_t queue;               /* at most so many */
+    struct map_window *turns;   /* windows of maps that nobody works on: map.h */
+    struct map_window *stalled; /* … and those that have found no room in a lane */
+
+    uint64_t parkers_free; /* a bit for each of the board's parkers */
+    uint64_t asleep;       /* what the host wrote into board->asleep */
+    int64_t spin_ns;
+    uint32_t alive; /* what board->life says while the supervisor lives; 0: there is none */
+
+    unsigned users;      /* threads inside a call */
+    unsigned futures;    /* that exist */
+    pthread_cond_t left; /* users has become 0 */
+    bool closing, closed, broken;
+    char why_broken[256];
+    struct brood_future *spare; /* freed futures */
+
+    struct {
+        const struct brood_task *task;
+        int index;
+    } known[64]; /* the board's index of a task, by its address */
+};
+
+/* ---- using a pool ---- */
+
+/* Locks the pool for a call.  0; -EPERM in a process that did not open it.  Every use ends with brood__pool_leave(). */
+int brood__pool_enter(struct brood_pool *pool);
+void brood__pool_leave(struct brood_pool *pool);
+
+/* Is this the process that opened it? */
+bool brood__pool_is_ours(const struct brood_pool *pool);
+
+/* Frees what is left of a closed pool when its last future is gone.  Locked on entry, not on return. */
+void brood__pool_release(struct brood_pool *pool);
+
+/* ---- submission (submit.c) ---- */
+
+struct watch;
+
+/* What goes into a slot. */
+struct request {
+    enum slot_kind kind;
+    unsigned task;          /* the board's index */
+    struct brood_bytes arg; /* small: copied into the slot */
+    uint64_t arg_offset;    /* large: where it lies in the segment */
+    uint64_t result_offset;
+    size_t result_room;
+};
+
+/* Waits until the pool takes one more: 0, -EAGAIN, -ETIMEDOUT, -ESHUTDOWN.  Locked. */
+int brood__wait_for_room(struct brood_pool *pool, brood_deadline deadline);
+
+/* Puts the job into the lane that has the least to do, or into `lane` if that is not ANY_LANE.  False: no slot.  Locked. */
+#define ANY_LANE UINT32_MAX
+bool brood__submit(struct brood_pool *pool, struct job *job, const struct request *request, unsigned lane);
+
+/* Has any lane a free slot?  Locked. */
+bool brood__has_slot(const struct brood_pool *pool);
+
+/* Some job of each lane, in turn, after `previous`: one in the middle of its backlog, so that its settling makes room for
+ * many.  Locked. */
+struct job *brood__middle_job(struct brood_pool *pool, struct watch *watch, struct job *previous);
+
+/* Do the workers see this memory where the host does? */
+bool brood__is_shared(const struct brood_pool *pool, const void *memory, size_t bytes);
+
+/* Workers that are nobody but the caller run now.  Not locked. */
+void brood__run_inline(struct brood_pool *pool);
+
+/* The board's index of a task.  Locked. */
+int brood__task_index(struct brood_pool *pool, const struct brood_task *task);
+
+/* ---- settling and waiting (wait.c) ---- */
+
+/* Settles the job if its slot says that it is over.  Locked. */
+bool brood__collect(struct brood_pool *pool, struct job *job);
+
+/* Settles what is over at the front of each lane. */
+void brood__collect_all(struct brood_pool *pool);
+
+/* Has a worker claimed it?  It is in a lane.  Locked. */
+bool brood__is_claimed(struct brood_pool *pool, struct job *job);
+
+/* Takes the job back if no worker has claimed it.  Locked. */
+bool brood__take_back(struct brood_pool *pool, struct job *job);
+
+/* Settles everything in the lanes: what was published is delivered, the rest is told that the pool is gone.  Locked. */
+void brood__settle_all(struct brood_pool *pool);
+
+/* What a thread waits for. */
+struct watch {
+    /* Is it there?  Collects what it needs to know.  Locked. */
+    bool (*is_ready)(struct brood_pool *pool, struct watch *watch);
+    /* The next of the jobs whose settling may make it so, after `previous` (NULL: the first), or NULL.  Locked. */
+    struct job *(*next_job)(struct brood_pool *pool, struct watch *watch, struct job *previous);
+    void *subject;
+};
+
+/* Waits until it is there: 0 or -ETIMEDOUT.  Locked on entry and return, not in between. */
+int brood__wait(struct brood_pool *pool, struct watch *watch, brood_deadline deadline);
+
+/* The supervisor is dead, or has given up: everything fails.  Locked. */
+void brood__check_life(struct brood_pool *pool);
+
+#endif

@@ -1,0 +1,370 @@
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdio_ext.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <brood/worker.h>
+
+#include "os/clock.h"
+#include "os/error.h"
+#include "os/fence.h"
+#include "pool/serve.h"
+#include "pool/task.h"
+#include "shm/range.h"
+
+/* Sleeping and being woken costs the two sides together about 10 µs: spinning that long is at most twice the optimum.  It
+ * is allowed to grow beyond that while it pays, since a hot worker answers fifty times sooner than a woken one. */
+#define SPIN_NS_MIN 4000
+#define SPIN_NS_MAX 50000
+#define POLLS_PER_CLOCK 16 /* reading the clock costs as much as several polls */
+
+/* A worker that has made no progress for this long is busy with something long, and what waits behind it may be stolen. */
+#define THEFT_NS 2000
+
+/* A claim on the items of a map should take about this long: long against its cost, short against the whole. */
+#define CLAIM_NS_MIN 50000
+#define CLAIM_NS_MAX 200000
+
+struct progress {
+    uint64_t current, head;
+};
+
+static _Thread_local int worker_id = -1;
+
+int brood_worker_id(void)
+{
+    return worker_id;
+}
+
+int brood__server_open(struct server *ret_server, struct shared *shared, unsigned worker)
+{
+    *ret_server = (struct server){
+        .shared = shared,
+        .lane = &shared->lanes[worker],
+        .worker = worker,
+        .head = brood__lane_resume(&shared->lanes[worker]),
+        .spin_ns = SPIN_NS_MAX,
+        .seen = calloc(shared->board->workers, sizeof(struct progress)),
+    };
+    return ret_server->seen ? 0 : brood_fail(-ENOMEM, "out of memory");
+}
+
+void brood__server_close(struct server *server)
+{
+    free(server->seen);
+    server->seen = NULL;
+}
+
+static const struct brood_task *find_task(struct server *server, unsigned index, const char **ret_name)
+{
+    const struct board_task *entry = brood__board_entry(server->shared->board, index);
+
+    if (!entry) {
+        *ret_name = "?";
+        return NULL;
+    }
+    *ret_name = entry->name;
+    if (!server->tasks[index])
+        server->tasks[index] = brood_task_find(entry->name);
+    return server->tasks[index];
+}
+
+/* ---- one task ---- */
+
+/* Of a map, those about the lowest item.  `has_words` is down while they are written: the worker may die of anything. */
+static void keep_words(struct slot *slot, struct note *note, uint64_t item)
+{
+    const char *words = brood_error();
+
+    if ((slot->has_words && note->item <= item) || !words[0])
+        return;
+    slot->has_words = 0;
+    atomic_signal_fence(memory_order_seq_cst);
+    (void)snprintf(note->words, sizeof(note->words), "%s", words);
+    note->item = item;
+    atomic_signal_fence(memory_order_seq_cst);
+    slot->has_words = 1;
+}
+
+static void run_task(struct server *server, struct slot *slot, struct note *note)
+{
+    char *base = server->shared->segment.base;
+    struct brood_bytes arg = {slot->arg.bytes, slot->arg_bytes};
+    void *space = slot->result.bytes;
+    size_t length = slot->result_bytes;
+    const char *name;
+    const struct brood_task *task = find_task(server, slot->task, &name);
+
+    if (arg.len > SLOT_ARG_BYTES)
+        arg.ptr = base + slot->arg.offset;
+    if (length > SLOT_RESULT_BYTES)
+        space = base + slot->result.offset;
+    slot->status = (int16_t)brood__task_run(task, name, arg, space, &length);
+    slot->result_bytes = (uint32_t)length;
+    if (slot->status < 0)
+        keep_words(slot, note, 0);
+}
+
+/* ---- the items of a map ---- */
+
+struct work {
+    struct window *window;
+    const struct brood_task *task;
+    const char *name;
+    char *args, *results;
+    _Atomic int16_t *status;
+};
+
+static struct work open_work(struct server *server, const struct slot *slot)
+{
+    char *base = server->shared->segment.base;
+    struct window *window = (struct window *)(base + slot->arg.offset);
+    struct work work = {.window = window, .args = base + window->args, .results = base + window->results};
+
+    work.status = (_Atomic int16_t *)(void *)(base + window->status);
+    work.task = find_task(server, window->task, &work.name);
+    return work;
+}
+
+static int run_item(const struct work *work, uint32_t item)
+{
+    const struct window *window = work->window;
+    struct brood_bytes arg = {work->args + (size_t)item * window->arg_bytes, window->arg_bytes};
+    size_t length = window->result_bytes;
+
+    return brood__task_run(work->task, work->name, arg, work->results + (size_t)item * window->result_bytes, &length);
+}
+
+static void run_items(struct server *server, const struct work *work, struct slot *slot, struct note *note, uint32_t lo,
+                      uint32_t count)
+{
+    struct range *range = &work->window->ranges[server->worker];
+
+    for (uint32_t i = lo; i < lo + count; i++) {
+        range_begin_item(range, i);
+        int r = run_item(work, i);
+
+        if (r < 0)
+            keep_words(slot, note, i);
+        item_finish(&work->status[i], r < 0 ? (int16_t)r : ITEM_DONE);
+    }
+}
+
+/* Twice as many next time if that was quick, half if it was slow; never more than an eighth of what is left, for others to
+ * steal. */
+static uint32_t adapt(uint32_t chunk, int64_t took_ns)
+{
+    if (took_ns < CLAIM_NS_MIN && chunk < UINT32_MAX / 2)
+        return chunk * 2;
+    return took_ns > CLAIM_NS_MAX && chunk > 1 ? chunk / 2 : chunk;
+}
+
+static uint32_t at_most(uint32_t chunk, uint32_t left)
+{
+    uint32_t fair = left / 8 + 1;
+
+    return chunk < fair ? chunk : fair;
+}
+
+static void run_map(struct server *server, struct slot *slot, struct note *note)
+{
+    struct work work = open_work(server, slot);
+    struct window *window = work.window;
+    struct range *range = &window->ranges[server->worker];
+    uint32_t adaptive = 1, lo;
+    int64_t since = window->chunk ? 0 : brood__now_ns();
+
+    do {
+        while (!atomic_load_explicit(&window->stop, memory_order_relaxed)) {
+            uint32_t wanted = window->chunk ? window->chunk : at_most(adaptive, brood__range_left(range));
+            uint32_t count = brood__range_claim(range, wanted, &lo);
+
+            if (count == 0)
+                break;
+            run_items(server, &work, slot, note, lo, count);
+            if (!window->chunk) {
+                int64_t now = brood__now_ns();
+
+                adaptive = adapt(adaptive, now - since);
+                since = now;
+            }
+        }
+    } while (!atomic_load_explicit(&window->stop, memory_order_relaxed) &&
+             brood__range_steal(window->ranges, window->workers, server->worker));
+    slot->status = 0;
+    slot->result_bytes = 0;
+}
+
+/* ---- claiming and answering ---- */
+
+static void answer(struct server *server, struct slot *slot, uint64_t position)
+{
+    slot_answer(slot, position, server->worker);
+    brood__fence_light(); /* pairs with the heavy fence of a host thread that has just named its parker */
+    unsigned waiter = slot_waiter(slot);
+
+    if (waiter != WAITER_NONE)
+        brood__wake_waiter(server->shared->board, waiter);
+}
+
+/* Claims the slot, runs what is in it and answers; false if somebody else was first. */
+static bool run_slot(struct server *server, unsigned lane_number, uint64_t position)
+{
+    struct lane *lane = &server->shared->lanes[lane_number];
+    uint32_t index = lane_index(lane, position);
+    struct slot *slot = &lane->slots[index];
+
+    if (!slot_claim(slot, server->lane->station, lane_number, position, server->worker))
+        return false;
+    slot->has_words = 0;
+    if (slot->kind == SLOT_MAP)
+        run_map(server, slot, &lane->notes[index]);
+    else
+        run_task(server, slot, &lane->notes[index]);
+    answer(server, slot, position);
+    return true;
+}
+
+static bool run_own(struct server *server)
+{
+    uint64_t position;
+
+    if (!brood__lane_next(server->lane, &server->head, &position))
+        return false;
+    if (!(position & MAILBOX))
+        server->head = position + 1;
+    atomic_store_explicit(&server->lane->station->head, server->head, memory_order_relaxed);
+    (void)run_slot(server, server->worker, position); /* if it was stolen just now there may be a next one */
+    return true;
+}
+
+/* Has that worker done nothing since the last look?  Looking oftener would cost it a cache miss a task. */
+static bool is_stuck(struct server *server, unsigned worker)
+{
+    const struct station *station = server->shared->lanes[worker].station;
+    struct progress now = {
+        .current = atomic_load_explicit(&station->current, memory_order_relaxed),
+        .head = atomic_load_explicit(&station->head, memory_order_relaxed),
+    };
+    bool stuck = memcmp(&now, &server->seen[worker], sizeof(now)) == 0;
+
+    server->seen[worker] = now;
+    return stuck;
+}
+
+static bool steal(struct server *server)
+{
+    unsigned workers = server->shared->board->workers;
+    int64_t now = brood__now_ns();
+    uint64_t position;
+
+    if (now < server->next_theft_ns)
+        return false;
+    server->next_theft_ns = now + THEFT_NS;
+    for (unsigned i = 1; i < workers; i++) {
+        unsigned victim = (server->worker + i) % workers;
+
+        if (is_stuck(server, victim) && brood__lane_waiting(&server->shared->lanes[victim], &position))
+            return run_slot(server, victim, position);
+    }
+    return false;
+}
+
+/* ---- with nothing to do ---- */
+
+static bool is_open(const struct server *server)
+{
+    return brood__board_state(server->shared->board) == BOARD_OPEN;
+}
+
+/* More that want to run than there are CPUs: whoever spins keeps another from working. */
+static bool is_crowded(const struct server *server)
+{
+    const struct board *board = server->shared->board;
+
+    return board->workers - brood__idle_count(board) + 1 > board->cpus;
+}
+
+static bool anything_waiting(const struct server *server)
+{
+    uint64_t position;
+
+    for (unsigned i = 0; i < server->shared->board->workers; i++)
+        if (brood__lane_waiting(&server->shared->lanes[i], &position))
+            return true;
+    return false;
+}
+
+/* What the tasks have printed does not wait in a buffer while the worker sleeps. */
+static void flush_output(const struct server *server)
+{
+    if (server->is_process && __fpending(stdout) > 0)
+        (void)fflush(stdout);
+}
+
+static void park(struct server *server)
+{
+    struct board *board = server->shared->board;
+    struct parker *parker = &server->lane->station->parker;
+    uint32_t seen = brood__parker_look(parker);
+
+    brood__idle_enter(board, server->worker);
+    if (is_open(server) && !anything_waiting(server)) {
+        flush_output(server);
+        brood__parker_sleep(parker, seen, NULL, 0, BROOD_FOREVER);
+    }
+    brood__idle_leave(board, server->worker);
+}
+
+/* Polls until there was work, or the pool stops, or it has spun for long enough: true if there was work. */
+static bool spin(struct server *server)
+{
+    int64_t until = brood__now_ns() + server->spin_ns;
+    bool crowded = is_crowded(server);
+
+    do {
+        for (int i = 0; i < POLLS_PER_CLOCK; i++) {
+            if (run_own(server))
+                return true;
+            if (!is_open(server))
+                return false;
+            if (crowded)
+                (void)sched_yield();
+            else
+                brood__pause();
+        }
+        if (steal(server))
+            return true;
+    } while (brood__now_ns() < until);
+    return false;
+}
+
+void brood__serve(struct server *server)
+{
+    worker_id = (int)server->worker;
+    while (is_open(server)) {
+        while (run_own(server))
+            ;
+        if (spin(server)) {
+            server->spin_ns = server->spin_ns * 2 < SPIN_NS_MAX ? server->spin_ns * 2 : SPIN_NS_MAX;
+            continue;
+        }
+        server->spin_ns = server->spin_ns / 2 > SPIN_NS_MIN ? server->spin_ns / 2 : SPIN_NS_MIN;
+        if (is_open(server))
+            park(server);
+    }
+    brood__serve_waiting(server);
+    worker_id = -1;
+}
+
+void brood__serve_waiting(struct server *server)
+{
+    int outer = worker_id;
+
+    worker_id = (int)server->worker;
+    while (run_own(server))
+        ;
+    worker_id = outer;
+}

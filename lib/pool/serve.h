@@ -1,0 +1,38 @@
+/* serve.h - the worker's loop, the same for workers of every kind.
+ *
+ *     struct server server;
+ *     r = brood__server_open(&server, shared, worker);
+ *     brood__serve(&server);                            // until the pool stops
+ *     brood__server_close(&server);
+ *
+ * Take the next task of the own lane, else steal one, run it where it lies, answer in the same slot.  With nothing to do,
+ * spin a little, then sleep.
+ */
+#ifndef BROOD_POOL_SERVE_H
+#define BROOD_POOL_SERVE_H
+
+#include "shm/board.h"
+
+struct server {
+    struct shared *shared;
+    const struct lane *lane; /* its own */
+    unsigned worker;
+    bool is_process;       /* its standard output is its own */
+    uint64_t head;         /* the next position of its own ring */
+    int64_t spin_ns;       /* how long to spin before sleeping: adapts to whether spinning has paid */
+    int64_t next_theft_ns; /* when to look at the other lanes again */
+    struct progress *seen; /* of each other worker, when it last looked */
+    const struct brood_task *tasks[BOARD_TASKS];
+};
+
+int brood__server_open(struct server *ret_server, struct shared *shared, unsigned worker);
+
+/* Serves until the pool is no longer open, then finishes what is waiting in the own lane. */
+void brood__serve(struct server *server);
+
+/* Runs what is waiting in the own lane, and returns: for workers who are nobody but the caller. */
+void brood__serve_waiting(struct server *server);
+
+void brood__server_close(struct server *server);
+
+#endif

@@ -1,0 +1,345 @@
+/* submit.c - from a call to a slot: a place in the queue, a lane, the argument's bytes. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "os/error.h"
+#include "os/fence.h"
+#include "pool/backend.h"
+#include "pool/future.h"
+#include "pool/map.h"
+#include "pool/pool.h"
+
+/* Of many lanes, as many as this are compared to find the one with the least to do. */
+#define LANES_COMPARED 32
+
+/* ---- room ---- */
+
+static bool has_slot(const struct brood_pool *pool, unsigned lane)
+{
+    const struct mirror *mirror = &pool->mirrors[lane];
+    uint32_t mask = pool->shared.lanes[lane].mask;
+
+    return mirror->outstanding == 0 || !mirror->jobs[mirror->tail & mask];
+}
+
+bool brood__has_slot(const struct brood_pool *pool)
+{
+    for (unsigned i = 0; i < pool->workers; i++)
+        if (has_slot(pool, i))
+            return true;
+    return false;
+}
+
+static bool has_room(const struct brood_pool *pool)
+{
+    return pool->outstanding < pool->queue && brood__has_slot(pool);
+}
+
+static bool room_or_end(struct brood_pool *pool, struct watch *watch)
+{
+    (void)watch;
+    if (pool->closing || pool->broken || has_room(pool))
+        return true;
+    brood__collect_all(pool);
+    return pool->broken || has_room(pool);
+}
+
+struct job *brood__middle_job(struct brood_pool *pool, struct watch *watch, struct job *previous)
+{
+    (void)watch;
+    for (unsigned i = previous ? previous->lane + 1 : 0; i < pool->workers; i++) {
+        struct mirror *mirror = &pool->mirrors[i];
+        uint32_t mask = pool->shared.lanes[i].mask;
+
+        for (uint64_t p = mirror->oldest + (mirror->tail - mirror->oldest) / 2; p < mirror->tail; p++)
+            if (mirror->jobs[p & mask])
+                return mirror->jobs[p & mask];
+        if (mirror->jobs[mask + 1])
+            return mirror->jobs[mask + 1];
+    }
+    return NULL;
+}
+
+int brood__wait_for_room(struct brood_pool *pool, brood_deadline deadline)
+{
+    struct watch watch = {.is_ready = room_or_end, .next_job = brood__middle_job};
+    int r = has_room(pool) ? 0 : brood__wait(pool, &watch, deadline);
+
+    brood__check_life(pool);
+    if (pool->closing)
+        return brood_fail(-ESHUTDOWN, "the pool is closed");
+    if (pool->broken)
+        return brood_fail(-ESHUTDOWN, "%s", pool->why_broken);
+    if (r < 0)
+        return brood_fail(deadline.ns <= 0 ? -EAGAIN : -ETIMEDOUT, "the pool's queue is full (%zu tasks)", pool->queue);
+    return 0;
+}
+
+/* ---- lanes ---- */
+
+static unsigned pick_lane(struct brood_pool *pool)
+{
+    const struct board *board = pool->shared.board;
+    unsigned best = pool->last_lane;
+    unsigned compared = pool->workers < LANES_COMPARED ? pool->workers : LANES_COMPARED;
+
+    /* The one that just worked is awake and its lines are warm: better than an equal. */
+    if (pool->mirrors[best].outstanding == 0 && !brood__idle_is(board, best))
+        return best;
+    for (unsigned i = 1; i <= compared; i++) {
+        unsigned lane = (pool->last_lane + i) % pool->workers;
+        int more = (int)pool->mirrors[lane].outstanding - (int)pool->mirrors[best].outstanding;
+
+        if (has_slot(pool, lane) && (more < 0 || (more == 0 && brood__idle_is(board, best)) || !has_slot(pool, best)))
+            best = lane;
+    }
+    return best;
+}
+
+static uint64_t take_position(struct mirror *mirror)
+{
+    return mirror->outstanding == 0 ? MAILBOX | ++mirror->mailbox : mirror->tail++;
+}
+
+static void fill_slot(struct slot *slot, const struct request *request)
+{
+    slot->task = (uint16_t)request->task;
+    slot->kind = (uint8_t)request->kind;
+    atomic_init(&slot->waiter, WAITER_NONE);
+    slot->arg_bytes = (uint32_t)request->arg.len;
+    slot->result_bytes = (uint32_t)request->result_room;
+    if (request->arg_offset)
+        slot->arg.offset = request->arg_offset;
+    else if (request->arg.len > 0)
+        memcpy(slot->arg.bytes, request->arg.ptr, request->arg.len);
+    if (request->result_offset)
+        slot->result.offset = request->result_offset;
+}
+
+/* Wakes the lane's worker or, when that one already has something to do, one who may steal. */
+static void wake_for(struct brood_pool *pool, unsigned lane)
+{
+    brood__fence_light(); /* pairs with the heavy fence in brood__idle_enter() */
+    if (!brood__idle_any(pool->shared.board))
+        return;
+    if (!brood__idle_wake(&pool->shared, lane) && pool->mirrors[lane].outstanding > 1)
+        (void)brood__idle_wake_any(&pool->shared);
+}
+
+bool brood__submit(struct brood_pool *pool, struct job *job, const struct request *request, unsigned lane_number)
+{
+    unsigned number = lane_number == ANY_LANE ? pick_lane(pool) : lane_number;
+    struct mirror *mirror = &pool->mirrors[number];
+    struct lane *lane = &pool->shared.lanes[number];
+
+    if (!has_slot(pool, number))
+        return false;
+    job->position = take_position(mirror);
+    job->lane = number;
+    job->in_lane = true;
+    uint32_t index = lane_index(lane, job->position);
+
+    mirror->jobs[index] = job;
+    mirror->waiters[index] = WAITER_NONE;
+    mirror->outstanding++;
+    pool->last_lane = number;
+    fill_slot(&lane->slots[index], request);
+    slot_publish(&lane->slots[index], job->position);
+    wake_for(pool, number);
+    return true;
+}
+
+int brood__task_index(struct brood_pool *pool, const struct brood_task *task)
+{
+    size_t at = ((uintptr_t)task >> 4) % (sizeof(pool->known) / sizeof(pool->known[0]));
+    int index;
+
+    if (pool->known[at].task == task)
+        return pool->known[at].index;
+    index = brood__board_task(pool->shared.board, task);
+    if (index >= 0) {
+        pool->known[at].task = task;
+        pool->known[at].index = index;
+    }
+    return index;
+}
+
+/* ---- memory for large arguments and results ---- */
+
+static uint64_t offset_in_heap(const struct brood_pool *pool, const void *memory, size_t bytes)
+{
+    uintptr_t at = (uintptr_t)memory - (uintptr_t)pool->shared.segment.base;
+
+    return at >= pool->heap.start && at < pool->shared.segment.committed && bytes <= pool->shared.segment.committed - at
+               ? at
+               : 0;
+}
+
+bool brood__is_shared(const struct brood_pool *pool, const void *memory, size_t bytes)
+{
+    return !pool->backend->between_processes || offset_in_heap(pool, memory, bytes) != 0;
+}
+
+static size_t align(size_t n)
+{
+    return (n + 63) / 64 * 64;
+}
+
+/* Finds or makes the places in the segment that a call needs.  Copies with the lock released: an argument may be large. */
+static int place(struct brood_pool *pool, struct brood_future *future, struct request *request)
+{
+    bool arg_is_large = request->arg.len > SLOT_ARG_BYTES, result_is_large = request->result_room > SLOT_RESULT_BYTES;
+    size_t bytes = 0;
+    int r;
+
+    if (arg_is_large)
+        request->arg_offset = offset_in_heap(pool, request->arg.ptr, request->arg.len);
+    if (result_is_large)
+        request->result_offset = offset_in_heap(pool, future->result, request->result_room);
+    bool copy_arg = arg_is_large && !request->arg_offset, copy_result = result_is_large && !request->result_offset;
+
+    if (copy_arg || copy_result) {
+        bytes = (copy_arg ? align(request->arg.len) : 0) + (copy_result ? request->result_room : 0);
+        r = brood__heap_alloc(&pool->heap, bytes, false, &future->block);
+        if (r < 0)
+            return r;
+    }
+    if (copy_result)
+        request->result_offset = future->block + (copy_arg ? align(request->arg.len) : 0);
+    future->result_offset = result_is_large ? request->result_offset : 0;
+    if (copy_arg) {
+        request->arg_offset = future->block;
+        (void)pthread_mutex_unlock(&pool->lock);
+        memcpy(pool->shared.segment.base + request->arg_offset, request->arg.ptr, request->arg.len);
+        (void)pthread_mutex_lock(&pool->lock);
+    }
+    return 0;
+}
+
+/* ---- single tasks ---- */
+
+static int check(const struct brood_task *task, struct brood_bytes arg)
+{
+    if (!task || !task->name || !task->run)
+        return brood_fail(-EINVAL, "a task needs a name and a function");
+    if (!arg.ptr && arg.len > 0)
+        return brood_fail(-EINVAL, "task '%s': the argument is NULL", task->name);
+    if (task->arg_size != BROOD_ANY_SIZE && task->arg_size != arg.len)
+        return brood_fail(-EINVAL, "task '%s' takes %zu bytes, and was given %zu", task->name, task->arg_size, arg.len);
+    if (arg.len > UINT32_MAX || task->result_size > UINT32_MAX)
+        return brood_fail(-EINVAL,
+                          "task '%s': arguments and results have less than 4 GiB; pass a pointer to brood_alloc() "
+                          "memory instead",
+                          task->name);
+    return 0;
+}
+
+/* Locked; `future` is ready but for the slot. */
+static int submit_task(struct brood_pool *pool, struct brood_future *future, const struct brood_task *task,
+                       struct brood_bytes arg, brood_deadline deadline)
+{
+    /* The worker may write as much as was promised, and no more than there is room for. */
+    size_t room = future->room < task->result_size ? future->room : task->result_size;
+    struct request request = {.kind = SLOT_TASK, .arg = arg, .result_room = room};
+    int r = brood__task_index(pool, task);
+
+    if (r < 0)
+        return r;
+    request.task = (unsigned)r;
+    r = place(pool, future, &request);
+    do {
+        if (r == 0)
+            r = brood__wait_for_room(pool, deadline);
+    } while (r == 0 && !brood__submit(pool, &future->job, &request, ANY_LANE));
+    if (r == 0)
+        pool->outstanding++;
+    else if (future->block)
+        (void)brood__heap_free(&pool->heap, future->block);
+    return r;
+}
+
+static int set_room(struct brood_future *future, size_t room)
+{
+    future->room = room;
+    if (room <= FUTURE_INLINE_BYTES)
+        return 0;
+    future->result = future->result_owned = malloc(room);
+    return future->result ? 0 : brood_fail(-ENOMEM, "out of memory");
+}
+
+static int apply_async(struct brood_pool *pool, const struct brood_task *task, struct brood_future **ret_future,
+                       struct brood_bytes arg, brood_deadline deadline)
+{
+    struct brood_future *future;
+    int r = check(task, arg);
+
+    if (r == 0)
+        r = brood__pool_enter(pool);
+    if (r < 0)
+        return r;
+    future = brood__future_new(pool);
+    r = future ? set_room(future, task->result_size) : -ENOMEM;
+    if (r == 0)
+        r = submit_task(pool, future, task, arg, deadline);
+    if (r == 0)
+        *ret_future = future;
+    else if (future)
+        brood__future_drop(future);
+    brood__pool_leave(pool);
+    if (r == 0)
+        brood__run_inline(pool);
+    return r;
+}
+
+/* A future of the caller's own: on its stack, the result straight into its memory. */
+static int apply(struct brood_pool *pool, const struct brood_task *task, struct brood_space *result, struct brood_bytes arg)
+{
+    struct brood_future future = {
+        .pool = pool, .job.settle = brood__future_settle, .result = result->ptr, .room = result->len};
+    int r = check(task, arg);
+
+    if (r == 0)
+        r = brood__pool_enter(pool);
+    if (r < 0)
+        return r;
+    r = submit_task(pool, &future, task, arg, BROOD_FOREVER);
+    if (r == 0 && pool->kind == BROOD_INLINE) {
+        (void)pthread_mutex_unlock(&pool->lock);
+        brood__run_inline(pool);
+        (void)pthread_mutex_lock(&pool->lock);
+    }
+    if (r == 0)
+        (void)brood__future_wait(&future, BROOD_FOREVER);
+    brood__pool_leave(pool);
+    if (r == 0 && future.outcome < 0)
+        r = brood_fail(future.outcome, "%s", brood_future_error(&future));
+    result->len = future.length;
+    free(future.words);
+    return r;
+}
+
+int brood_pool_apply(struct brood_pool *pool, const struct brood_task *task, void *ret_result, const void *arg)
+{
+    struct brood_space result = {ret_result, task->result_size};
+
+    return apply(pool, task, &result, (struct brood_bytes){arg, task->arg_size});
+}
+
+int brood_pool_apply_async(struct brood_pool *pool, const struct brood_task *task, struct brood_future **ret_future,
+                           const void *arg, brood_deadline deadline)
+{
+    return apply_async(pool, task, ret_future, (struct brood_bytes){arg, task->arg_size}, deadline);
+}
+
+int brood_pool_apply_bytes(struct brood_pool *pool, const struct brood_task *task, struct brood_space *result,
+                           struct brood_bytes arg)
+{
+    return apply(pool, task, result, arg);
+}
+
+int brood_pool_apply_bytes_async(struct brood_pool *pool, const struct brood_task *task, struct brood_future **ret_future,
+                                 struct brood_bytes arg, brood_deadline deadline)
+{
+    return apply_async(pool, task, ret_future, arg, deadline);
+}

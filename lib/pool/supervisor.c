@@ -1,0 +1,377 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "os/clock.h"
+#include "os/futex.h"
+#include "os/pidfd.h"
+#include "os/poller.h"
+#include "os/process.h"
+#include "pool/supervisor.h"
+#include "pool/worker.h"
+
+/* A worker that keeps dying before it is ready would be started for ever: after so many times in a row the pool is broken.
+ */
+#define STARTS_MAX 10
+#define RESTART_NS 10000000 /* … and this long after the first failure, doubling up to a second */
+#define RESTART_NS_MAX 1000000000
+
+#define QUIT_MS 1000 /* for a killed worker that is stuck in the kernel */
+
+#define TAG_HOST UINT64_MAX
+#define TAG_CONTROL (UINT64_MAX - 1)
+#define EVENTS 64
+
+struct member {
+    int pidfd; /* -1: not running */
+    pid_t pid;
+    bool has_served; /* some worker of this number has been ready */
+    unsigned failures;
+    int64_t start_ns; /* when to start the next one; 0: now is not the time */
+};
+
+struct supervisor {
+    struct shared *shared;
+    const struct brood_pool_options *options;
+    struct brood__poller *poller;
+    pid_t pid;
+    int host, control;
+    struct member *members;
+    unsigned alive;
+    bool stopping;
+    brood_deadline kill_at;
+};
+
+/* ---- the end ---- */
+
+static void kill_all(struct supervisor *s)
+{
+    for (unsigned i = 0; i < s->shared->board->workers; i++)
+        if (s->members[i].pidfd >= 0)
+            (void)brood__pidfd_kill(s->members[i].pidfd, SIGKILL);
+}
+
+/* Nobody is left to serve: the workers must not outlive it, and nothing else has to be put in order. */
+static void quit(struct supervisor *s)
+{
+    kill_all(s);
+    for (unsigned i = 0; i < s->shared->board->workers; i++)
+        if (s->members[i].pidfd >= 0)
+            (void)brood__pidfd_wait(s->members[i].pidfd, brood_after_ms(QUIT_MS));
+    _exit(0);
+}
+
+/* The pool cannot go on.  The host is told why; its other calls fail, and its close ends this process. */
+static void break_pool(struct supervisor *s, int error)
+{
+    struct board *board = s->shared->board;
+
+    if (s->stopping)
+        return;
+    (void)snprintf(board->reason, sizeof(board->reason), "%s", brood_error());
+    atomic_store(&board->error, error);
+    brood__board_set_state(board, BOARD_BROKEN);
+    s->stopping = true;
+    s->kill_at = BROOD_NOW;
+    kill_all(s);
+    brood__wake_host(board);
+}
+
+/* ---- starting a worker ---- */
+
+static void exec_worker(struct supervisor *s, unsigned worker)
+{
+    const struct brood_pool_options *options = s->options;
+    struct station *station = s->shared->lanes[worker].station;
+    size_t count = 0;
+    char value[32];
+
+    while (options->worker_args && options->worker_args[count])
+        count++;
+    const char **argv = calloc(count + 2, sizeof(*argv));
+
+    (void)snprintf(value, sizeof(value), "%d:%u", s->shared->segment.fd, worker);
+    if (argv && setenv(WORKER_ENVIRONMENT, value, 1) == 0 && fcntl(s->shared->segment.fd, F_SETFD, 0) == 0) {
+        argv[0] = options->worker;
+        for (size_t i = 0; i < count; i++)
+            argv[i + 1] = options->worker_args[i];
+        (void)execvp(options->worker, (char *const *)(uintptr_t)argv);
+    }
+    atomic_store(&station->error, errno);
+    brood__station_set_state(station, STATION_FAILED);
+    _exit(127);
+}
+
+static void close_inherited(struct supervisor *s)
+{
+    brood__poller_close(s->poller);
+    if (!s->options->inherit_fds) {
+        brood__process_close_all_but((int[]){s->shared->segment.fd}, 1);
+        return;
+    }
+    (void)close(s->host);
+    (void)close(s->control);
+    for (unsigned i = 0; i < s->shared->board->workers; i++)
+        if (s->members[i].pidfd >= 0)
+            (void)close(s->members[i].pidfd);
+}
+
+static void be_worker(struct supervisor *s, unsigned worker)
+{
+    struct station *station = s->shared->lanes[worker].station;
+    char suffix[16];
+
+    if (!brood__process_die_with(s->pid))
+        _exit(0);
+    atomic_store(&station->pid, getpid());
+    (void)setpgid(0, 0); /* so that one signal reaches what its tasks start, too */
+    (void)snprintf(suffix, sizeof(suffix), "%u", worker);
+    brood__process_set_name(s->shared->board->name, suffix);
+    close_inherited(s);
+    if (s->options->worker)
+        exec_worker(s, worker);
+    if (brood__worker_run(s->shared, worker) < 0) {
+        atomic_store(&station->error, ENOMEM);
+        brood__station_set_state(station, STATION_FAILED);
+        _exit(1);
+    }
+    _exit(0);
+}
+
+static int watch(struct supervisor *s, unsigned worker)
+{
+    struct member *member = &s->members[worker];
+
+    member->pidfd = brood__pidfd_open(member->pid);
+    if (member->pidfd < 0)
+        return brood_fail(member->pidfd, "cannot watch worker %u: pidfd_open: %s", worker, strerror(-member->pidfd));
+    s->alive++;
+    return brood__poller_add(s->poller, member->pidfd, worker);
+}
+
+static void start_worker(struct supervisor *s, unsigned worker)
+{
+    struct member *member = &s->members[worker];
+    struct station *station = s->shared->lanes[worker].station;
+    pid_t pid;
+    int r;
+
+    member->start_ns = 0;
+    brood__station_set_state(station, STATION_STARTING);
+    pid = fork();
+    if (pid == 0)
+        be_worker(s, worker);
+    if (pid < 0) {
+        r = -errno;
+        member->failures++;
+        member->start_ns = brood__now_ns() + RESTART_NS;
+        if (!member->has_served)
+            break_pool(s, brood_fail(r, "cannot start worker %u: fork: %s (see ulimit -u)", worker, strerror(-r)));
+        return;
+    }
+    member->pid = pid;
+    r = watch(s, worker);
+    if (r < 0)
+        break_pool(s, r);
+}
+
+static void start_due(struct supervisor *s)
+{
+    for (unsigned i = 0; i < s->shared->board->workers && !s->stopping; i++)
+        if (s->members[i].start_ns != 0 && s->members[i].start_ns <= brood__now_ns())
+            start_worker(s, i);
+}
+
+/* ---- a worker's death ---- */
+
+/* The one task that it held fails.  Behind the fence: a readable pidfd has been seen, so it stores nothing any more. */
+static void charge(struct supervisor *s, unsigned worker, struct brood__ending ending)
+{
+    unsigned lane;
+    uint64_t position;
+    struct slot *slot = brood__lane_held_by(s->shared->lanes, s->shared->board->workers, worker, &lane, &position);
+
+    if (!slot)
+        return;
+    struct note *note = &s->shared->lanes[lane].notes[lane_index(&s->shared->lanes[lane], position)];
+
+    note->pid = s->members[worker].pid;
+    note->signal = ending.signal;
+    note->exit_code = ending.exit_code;
+    slot_lose(slot, position, worker);
+}
+
+/* Why a worker was never ready. */
+static int explain(struct supervisor *s, unsigned worker, struct brood__ending ending)
+{
+    const char *program = s->options->worker ? s->options->worker : "(forked)";
+    int error = atomic_load(&s->shared->lanes[worker].station->error);
+
+    if (error != 0)
+        return brood_fail(-error, "cannot start worker '%s': %s", program, strerror(error));
+    if (ending.signal)
+        return brood_fail(-ECHILD, "worker '%s' was killed by signal %d before it was ready", program, ending.signal);
+    if (ending.exit_code == WORKER_EXIT_PROTOCOL)
+        return brood_fail(-EPROTO, "worker '%s' is built with another version of brood", program);
+    return brood_fail(
+        -ECHILD,
+        "worker '%s' exited with status %d before it was ready: see what it wrote to stderr; its main() has to "
+        "call brood_worker_main()",
+        program, ending.exit_code);
+}
+
+static int64_t pause_after(unsigned failures)
+{
+    int64_t ns = (int64_t)RESTART_NS << (failures - 1);
+
+    return ns < RESTART_NS_MAX ? ns : RESTART_NS_MAX;
+}
+
+static void bury(struct supervisor *s, unsigned worker)
+{
+    struct member *member = &s->members[worker];
+    struct station *station = s->shared->lanes[worker].station;
+    struct brood__ending ending = brood__pidfd_reap(member->pidfd);
+    bool was_ready = brood__station_state(station) == STATION_READY;
+
+    if (!s->stopping) /* what a closing pool kills is no accident */
+        charge(s, worker, ending);
+    brood__idle_leave(s->shared->board, worker);
+    /* It may have died between an answer and the wake-up for it. */
+    brood__wake_host(s->shared->board);
+    (void)brood__poller_remove(s->poller, member->pidfd);
+    (void)close(member->pidfd);
+    member->pidfd = -1;
+    s->alive--;
+    atomic_store(&station->pid, 0);
+    if (s->stopping)
+        return;
+    member->has_served |= was_ready;
+    member->failures = was_ready ? 0 : member->failures + 1;
+    if (!member->has_served || member->failures >= STARTS_MAX)
+        break_pool(s, explain(s, worker, ending));
+    else if (member->failures == 0)
+        start_worker(s, worker);
+    else
+        member->start_ns = brood__now_ns() + pause_after(member->failures);
+}
+
+/* ---- the loop ---- */
+
+static void obey(struct supervisor *s)
+{
+    struct stop_message message;
+
+    if (recv(s->control, &message, sizeof(message), MSG_DONTWAIT) != sizeof(message))
+        quit(s); /* the host has closed its end, or exec'ed another program */
+    s->stopping = true;
+    s->kill_at = (brood_deadline){message.deadline_ns};
+    (void)brood__poller_remove(s->poller, s->control);
+}
+
+static void handle(struct supervisor *s, uint64_t tag)
+{
+    if (tag == TAG_HOST)
+        quit(s);
+    else if (tag == TAG_CONTROL)
+        obey(s);
+    else if (s->members[tag].pidfd >= 0)
+        bury(s, (unsigned)tag);
+}
+
+static brood_deadline next_deadline(const struct supervisor *s)
+{
+    int64_t next = s->stopping && s->alive > 0 ? s->kill_at.ns : INT64_MAX;
+
+    for (unsigned i = 0; i < s->shared->board->workers && !s->stopping; i++)
+        if (s->members[i].start_ns != 0 && s->members[i].start_ns < next)
+            next = s->members[i].start_ns;
+    return (brood_deadline){next};
+}
+
+static bool is_over(const struct supervisor *s)
+{
+    return s->stopping && s->alive == 0 && brood__board_state(s->shared->board) != BOARD_BROKEN;
+}
+
+static void run(struct supervisor *s)
+{
+    struct brood__poller_event events[EVENTS];
+
+    while (!is_over(s)) {
+        int count = brood__poller_wait(s->poller, events, EVENTS, next_deadline(s));
+
+        if (count < 0) {
+            break_pool(s, brood_fail(count, "the supervisor cannot wait: %s", strerror(-count)));
+            quit(s);
+        }
+        for (int i = 0; i < count; i++)
+            handle(s, events[i].tag);
+        if (s->stopping && brood__is_past(s->kill_at)) {
+            kill_all(s);
+            s->kill_at = BROOD_FOREVER;
+        }
+        start_due(s);
+    }
+}
+
+static int open_poller(struct supervisor *s)
+{
+    int r = brood__poller_open(&s->poller);
+
+    if (r == 0)
+        r = brood__poller_add(s->poller, s->host, TAG_HOST);
+    if (r == 0)
+        r = brood__poller_add(s->poller, s->control, TAG_CONTROL);
+    return r;
+}
+
+/* Like a freshly exec'ed program, and alone. */
+static int settle_in(struct supervisor *s, pid_t host)
+{
+    struct board *board = s->shared->board;
+    int r;
+
+    brood__process_reset_signals();
+    brood__process_set_name(board->name, "sup");
+    if (!s->options->inherit_fds)
+        brood__process_close_all_but((int[]){s->control, s->shared->segment.fd}, 2);
+    brood__process_empty_stdin();
+    (void)setpgid(0, 0); /* Ctrl-C and Ctrl-Z are for the host */
+    s->host = brood__pidfd_open(host);
+    if (s->host < 0 || getppid() != host)
+        _exit(0);
+    atomic_store(&board->life, brood__life_word());
+    r = brood__futex_die_with_me(&board->life);
+    return r < 0 ? brood_fail(r, "set_robust_list: %s", strerror(-r)) : 0;
+}
+
+void brood__supervise(struct shared *shared, const struct brood_pool_options *options, pid_t host, int control)
+{
+    struct supervisor s = {.shared = shared, .options = options, .pid = getpid(), .control = control};
+    unsigned workers = shared->board->workers;
+    int r = settle_in(&s, host);
+
+    s.members = calloc(workers, sizeof(*s.members));
+    if (r == 0 && !s.members)
+        r = brood_fail(-ENOMEM, "out of memory");
+    for (unsigned i = 0; s.members && i < workers; i++)
+        s.members[i].pidfd = -1;
+    if (r == 0)
+        r = open_poller(&s);
+    if (r < 0) {
+        atomic_store(&shared->board->error, r);
+        (void)snprintf(shared->board->reason, sizeof(shared->board->reason), "%s", brood_error());
+        brood__board_set_state(shared->board, BOARD_BROKEN);
+        _exit(1);
+    }
+    for (unsigned i = 0; i < workers && !s.stopping; i++)
+        start_worker(&s, i);
+    run(&s);
+    _exit(0);
+}

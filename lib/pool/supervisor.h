@@ -1,0 +1,24 @@
+/* supervisor.h - the process between host and workers, which does nothing but watch.
+ *
+ * It forks the workers from its own quiet, single-threaded image, so that a replacement never comes from a host full of
+ * threads; it sees their deaths (pidfds), charges each to the one task that the dead held, and starts the next.  If the
+ * host dies, or just lets go of its end of the control socket, it kills the workers and exits.  If it dies itself, the
+ * kernel kills its workers (PDEATHSIG) and tells the host's sleeping threads (the life word, os/futex.h).
+ */
+#ifndef BROOD_POOL_SUPERVISOR_H
+#define BROOD_POOL_SUPERVISOR_H
+
+#include <brood/pool.h>
+
+#include "shm/board.h"
+
+/* What the host says on the control socket: end by then. */
+struct stop_message {
+    int64_t deadline_ns;
+};
+
+/* Never returns.  Called in a fresh child of `host`; `control` is its end of the socket. */
+void brood__supervise(struct shared *shared, const struct brood_pool_options *options, pid_t host, int control)
+    __attribute__((noreturn));
+
+#endif

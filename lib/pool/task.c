@@ -1,0 +1,113 @@
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "os/error.h"
+#include "pool/task.h"
+
+#define ERRNO_MAX 4095
+
+/* A list that only grows, at its head, by CAS: no lock that a fork could leave held. */
+struct entry {
+    const struct brood_task *task;
+    struct entry *next;
+};
+
+static struct entry *_Atomic entries;
+static _Atomic(const char *) doubled; /* the first name that was registered twice */
+
+const struct brood_task *brood_task_find(const char *name)
+{
+    struct entry *entry = atomic_load_explicit(&entries, memory_order_acquire);
+
+    while (entry && strcmp(entry->task->name, name) != 0)
+        entry = entry->next;
+    return entry ? entry->task : NULL;
+}
+
+static int refuse_double(const struct brood_task *task)
+{
+    const char *none = NULL;
+
+    atomic_compare_exchange_strong(&doubled, &none, task->name);
+    return brood_fail(-EEXIST, "two tasks are named '%s': a worker finds a task by its name", task->name);
+}
+
+int brood_task_register(const struct brood_task *task)
+{
+    const struct brood_task *known;
+    struct entry *entry;
+
+    if (!task || !task->name || !task->name[0] || !task->run)
+        return brood_fail(-EINVAL, "a task needs a name and a function");
+    if (strlen(task->name) > BROOD_TASK_NAME_MAX)
+        return brood_fail(-EINVAL, "a task's name has at most %d bytes: '%s'", BROOD_TASK_NAME_MAX, task->name);
+    known = brood_task_find(task->name);
+    if (known)
+        return known == task ? 0 : refuse_double(task);
+    entry = malloc(sizeof(*entry));
+    if (!entry)
+        return brood_fail(-ENOMEM, "out of memory");
+    entry->task = task;
+    entry->next = atomic_load_explicit(&entries, memory_order_relaxed);
+    while (
+        !atomic_compare_exchange_weak_explicit(&entries, &entry->next, entry, memory_order_release, memory_order_relaxed))
+        ;
+    return 0;
+}
+
+int brood__tasks_check(void)
+{
+    const char *name = atomic_load(&doubled);
+
+    return name ? brood_fail(-EEXIST, "two tasks are named '%s': a worker finds a task by its name", name) : 0;
+}
+
+void *brood_reply_space(struct brood_reply *reply, size_t size)
+{
+    if (size > reply->room) {
+        reply->error = brood_fail(-EMSGSIZE, "a result of %zu bytes; the task promised at most %zu", size, reply->room);
+        reply->length = 0;
+        return NULL;
+    }
+    reply->error = 0;
+    reply->length = size;
+    return reply->space;
+}
+
+int brood_reply_set(struct brood_reply *reply, const void *result, size_t size)
+{
+    void *space = brood_reply_space(reply, size);
+
+    if (!space)
+        return -EMSGSIZE;
+    if (size > 0)
+        memcpy(space, result, size);
+    return 0;
+}
+
+static int outcome_of(int returned, int reply_error)
+{
+    if (returned < -ERRNO_MAX)
+        return brood_fail(-ERANGE, "the task returned %d, which is no negative errno", returned);
+    return returned < 0 ? returned : reply_error;
+}
+
+int brood__task_run(const struct brood_task *task, const char *name, struct brood_bytes arg, void *space, size_t *length)
+{
+    struct brood_reply reply = {.space = space, .room = *length};
+
+    *length = 0;
+    brood__error_clear();
+    if (!task)
+        return brood_fail(-ENOENT, "the worker does not know the task '%s'", name);
+    if (task->arg_size != BROOD_ANY_SIZE && task->arg_size != arg.len)
+        return brood_fail(-EPROTO, "task '%s' takes %zu bytes in the worker, and was given %zu", name, task->arg_size,
+                          arg.len);
+    int r = outcome_of(task->run(arg, &reply), reply.error);
+
+    if (r == 0)
+        *length = reply.length;
+    return r;
+}

@@ -1,0 +1,257 @@
+/* wait.c - how the host learns that something is over: by looking, by spinning, by sleeping. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "os/clock.h"
+#include "os/fence.h"
+#include "os/futex.h"
+#include "pool/map.h"
+#include "pool/pool.h"
+
+/* As for a worker (serve.c): about what a sleep and its wake would cost, more while it pays. */
+#define SPIN_NS_MIN 4000
+#define SPIN_NS_MAX 50000
+#define POLLS_PER_CLOCK 16
+
+/* Should more threads sleep than there are parkers, the rest look this often. */
+#define UNPARKED_NS 1000000
+
+/* ---- settling ---- */
+
+static void settle(struct brood_pool *pool, unsigned lane_number, uint32_t index, enum slot_state state)
+{
+    struct mirror *mirror = &pool->mirrors[lane_number];
+    struct lane *lane = &pool->shared.lanes[lane_number];
+    struct slot *slot = &lane->slots[index];
+    struct job *job = mirror->jobs[index];
+    unsigned waiter = mirror->waiters[index];
+    struct answer answer = {state, word_worker(slot_look(slot)), slot, &lane->notes[index]};
+
+    mirror->jobs[index] = NULL;
+    mirror->waiters[index] = WAITER_NONE;
+    mirror->outstanding--;
+    job->in_lane = false;
+    job->settle(pool, job, &answer);
+    /* The worker wakes them too; but it may look at `waiter` only after the slot has been used again. */
+    if (waiter != WAITER_NONE && (waiter == WAITER_ALL || pool->asleep >> waiter & 1))
+        brood__wake_waiter(pool->shared.board, waiter);
+}
+
+static bool is_over(uint64_t word, uint64_t position)
+{
+    enum slot_state state = word_state(word);
+
+    return word_position(word) == position && (state == SLOT_DONE || state == SLOT_LOST);
+}
+
+static bool collect_slot(struct brood_pool *pool, unsigned lane, uint64_t position)
+{
+    uint32_t index = lane_index(&pool->shared.lanes[lane], position);
+    uint64_t word = slot_look(&pool->shared.lanes[lane].slots[index]);
+
+    if (!is_over(word, position))
+        return false;
+    settle(pool, lane, index, word_state(word));
+    return true;
+}
+
+bool brood__collect(struct brood_pool *pool, struct job *job)
+{
+    return job->in_lane && collect_slot(pool, job->lane, job->position);
+}
+
+static void collect_lane(struct brood_pool *pool, unsigned lane)
+{
+    struct mirror *mirror = &pool->mirrors[lane];
+    uint32_t mask = pool->shared.lanes[lane].mask;
+
+    if (mirror->jobs[mask + 1])
+        (void)brood__collect(pool, mirror->jobs[mask + 1]);
+    for (; mirror->oldest < mirror->tail; mirror->oldest++)
+        if (mirror->jobs[mirror->oldest & mask] && !collect_slot(pool, lane, mirror->oldest))
+            break;
+}
+
+void brood__collect_all(struct brood_pool *pool)
+{
+    for (unsigned i = 0; i < pool->workers; i++)
+        if (pool->mirrors[i].outstanding > 0)
+            collect_lane(pool, i);
+}
+
+bool brood__is_claimed(struct brood_pool *pool, struct job *job)
+{
+    const struct lane *lane = &pool->shared.lanes[job->lane];
+
+    return slot_look(&lane->slots[lane_index(lane, job->position)]) != word_of(SLOT_READY, 0, job->position);
+}
+
+bool brood__take_back(struct brood_pool *pool, struct job *job)
+{
+    struct lane *lane;
+    uint32_t index;
+
+    if (!job->in_lane)
+        return false;
+    lane = &pool->shared.lanes[job->lane];
+    index = lane_index(lane, job->position);
+    if (!slot_cancel(&lane->slots[index], job->position))
+        return false;
+    settle(pool, job->lane, index, SLOT_CANCELLED);
+    return true;
+}
+
+void brood__settle_all(struct brood_pool *pool)
+{
+    for (unsigned i = 0; i < pool->workers; i++)
+        for (uint32_t index = 0; index <= pool->shared.lanes[i].mask + 1; index++)
+            if (pool->mirrors[i].jobs[index] && !brood__collect(pool, pool->mirrors[i].jobs[index]))
+                settle(pool, i, index, SLOT_FREE);
+    brood__maps_abandon(pool);
+    brood__wake_waiter(pool->shared.board, WAITER_ALL);
+}
+
+void brood__check_life(struct brood_pool *pool)
+{
+    struct board *board = pool->shared.board;
+
+    if (pool->broken || !pool->alive)
+        return;
+    if (brood__board_state(board) != BOARD_BROKEN && !brood__life_is_over(atomic_load(&board->life)))
+        return;
+    pool->broken = true;
+    if (brood__board_state(board) == BOARD_BROKEN)
+        (void)snprintf(pool->why_broken, sizeof(pool->why_broken), "the pool is broken: %.*s", (int)sizeof(board->reason),
+                       board->reason);
+    else
+        (void)snprintf(pool->why_broken, sizeof(pool->why_broken), "the pool is broken: its supervisor died");
+    brood__settle_all(pool);
+}
+
+/* ---- waiting ---- */
+
+/* Do more want to run than there are CPUs?  Then whoever spins keeps a worker from working. */
+static bool is_crowded(const struct brood_pool *pool)
+{
+    const struct board *board = pool->shared.board;
+
+    return board->workers - brood__idle_count(board) + 1 > board->cpus;
+}
+
+static void spin_on(const struct slot *slot, uint64_t position, int64_t until)
+{
+    do
+        for (int i = 0; i < POLLS_PER_CLOCK; i++) {
+            uint64_t word = slot_look(slot);
+
+            if (is_over(word, position) || word_position(word) != position)
+                return;
+            brood__pause();
+        }
+    while (brood__now_ns() < until);
+}
+
+static void spin(struct brood_pool *pool, struct watch *watch, brood_deadline deadline)
+{
+    struct job *job = watch->next_job(pool, watch, NULL);
+    int64_t until;
+
+    if (!job || is_crowded(pool))
+        return;
+    until = brood__now_ns() + pool->spin_ns;
+    const struct lane *lane = &pool->shared.lanes[job->lane];
+    const struct slot *slot = &lane->slots[lane_index(lane, job->position)];
+    uint64_t position = job->position;
+
+    (void)pthread_mutex_unlock(&pool->lock);
+    spin_on(slot, position, until < deadline.ns ? until : deadline.ns);
+    (void)pthread_mutex_lock(&pool->lock);
+    if (is_over(slot_look(slot), position))
+        pool->spin_ns = pool->spin_ns * 2 < SPIN_NS_MAX ? pool->spin_ns * 2 : SPIN_NS_MAX;
+    else
+        pool->spin_ns = pool->spin_ns / 2 > SPIN_NS_MIN ? pool->spin_ns / 2 : SPIN_NS_MIN;
+}
+
+static void set_asleep(struct brood_pool *pool, uint64_t asleep)
+{
+    pool->asleep = asleep;
+    atomic_store(&pool->shared.board->asleep, asleep);
+}
+
+static unsigned take_parker(struct brood_pool *pool)
+{
+    unsigned parker;
+
+    if (!pool->parkers_free)
+        return 0;
+    parker = (unsigned)__builtin_ctzll(pool->parkers_free);
+    pool->parkers_free &= pool->parkers_free - 1;
+    set_asleep(pool, pool->asleep | (uint64_t)1 << parker);
+    return parker;
+}
+
+static void give_parker(struct brood_pool *pool, unsigned parker)
+{
+    if (parker == 0)
+        return;
+    pool->parkers_free |= (uint64_t)1 << parker;
+    set_asleep(pool, pool->asleep & ~((uint64_t)1 << parker));
+}
+
+/* Names the parker in every slot whose settling may end the wait. */
+static void announce(struct brood_pool *pool, struct watch *watch, unsigned parker)
+{
+    for (struct job *job = watch->next_job(pool, watch, NULL); job; job = watch->next_job(pool, watch, job)) {
+        struct lane *lane = &pool->shared.lanes[job->lane];
+        uint32_t index = lane_index(lane, job->position);
+        uint8_t *waiter = &pool->mirrors[job->lane].waiters[index];
+
+        *waiter = (uint8_t)slot_add_waiter(&lane->slots[index], *waiter, parker);
+    }
+}
+
+/* Sleeps until something may have happened.  The second look is behind the fence: parker.h says why. */
+static void sleep_once(struct brood_pool *pool, struct watch *watch, brood_deadline deadline)
+{
+    struct board *board = pool->shared.board;
+    unsigned parker = take_parker(pool);
+    uint32_t seen = brood__parker_look(&board->parkers[parker]);
+    bool ready;
+
+    if (parker == 0 && brood__after_ns(UNPARKED_NS).ns < deadline.ns)
+        deadline = brood__after_ns(UNPARKED_NS);
+    else
+        announce(pool, watch, parker);
+    if (pool->stalled) /* a map waits for room in a lane */
+        announce(pool, &(struct watch){.next_job = brood__middle_job}, parker);
+    (void)pthread_mutex_unlock(&pool->lock);
+    brood__fence_heavy();
+    (void)pthread_mutex_lock(&pool->lock);
+    ready = watch->is_ready(pool, watch);
+    (void)pthread_mutex_unlock(&pool->lock);
+    if (!ready)
+        brood__parker_sleep(&board->parkers[parker], seen, pool->alive ? &board->life : NULL, pool->alive, deadline);
+    (void)pthread_mutex_lock(&pool->lock);
+    give_parker(pool, parker);
+}
+
+int brood__wait(struct brood_pool *pool, struct watch *watch, brood_deadline deadline)
+{
+    bool has_spun = false;
+
+    while (!watch->is_ready(pool, watch)) {
+        brood__check_life(pool);
+        if (brood__maps_turn(pool))
+            continue;
+        if (watch->is_ready(pool, watch))
+            break;
+        if (brood__is_past(deadline))
+            return -ETIMEDOUT;
+        if (has_spun)
+            sleep_once(pool, watch, deadline);
+        else
+            spin(pool, watch, deadline);
+        has_spun = true;
+    }
+    return 0;
+}

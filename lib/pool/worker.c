@@ -1,0 +1,100 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <brood/worker.h>
+
+#include "os/fence.h"
+#include "os/process.h"
+#include "pool/serve.h"
+#include "pool/task.h"
+#include "pool/worker.h"
+
+/* Its own lane is touched all the time, and each first touch of a page would cost a fault. */
+static void prefault(const struct shared *shared, unsigned worker)
+{
+    const struct lane *lane = &shared->lanes[worker];
+    const char *base = shared->segment.base;
+
+    brood__segment_prefault(&shared->segment, 0, sizeof(struct board));
+    brood__segment_prefault(&shared->segment, (size_t)((char *)lane->slots - base), (lane->mask + 2) * sizeof(struct slot));
+    brood__segment_prefault(&shared->segment, (size_t)((char *)lane->station - base), sizeof(struct station));
+}
+
+static int join_fence(const struct board *board)
+{
+    if (board->fence_symmetric) {
+        brood__fence_make_symmetric();
+        return 0;
+    }
+    return brood__fence_open() ? 0 : brood_fail(-EPERM, "membarrier(2) works in the host and is denied to the worker");
+}
+
+int brood__worker_run(struct shared *shared, unsigned worker)
+{
+    struct station *station = shared->lanes[worker].station;
+    struct server server;
+    int r = join_fence(shared->board);
+
+    if (r == 0)
+        r = brood__server_open(&server, shared, worker);
+    if (r < 0)
+        return r;
+    server.is_process = true;
+    prefault(shared, worker);
+    /* A child that a task forks gets none of this: it can not answer in the worker's place. */
+    (void)madvise(shared->segment.base, shared->segment.reserved, MADV_DONTFORK);
+    brood__station_set_state(station, STATION_READY);
+    brood__parker_wake(&shared->board->parkers[0]);
+    brood__serve(&server);
+    brood__server_close(&server);
+    (void)fflush(stdout);
+    return 0;
+}
+
+/* ---- exec'ed workers ---- */
+
+static int complain(const char *program, int status)
+{
+    (void)fprintf(stderr, "%s: %s\n", program, brood_error());
+    return status;
+}
+
+static bool parse_environment(int *ret_fd, unsigned *ret_worker)
+{
+    const char *text = getenv(WORKER_ENVIRONMENT);
+    char rest;
+
+    return text && sscanf(text, "%d:%u%c", ret_fd, ret_worker, &rest) == 2 && fcntl(*ret_fd, F_SETFD, FD_CLOEXEC) == 0;
+}
+
+int brood_worker_main(int argc, char **argv)
+{
+    const char *program = argc > 0 && argv[0] ? argv[0] : "worker";
+    struct shared shared;
+    unsigned worker;
+    int fd;
+
+    if (!parse_environment(&fd, &worker)) {
+        (void)fprintf(stderr,
+                      "%s: this is a worker of a brood pool, which starts it: "
+                      "brood_pool_open(&pool, BROOD_POOL(.worker = \"%s\"))\n",
+                      program, program);
+        return 2;
+    }
+    (void)unsetenv(WORKER_ENVIRONMENT); /* not for what a task may start */
+    if (brood__tasks_check() < 0)
+        return complain(program, 1);
+    if (brood__shared_attach(&shared, fd) < 0)
+        return complain(program, WORKER_EXIT_PROTOCOL);
+    if (worker >= shared.board->workers)
+        return 2;
+    int r = brood__worker_run(&shared, worker);
+
+    brood__shared_close(&shared);
+    return r < 0 ? complain(program, 1) : 0;
+}

@@ -1,0 +1,13 @@
+/* worker.h - inside the library: being a worker process, forked or exec'ed. */
+#ifndef BROOD_POOL_WORKER_H
+#define BROOD_POOL_WORKER_H
+
+#include "shm/board.h"
+
+#define WORKER_ENVIRONMENT "BROOD_WORKER" /* of an exec'ed worker: "descriptor of the segment:number of the worker" */
+#define WORKER_EXIT_PROTOCOL 76           /* EX_PROTOCOL of sysexits.h: the pool was made by another version */
+
+/* Serves as that worker until the pool stops.  0, or a negative errno in words when it could not begin. */
+int brood__worker_run(struct shared *shared, unsigned worker);
+
+#endif

@@ -1,0 +1,213 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "os/fence.h"
+#include "shm/board.h"
+
+static size_t round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+static size_t stations_offset(void)
+{
+    return round_up(sizeof(struct board), 4096);
+}
+
+static size_t lane_bytes(uint32_t slots)
+{
+    /* The odd line keeps the same slots of different lanes from competing for one set of the cache. */
+    return (size_t)(slots + 1) * (sizeof(struct slot) + sizeof(struct note)) + 64;
+}
+
+static size_t lanes_offset(unsigned workers)
+{
+    return stations_offset() + workers * sizeof(struct station);
+}
+
+static int make_view(struct shared *shared)
+{
+    struct board *board = shared->board;
+    char *base = shared->segment.base;
+
+    shared->lanes = calloc(board->workers, sizeof(*shared->lanes));
+    if (!shared->lanes)
+        return brood_fail(-ENOMEM, "out of memory");
+    for (unsigned i = 0; i < board->workers; i++) {
+        char *lane = base + lanes_offset(board->workers) + i * lane_bytes(board->lane_slots);
+
+        shared->lanes[i] = (struct lane){
+            .slots = (struct slot *)lane,
+            .notes = (struct note *)(lane + (board->lane_slots + 1) * sizeof(struct slot)),
+            .station = (struct station *)(base + stations_offset()) + i,
+            .mask = board->lane_slots - 1,
+        };
+    }
+    return 0;
+}
+
+int brood__shared_open(struct shared *ret_shared, bool between_processes, unsigned workers, uint32_t lane_slots,
+                       size_t memory_bytes)
+{
+    size_t control = lanes_offset(workers) + workers * lane_bytes(lane_slots);
+    struct shared shared = {.segment = SEGMENT_CLOSED};
+    int r = brood__segment_open(&shared.segment, between_processes, control + memory_bytes, control);
+
+    if (r < 0)
+        return r;
+    shared.board = (struct board *)shared.segment.base;
+    shared.board->magic = BOARD_MAGIC;
+    shared.board->workers = workers;
+    shared.board->lane_slots = lane_slots;
+    shared.board->heap_offset = round_up(control, 4096);
+    r = make_view(&shared);
+    if (r < 0) {
+        brood__shared_close(&shared);
+        return r;
+    }
+    for (unsigned i = 0; i < workers; i++) /* thieves may come before the worker */
+        atomic_store_explicit(&shared.lanes[i].station->head, lane_first_position(&shared.lanes[i]), memory_order_relaxed);
+    *ret_shared = shared;
+    return 0;
+}
+
+int brood__shared_attach(struct shared *ret_shared, int fd)
+{
+    struct shared shared = {.segment = SEGMENT_CLOSED};
+    int r = brood__segment_attach(&shared.segment, fd);
+
+    if (r < 0)
+        return brood_fail(-EPROTO, "descriptor %d is no segment of a pool", fd);
+    shared.board = (struct board *)shared.segment.base;
+    if (shared.segment.reserved < sizeof(struct board) || shared.board->magic != BOARD_MAGIC)
+        r = brood_fail(-EPROTO, "the pool was made by another version of brood than this worker's, %s", brood_version());
+    else
+        r = make_view(&shared);
+    if (r < 0) {
+        brood__shared_close(&shared);
+        return r;
+    }
+    *ret_shared = shared;
+    return 0;
+}
+
+void brood__shared_close(struct shared *shared)
+{
+    free(shared->lanes);
+    brood__segment_close(&shared->segment);
+    shared->board = NULL;
+    shared->lanes = NULL;
+}
+
+/* Relaxed would do for the bit itself: the heavy fence orders it before the worker's last look at the lanes. */
+void brood__idle_enter(struct board *board, unsigned worker)
+{
+    atomic_fetch_or_explicit(&board->idle[worker / 64], (uint64_t)1 << (worker % 64), memory_order_relaxed);
+    brood__fence_heavy();
+}
+
+static bool clear_idle(struct board *board, unsigned worker)
+{
+    uint64_t bit = (uint64_t)1 << (worker % 64);
+
+    return atomic_fetch_and_explicit(&board->idle[worker / 64], ~bit, memory_order_relaxed) & bit;
+}
+
+void brood__idle_leave(struct board *board, unsigned worker)
+{
+    (void)clear_idle(board, worker);
+}
+
+/* Whoever clears the bit wakes: of two submitters at once, one makes the system call. */
+bool brood__idle_wake(struct shared *shared, unsigned worker)
+{
+    if (!brood__idle_is(shared->board, worker) || !clear_idle(shared->board, worker))
+        return false;
+    brood__parker_wake(&shared->lanes[worker].station->parker);
+    return true;
+}
+
+bool brood__idle_wake_any(struct shared *shared)
+{
+    struct board *board = shared->board;
+
+    for (unsigned i = 0; i < (board->workers + 63) / 64; i++) {
+        uint64_t idle = atomic_load_explicit(&board->idle[i], memory_order_relaxed);
+
+        for (; idle; idle &= idle - 1)
+            if (brood__idle_wake(shared, i * 64 + (unsigned)__builtin_ctzll(idle)))
+                return true;
+    }
+    return false;
+}
+
+void brood__wake_workers(struct shared *shared)
+{
+    for (unsigned i = 0; i < shared->board->workers; i++)
+        brood__parker_wake(&shared->lanes[i].station->parker);
+}
+
+void brood__wake_waiter(struct board *board, unsigned waiter)
+{
+    uint64_t wanted = (uint64_t)1 << (waiter % BOARD_PARKERS);
+
+    if (waiter == WAITER_NONE)
+        return;
+    if (waiter == WAITER_ALL)
+        wanted = atomic_load_explicit(&board->asleep, memory_order_relaxed);
+    for (; wanted; wanted &= wanted - 1)
+        brood__parker_wake(&board->parkers[__builtin_ctzll(wanted)]);
+}
+
+void brood__wake_host(struct board *board)
+{
+    for (unsigned i = 0; i < BOARD_PARKERS; i++)
+        brood__parker_wake(&board->parkers[i]);
+}
+
+unsigned brood__idle_count(const struct board *board)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < (board->workers + 63) / 64; i++)
+        count += (unsigned)__builtin_popcountll(atomic_load_explicit(&board->idle[i], memory_order_relaxed));
+    return count;
+}
+
+void brood__board_set_state(struct board *board, enum board_state state)
+{
+    atomic_store_explicit(&board->state, (uint32_t)state, memory_order_release);
+}
+
+static uint32_t task_count(const struct board *board)
+{
+    uint32_t count = atomic_load_explicit(&board->task_count, memory_order_acquire);
+
+    return count < BOARD_TASKS ? count : BOARD_TASKS;
+}
+
+int brood__board_task(struct board *board, const struct brood_task *task)
+{
+    uint32_t count = task_count(board);
+    struct board_task *entry;
+
+    for (uint32_t i = 0; i < count; i++)
+        if (strcmp(board->tasks[i].name, task->name) == 0)
+            return (int)i;
+    if (count == BOARD_TASKS)
+        return brood_fail(-ENOSPC, "this pool has run %d different tasks, which is the limit", BOARD_TASKS);
+    if (strlen(task->name) > BROOD_TASK_NAME_MAX)
+        return brood_fail(-EINVAL, "a task's name has at most %d bytes: '%s'", BROOD_TASK_NAME_MAX, task->name);
+    entry = &board->tasks[count];
+    memcpy(entry->name, task->name, strlen(task->name) + 1);
+    entry->arg_size = task->arg_size;
+    entry->result_size = task->result_size;
+    atomic_store_explicit(&board->task_count, count + 1, memory_order_release);
+    return (int)count;
+}
+
+const struct board_task *brood__board_entry(const struct board *board, unsigned index)
+{
+    return index < task_count(board) ? &board->tasks[index] : NULL;
+}

@@ -1,0 +1,126 @@
+/* board.h - what host, supervisor and workers of one pool share: the first pages of its segment.
+ *
+ *     board | a station for each worker | a lane for each worker (slots, then notes) | heap
+ *
+ * A process finds its way by offsets from the segment's base.  `struct shared` is its private view, with pointers.
+ */
+#ifndef BROOD_SHM_BOARD_H
+#define BROOD_SHM_BOARD_H
+
+#include <brood/pool.h>
+
+#include "shm/lane.h"
+#include "shm/parker.h"
+#include "shm/segment.h"
+
+#define BOARD_MAGIC 0x62726f6f64303031u /* "brood001": changes with the layout */
+#define BOARD_PARKERS 64                /* for host threads; number 0 is the one that waits for the pool to start or stop */
+#define BOARD_TASKS 256
+
+/* A task by name, so that it means the same in every executable. */
+struct board_task {
+    char name[BROOD_TASK_NAME_MAX + 1];
+    uint64_t arg_size, result_size;
+};
+_Static_assert(sizeof(struct board_task) == 128, "shared layout");
+
+enum board_state { BOARD_OPEN, BOARD_STOPPING, BOARD_BROKEN };
+
+struct board {
+    /* Written by the host before anyone else is there; read by all. */
+    uint64_t magic;
+    uint32_t workers, lane_slots;
+    uint32_t cpus;            /* that the pool may use */
+    uint32_t fence_symmetric; /* the host cannot membarrier: nobody shall */
+    uint64_t heap_offset;
+    char name[16];
+
+    /* STOPPING by the host, BROKEN by the supervisor (after `reason`); read by all.  Release / acquire. */
+    _Alignas(64) _Atomic uint32_t state;
+    /* The supervisor's thread id and, when it has died, FUTEX_OWNER_DIED: by the kernel.  Host threads sleep on it. */
+    _Atomic uint32_t life;
+    _Atomic int32_t error; /* supervisor, before BROKEN: why */
+    char reason[180];
+
+    /* A bit a worker: it sleeps, or is about to.  Set by the worker before its heavy fence; cleared by the one who will
+     * wake it, or by the supervisor after its death.  Read by the host after each submission: it changes only when someone
+     * parks. */
+    _Alignas(128) _Atomic uint64_t idle[BROOD_WORKERS_MAX / 64];
+
+    /* A bit for each parker that a host thread sleeps at, or is about to.  Host writes; a worker reads it after it has seen
+     * WAITER_ALL in a slot, which the host wrote later. */
+    _Alignas(64) _Atomic uint64_t asleep;
+    struct parker parkers[BOARD_PARKERS];
+
+    _Atomic uint32_t task_count; /* host, release, after the entry; workers acquire */
+    struct board_task tasks[BOARD_TASKS];
+};
+
+/* One process's view. */
+struct shared {
+    struct segment segment;
+    struct board *board;
+    struct lane *lanes; /* board->workers of them */
+};
+
+/* Makes the segment of a pool and lays it out.  0 or a negative errno, in words. */
+int brood__shared_open(struct shared *ret_shared, bool between_processes, unsigned workers, uint32_t lane_slots,
+                       size_t memory_bytes);
+
+/* Joins the pool behind a descriptor.  0; -EPROTO: that is no segment of this version, in words. */
+int brood__shared_attach(struct shared *ret_shared, int fd);
+
+void brood__shared_close(struct shared *shared);
+
+/* ---- the idle workers ---- */
+
+/* Worker: says that it is about to sleep, with the heavy fence; or that it is not. */
+void brood__idle_enter(struct board *board, unsigned worker);
+void brood__idle_leave(struct board *board, unsigned worker);
+
+/* Wakes that worker if it is idle. */
+bool brood__idle_wake(struct shared *shared, unsigned worker);
+
+/* Wakes any idle worker; false if there is none. */
+bool brood__idle_wake_any(struct shared *shared);
+
+/* Wakes those host threads that wait for a slot, given its `waiter`.  By workers, and by the host itself. */
+void brood__wake_waiter(struct board *board, unsigned waiter);
+
+/* Wakes everybody: workers and host threads. */
+void brood__wake_workers(struct shared *shared);
+void brood__wake_host(struct board *board);
+
+unsigned brood__idle_count(const struct board *board);
+
+static inline bool brood__idle_any(const struct board *board)
+{
+    for (unsigned i = 0; i < (board->workers + 63) / 64; i++)
+        if (atomic_load_explicit(&board->idle[i], memory_order_relaxed) != 0)
+            return true;
+    return false;
+}
+
+static inline bool brood__idle_is(const struct board *board, unsigned worker)
+{
+    return atomic_load_explicit(&board->idle[worker / 64], memory_order_relaxed) >> (worker % 64) & 1;
+}
+
+/* ---- state ---- */
+
+static inline enum board_state brood__board_state(const struct board *board)
+{
+    return (enum board_state)atomic_load_explicit(&board->state, memory_order_acquire);
+}
+
+void brood__board_set_state(struct board *board, enum board_state state);
+
+/* ---- tasks by name ---- */
+
+/* Host: the index of that task, entered if it is new.  -ENOSPC after BOARD_TASKS tasks.  Callers: one thread at a time. */
+int brood__board_task(struct board *board, const struct brood_task *task);
+
+/* Any process: the entry of an index, or NULL. */
+const struct board_task *brood__board_entry(const struct board *board, unsigned index);
+
+#endif

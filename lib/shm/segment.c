@@ -1,0 +1,175 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "shm/segment.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* With less than this free in /dev/shm a pool would soon hit the mount's limit; a memfd has none. */
+#define SHM_FREE_MIN ((size_t)256 << 20)
+
+#define PAGE ((size_t)4096)
+
+static size_t round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+static size_t shm_free_bytes(void)
+{
+    struct statvfs fs;
+
+    return statvfs("/dev/shm", &fs) == 0 ? (size_t)fs.f_bavail * fs.f_frsize : 0;
+}
+
+/* A file of /dev/shm without a name: made with one that nobody can guess, and unlinked before anyone could use it. */
+static int open_shm(void)
+{
+    char name[32];
+    uint64_t number;
+    int fd;
+
+    if (getrandom(&number, sizeof(number), GRND_NONBLOCK) != sizeof(number))
+        return -EAGAIN;
+    (void)snprintf(name, sizeof(name), "/brood-%016llx", (unsigned long long)number);
+    fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    (void)shm_unlink(name);
+    return fd;
+}
+
+static int open_file(size_t commit)
+{
+    int fd = -1;
+
+    if (shm_free_bytes() >= (commit > SHM_FREE_MIN ? commit : SHM_FREE_MIN))
+        fd = open_shm();
+    if (fd < 0)
+        fd = memfd_create("brood", MFD_CLOEXEC);
+    return fd < 0 ? brood_fail(-errno, "no shared memory: shm_open and memfd_create failed: %s", strerror(errno)) : fd;
+}
+
+/* How large a file this process may make: asking for more would be SIGXFSZ. */
+static size_t file_limit(size_t wanted)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= wanted)
+        return wanted;
+    return (size_t)limit.rlim_cur / PAGE * PAGE;
+}
+
+/* Maps as much of `reserve` as the address-space limit allows, at least `least`. */
+static int map(struct segment *segment, size_t reserve, size_t least)
+{
+    int flags = MAP_NORESERVE | (segment->fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
+    void *base = MAP_FAILED;
+
+    for (; reserve >= least; reserve = reserve / 2 / PAGE * PAGE) {
+        base = mmap(NULL, reserve, PROT_READ | PROT_WRITE, flags, segment->fd, 0);
+        if (base != MAP_FAILED)
+            break;
+    }
+    if (base == MAP_FAILED)
+        return brood_fail(-ENOMEM, "no address space for %zu KiB of pool memory: %s (see ulimit -v)", least >> 10,
+                          strerror(errno));
+    segment->base = base;
+    segment->reserved = reserve;
+    (void)madvise(base, reserve, MADV_DONTDUMP);
+    return 0;
+}
+
+int brood__segment_open(struct segment *ret_segment, bool shared, size_t reserve, size_t commit)
+{
+    struct segment segment = SEGMENT_CLOSED;
+    int r = 0;
+
+    commit = round_up(commit, PAGE);
+    reserve = round_up(reserve > commit ? reserve : commit, PAGE);
+    if (shared) {
+        reserve = file_limit(reserve);
+        if (reserve < commit)
+            return brood_fail(-EFBIG, "the file size limit is below the %zu KiB that the pool needs (see ulimit -f)",
+                              commit >> 10);
+        segment.fd = r = open_file(commit);
+    }
+    if (r >= 0)
+        r = map(&segment, reserve, commit);
+    if (r >= 0 && shared && ftruncate(segment.fd, (off_t)segment.reserved) < 0)
+        r = brood_fail(-errno, "cannot size shared memory: %s", strerror(errno));
+    if (r >= 0)
+        r = brood__segment_commit(&segment, commit);
+    if (r < 0) {
+        brood__segment_close(&segment);
+        return r;
+    }
+    *ret_segment = segment;
+    return 0;
+}
+
+int brood__segment_attach(struct segment *ret_segment, int fd)
+{
+    struct segment segment = {.fd = fd};
+    struct stat st;
+    int r;
+
+    if (fstat(fd, &st) < 0 || st.st_size <= 0)
+        return -EINVAL;
+    r = map(&segment, (size_t)st.st_size, (size_t)st.st_size);
+    if (r < 0)
+        return r;
+    segment.committed = segment.reserved;
+    *ret_segment = segment;
+    return 0;
+}
+
+int brood__segment_commit(struct segment *segment, size_t bytes)
+{
+    size_t missing;
+    int r;
+
+    if (bytes <= segment->committed)
+        return 0;
+    if (bytes > segment->reserved)
+        return brood_fail(-ENOMEM, "the pool's %zu MiB of address space are used up: open it with a larger .memory_bytes",
+                          segment->reserved >> 20);
+    bytes = round_up(bytes, PAGE);
+    missing = bytes - segment->committed;
+    do
+        r = segment->fd < 0 ? 0 : posix_fallocate(segment->fd, (off_t)segment->committed, (off_t)missing);
+    while (r == EINTR);
+    if (r != 0)
+        return brood_fail(r == ENOSPC ? -ENOSPC : -r,
+                          "no shared memory for %zu KiB more (%s); /dev/shm has %zu KiB free: enlarge it (mount -o "
+                          "remount,size=…, docker run --shm-size=…) or raise the memory limit",
+                          missing >> 10, strerror(r), shm_free_bytes() >> 10);
+    segment->committed = bytes;
+    return 0;
+}
+
+void brood__segment_prefault(const struct segment *segment, size_t offset, size_t bytes)
+{
+    size_t from = offset / PAGE * PAGE;
+
+    (void)madvise(segment->base + from, round_up(offset + bytes, PAGE) - from, MADV_POPULATE_WRITE);
+}
+
+void brood__segment_close(struct segment *segment)
+{
+    if (segment->base)
+        (void)munmap(segment->base, segment->reserved);
+    if (segment->fd >= 0)
+        (void)close(segment->fd);
+    *segment = SEGMENT_CLOSED;
+}

@@ -1,0 +1,553 @@
+/* check_board.c - what the processes of a pool share: its layout, who sleeps and is woken, its tasks by name. */
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "child.h"
+#include "os/fence.h"
+#include "shm/board.h"
+
+#define MIB ((size_t)1 << 20)
+#define SLOTS 16
+
+static struct shared shared;
+static struct board *board;
+
+static void open_board(bool between_processes, unsigned workers)
+{
+    int r = brood__shared_open(&shared, between_processes, workers, SLOTS, MIB);
+
+    ck_assert_msg(r == 0, "%s", brood_error());
+    board = shared.board;
+}
+
+static void close_board(void)
+{
+    brood__shared_close(&shared);
+    ck_assert_ptr_null(shared.board);
+    ck_assert_ptr_null(shared.lanes);
+}
+
+static void expect_words(const char *words)
+{
+    ck_assert_msg(strstr(brood_error(), words) != NULL, "'%s' is not in: %s", words, brood_error());
+}
+
+/* ---- layout ---- */
+
+static const unsigned crowds[] = {1, 2, 3, 64, BROOD_WORKERS_MAX};
+#define CROWDS (int)(sizeof(crowds) / sizeof(crowds[0]))
+
+/* Takes the bytes for one owner: they lie before the heap, and nobody else has them. */
+static void take(const void *memory, size_t bytes, size_t alignment)
+{
+    const char *base = shared.segment.base;
+    size_t offset = (size_t)((const char *)memory - base);
+
+    if ((const char *)memory < base || offset + bytes > board->heap_offset || offset + bytes > shared.segment.committed)
+        ck_abort_msg("%zu bytes at %zu are outside", bytes, offset);
+    if (offset % alignment != 0)
+        ck_abort_msg("offset %zu is not aligned", offset);
+    for (size_t i = 0; i < bytes; i++)
+        if (base[offset + i] != 0)
+            ck_abort_msg("byte %zu has two owners", offset + i);
+    memset(shared.segment.base + offset, 1, bytes);
+}
+
+START_TEST(nothing_on_a_board_overlaps)
+{
+    unsigned workers = crowds[_i];
+    size_t heap;
+
+    open_board(false, workers);
+    heap = board->heap_offset;
+    ck_assert_uint_eq(board->workers, workers);
+    ck_assert_uint_eq(board->lane_slots, SLOTS);
+    ck_assert_uint_eq(heap % 4096, 0);
+    ck_assert_uint_ge(shared.segment.reserved, heap + MIB - 4096);
+    ck_assert_ptr_eq(board, shared.segment.base);
+    memset(board, 0, heap);
+    board->heap_offset = heap;
+    for (unsigned i = 0; i < workers; i++) {
+        const struct lane *lane = &shared.lanes[i];
+
+        ck_assert_uint_eq(lane->mask, SLOTS - 1);
+        take(lane->station, sizeof(*lane->station), 128);
+        take(lane->slots, (SLOTS + 1) * sizeof(*lane->slots), 64);
+        take(lane->notes, (SLOTS + 1) * sizeof(*lane->notes), 64);
+    }
+    board->heap_offset = 0;
+    for (size_t i = 0; i < sizeof(*board); i++)
+        if (shared.segment.base[i] != 0)
+            ck_abort_msg("byte %zu of the board has two owners", i);
+    close_board();
+}
+END_TEST
+
+START_TEST(a_board_begins_empty)
+{
+    open_board(true, 3);
+    ck_assert_int_eq(brood__board_state(board), BOARD_OPEN);
+    ck_assert_uint_eq(brood__idle_count(board), 0);
+    ck_assert(!brood__idle_any(board));
+    ck_assert_ptr_null(brood__board_entry(board, 0));
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t position;
+
+        ck_assert_int_eq(brood__station_state(shared.lanes[i].station), STATION_EMPTY);
+        ck_assert(!brood__lane_waiting(&shared.lanes[i], &position));
+    }
+    close_board();
+}
+END_TEST
+
+START_TEST(a_first_task_is_seen_by_thieves_before_its_worker_has_looked)
+{
+    open_board(true, 3);
+    for (unsigned i = 0; i < 3; i++) {
+        struct lane *lane = &shared.lanes[i];
+        uint64_t first = lane_first_position(lane), position = 0;
+
+        slot_publish(&lane->slots[lane_index(lane, first)], first);
+        ck_assert(brood__lane_waiting(lane, &position));
+        ck_assert_uint_eq(position, first);
+    }
+    close_board();
+}
+END_TEST
+
+static void open_without_memory(void *argument)
+{
+    struct shared untouched = {.segment = SEGMENT_CLOSED};
+
+    (void)argument;
+    deny(SYS_mmap, ENOMEM);
+    ck_assert_int_eq(brood__shared_open(&untouched, true, 4, SLOTS, MIB), -ENOMEM);
+    expect_words("address space");
+    ck_assert_ptr_null(untouched.board);
+}
+
+START_TEST(a_board_that_does_not_fit_says_so)
+{
+    in_child(open_without_memory, NULL);
+}
+END_TEST
+
+START_TEST(a_state_is_what_was_set_last)
+{
+    open_board(false, 1);
+    brood__board_set_state(board, BOARD_STOPPING);
+    ck_assert_int_eq(brood__board_state(board), BOARD_STOPPING);
+    brood__board_set_state(board, BOARD_BROKEN);
+    ck_assert_int_eq(brood__board_state(board), BOARD_BROKEN);
+    brood__station_set_state(shared.lanes[0].station, STATION_READY);
+    ck_assert_int_eq(brood__station_state(shared.lanes[0].station), STATION_READY);
+    close_board();
+}
+END_TEST
+
+/* ---- joining ---- */
+
+START_TEST(who_attaches_sees_the_same_board_and_lanes)
+{
+    struct shared other;
+
+    open_board(true, 5);
+    slot_publish(&shared.lanes[3].slots[7], 23);
+    ck_assert_int_eq(brood__shared_attach(&other, dup(shared.segment.fd)), 0);
+    ck_assert_ptr_ne(other.board, board);
+    ck_assert_uint_eq(other.board->workers, 5);
+    for (unsigned i = 0; i < 5; i++) {
+        struct lane *theirs = &other.lanes[i], *ours = &shared.lanes[i];
+        char *their_base = other.segment.base, *our_base = shared.segment.base;
+
+        ck_assert_int_eq((char *)theirs->slots - their_base, (char *)ours->slots - our_base);
+        ck_assert_int_eq((char *)theirs->notes - their_base, (char *)ours->notes - our_base);
+        ck_assert_int_eq((char *)theirs->station - their_base, (char *)ours->station - our_base);
+        ck_assert_uint_eq(theirs->mask, ours->mask);
+    }
+    ck_assert_uint_eq(slot_look(&other.lanes[3].slots[7]), word_of(SLOT_READY, 0, 23));
+    brood__board_set_state(other.board, BOARD_STOPPING);
+    ck_assert_int_eq(brood__board_state(board), BOARD_STOPPING);
+    brood__shared_close(&other);
+    close_board();
+}
+END_TEST
+
+/* The descriptor may or may not have been closed with the attempt. */
+static void expect_no_board(int fd, const char *words)
+{
+    struct shared other = {.board = NULL};
+
+    ck_assert_int_eq(brood__shared_attach(&other, fd), -EPROTO);
+    expect_words(words);
+    ck_assert_ptr_null(other.board);
+    if (fd >= 0 && fcntl(fd, F_GETFD) >= 0)
+        close(fd);
+}
+
+static int file_of(size_t bytes)
+{
+    int fd = memfd_create("board", MFD_CLOEXEC);
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(ftruncate(fd, (off_t)bytes), 0);
+    return fd;
+}
+
+START_TEST(a_board_of_another_version_is_refused)
+{
+    open_board(true, 1);
+    board->magic++;
+    expect_no_board(dup(shared.segment.fd), brood_version());
+    close_board();
+}
+END_TEST
+
+START_TEST(a_file_that_is_no_board_is_refused)
+{
+    static const size_t sizes[] = {1, 4096, sizeof(struct board) - 1, sizeof(struct board), MIB};
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+        expect_no_board(file_of(sizes[i]), "version");
+}
+END_TEST
+
+START_TEST(what_is_no_segment_is_refused)
+{
+    int ends[2];
+
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    expect_no_board(ends[0], "no segment");
+    expect_no_board(open("/dev/null", O_RDWR | O_CLOEXEC), "no segment");
+    expect_no_board(file_of(0), "no segment");
+    expect_no_board(-1, "no segment");
+    close(ends[1]);
+}
+END_TEST
+
+/* Cut off behind the board, whose lanes are not there: touching them would be SIGBUS. */
+static void attach_what_is_cut(void *argument)
+{
+    int fd;
+
+    (void)argument;
+    open_board(true, 8);
+    fd = file_of(sizeof(struct board));
+    ck_assert_int_eq(pwrite(fd, board, sizeof(*board), 0), sizeof(*board));
+    expect_no_board(fd, "");
+}
+
+START_TEST(a_board_without_its_lanes_is_refused)
+{
+    in_child(attach_what_is_cut, NULL);
+}
+END_TEST
+
+/* ---- who is idle ---- */
+
+#define CROWD 200 /* more than one word of bits */
+
+static uint32_t wakes_of(unsigned worker)
+{
+    return brood__parker_look(&shared.lanes[worker].station->parker);
+}
+
+static const unsigned numbers[] = {0, 1, 63, 64, 65, 127, 128, CROWD - 1};
+#define NUMBERS (int)(sizeof(numbers) / sizeof(numbers[0]))
+
+START_TEST(a_worker_is_idle_until_it_leaves)
+{
+    unsigned worker = numbers[_i];
+
+    open_board(false, CROWD);
+    brood__idle_enter(board, worker);
+    ck_assert(brood__idle_any(board));
+    ck_assert_uint_eq(brood__idle_count(board), 1);
+    for (unsigned i = 0; i < CROWD; i++)
+        if (brood__idle_is(board, i) != (i == worker))
+            ck_abort_msg("worker %u is wrong", i);
+    brood__idle_leave(board, worker);
+    brood__idle_leave(board, worker);
+    ck_assert(!brood__idle_any(board));
+    ck_assert_uint_eq(wakes_of(worker), 0);
+    close_board();
+}
+END_TEST
+
+START_TEST(an_idle_worker_is_woken_once)
+{
+    unsigned worker = numbers[_i];
+
+    open_board(false, CROWD);
+    ck_assert(!brood__idle_wake(&shared, worker)); /* it is busy */
+    ck_assert_uint_eq(wakes_of(worker), 0);
+    brood__idle_enter(board, worker);
+    ck_assert(brood__idle_wake(&shared, worker));
+    ck_assert_uint_eq(wakes_of(worker), 1);
+    ck_assert(!brood__idle_is(board, worker));
+    ck_assert(!brood__idle_wake(&shared, worker));
+    ck_assert_uint_eq(wakes_of(worker), 1);
+    close_board();
+}
+END_TEST
+
+START_TEST(any_idle_worker_is_found_and_no_other_woken)
+{
+    unsigned worker = numbers[_i];
+
+    open_board(false, CROWD);
+    ck_assert(!brood__idle_wake_any(&shared));
+    brood__idle_enter(board, worker);
+    ck_assert(brood__idle_wake_any(&shared));
+    for (unsigned i = 0; i < CROWD; i++)
+        if (wakes_of(i) != (i == worker))
+            ck_abort_msg("worker %u was woken %u times", i, wakes_of(i));
+    ck_assert(!brood__idle_wake_any(&shared));
+    close_board();
+}
+END_TEST
+
+static void *wake_until_none(void *argument)
+{
+    _Atomic unsigned *woken = argument;
+
+    while (brood__idle_wake_any(&shared))
+        atomic_fetch_add(woken, 1);
+    return NULL;
+}
+
+START_TEST(of_many_that_wake_at_once_each_wakes_another)
+{
+    open_board(false, CROWD);
+    for (uint32_t round = 1; round <= 50; round++) {
+        _Atomic unsigned woken = 0;
+        pthread_t threads[3];
+
+        for (unsigned i = 0; i < CROWD; i++)
+            brood__idle_enter(board, i);
+        for (int i = 0; i < 3; i++)
+            ck_assert_int_eq(pthread_create(&threads[i], NULL, wake_until_none, (void *)&woken), 0);
+        for (int i = 0; i < 3; i++)
+            ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+        ck_assert_uint_eq(woken, CROWD);
+        for (unsigned i = 0; i < CROWD; i++)
+            if (wakes_of(i) != round)
+                ck_abort_msg("worker %u was woken %u times in %u rounds", i, wakes_of(i), round);
+    }
+    close_board();
+}
+END_TEST
+
+static void become_idle(void *argument)
+{
+    (void)argument;
+    brood__idle_enter(board, 0);
+}
+
+/* Else a submitter's store could wait in its processor while it finds nobody idle, and the worker nothing to do. */
+START_TEST(a_worker_that_becomes_idle_fences_in_the_submitters_too)
+{
+    open_board(true, 1);
+    if (brood__fence_open())
+        ck_assert(reaches_other_processes(become_idle, NULL));
+    close_board();
+}
+END_TEST
+
+static void sleep_at_zero(void *argument)
+{
+    struct parker *parker = &shared.lanes[0].station->parker;
+    uint32_t seen = brood__parker_look(parker);
+
+    (void)argument;
+    brood__idle_enter(board, 0);
+    brood__parker_sleep(parker, seen, NULL, 0, BROOD_FOREVER);
+    ck_assert_uint_eq(brood__parker_look(parker), seen + 1);
+}
+
+START_TEST(an_idle_worker_in_another_process_is_woken)
+{
+    pid_t pid;
+
+    open_board(true, 1);
+    pid = spawn(sleep_at_zero, NULL);
+    await(brood__idle_is(board, 0) && is_asleep(pid));
+    ck_assert(brood__idle_wake(&shared, 0));
+    join(pid);
+    close_board();
+}
+END_TEST
+
+START_TEST(all_workers_are_woken_idle_or_not)
+{
+    open_board(false, CROWD);
+    brood__idle_enter(board, 3);
+    brood__wake_workers(&shared);
+    for (unsigned i = 0; i < CROWD; i++)
+        if (wakes_of(i) != 1)
+            ck_abort_msg("worker %u was woken %u times", i, wakes_of(i));
+    close_board();
+}
+END_TEST
+
+/* ---- the host's threads ---- */
+
+/* Each of them, from the lowest bit up: was it woken? */
+static uint64_t woken_hosts(void)
+{
+    uint64_t woken = 0;
+
+    for (unsigned i = 0; i < BOARD_PARKERS; i++)
+        woken |= (uint64_t)(brood__parker_look(&board->parkers[i]) != 0) << i;
+    return woken;
+}
+
+static const struct wake {
+    unsigned waiter;
+    uint64_t asleep, woken;
+} wakes[] = {
+    {WAITER_NONE, 0, 0},
+    {WAITER_NONE, UINT64_MAX, 0},
+    {1, 0, 1 << 1}, /* whoever is named, whether known to sleep or not */
+    {1, 1 << 1 | 1 << 2, 1 << 1},
+    {BOARD_PARKERS - 1, 0, (uint64_t)1 << 63},
+    {WAITER_ALL, 0, 0},
+    {WAITER_ALL, 1 << 5, 1 << 5},
+    {WAITER_ALL, (uint64_t)1 << 63 | 1 << 1, (uint64_t)1 << 63 | 1 << 1},
+    {WAITER_ALL, UINT64_MAX, UINT64_MAX},
+};
+#define WAKES (int)(sizeof(wakes) / sizeof(wakes[0]))
+
+START_TEST(the_waiters_of_a_slot_are_woken)
+{
+    open_board(false, 1);
+    atomic_store(&board->asleep, wakes[_i].asleep);
+    brood__wake_waiter(board, wakes[_i].waiter);
+    ck_assert_uint_eq(woken_hosts(), wakes[_i].woken);
+    ck_assert_uint_eq(atomic_load(&board->asleep), wakes[_i].asleep); /* it is the host's */
+    close_board();
+}
+END_TEST
+
+/* Neither may it reach beyond the parkers: a hostile worker can write anything into a slot. */
+START_TEST(a_waiter_that_does_not_exist_does_no_harm)
+{
+    open_board(false, 1);
+    for (unsigned waiter = BOARD_PARKERS; waiter < WAITER_ALL; waiter++)
+        brood__wake_waiter(board, waiter);
+    ck_assert_uint_eq(atomic_load(&board->task_count), 0); /* what lies behind the parkers */
+    ck_assert_uint_eq(atomic_load(&board->asleep), 0);
+    close_board();
+}
+END_TEST
+
+START_TEST(the_whole_host_is_woken)
+{
+    open_board(false, 1);
+    brood__wake_host(board);
+    ck_assert_uint_eq(woken_hosts(), UINT64_MAX);
+    close_board();
+}
+END_TEST
+
+/* ---- tasks by name ---- */
+
+static char names[BOARD_TASKS + 1][16];
+
+static struct brood_task task_number(unsigned i)
+{
+    (void)snprintf(names[i], sizeof(names[i]), "task-%u", i);
+    return (struct brood_task){.name = names[i], .arg_size = i, .result_size = i * 2};
+}
+
+static int enter(struct brood_task task)
+{
+    return brood__board_task(board, &task);
+}
+
+START_TEST(a_task_is_entered_once)
+{
+    const struct board_task *entry;
+
+    open_board(false, 1);
+    ck_assert_int_eq(enter(task_number(5)), 0);
+    ck_assert_int_eq(enter(task_number(6)), 1);
+    ck_assert_int_eq(enter(task_number(5)), 0);
+    ck_assert_int_eq(enter(task_number(6)), 1);
+    ck_assert_uint_eq(atomic_load(&board->task_count), 2);
+    entry = brood__board_entry(board, 1);
+    ck_assert_ptr_nonnull(entry);
+    ck_assert_str_eq(entry->name, "task-6");
+    ck_assert_uint_eq(entry->arg_size, 6);
+    ck_assert_uint_eq(entry->result_size, 12);
+    ck_assert_ptr_null(brood__board_entry(board, 2));
+    ck_assert_ptr_null(brood__board_entry(board, UINT_MAX));
+    close_board();
+}
+END_TEST
+
+START_TEST(a_full_table_says_so_and_still_knows_its_tasks)
+{
+    open_board(false, 1);
+    for (unsigned i = 0; i < BOARD_TASKS; i++)
+        ck_assert_int_eq(enter(task_number(i)), i);
+    ck_assert_int_eq(enter(task_number(BOARD_TASKS)), -ENOSPC);
+    expect_words("256");
+    for (unsigned i = 0; i < BOARD_TASKS; i++)
+        ck_assert_int_eq(enter(task_number(i)), i);
+    ck_assert_str_eq(brood__board_entry(board, BOARD_TASKS - 1)->name, "task-255");
+    ck_assert_ptr_null(brood__board_entry(board, BOARD_TASKS));
+    close_board();
+}
+END_TEST
+
+START_TEST(a_name_that_is_too_long_is_refused)
+{
+    char name[BROOD_TASK_NAME_MAX + 2];
+
+    memset(name, 'n', sizeof(name));
+    name[BROOD_TASK_NAME_MAX + 1] = '\0';
+    open_board(false, 1);
+    ck_assert_int_eq(enter((struct brood_task){.name = name}), -EINVAL);
+    expect_words(name);
+    ck_assert_uint_eq(atomic_load(&board->task_count), 0);
+    name[BROOD_TASK_NAME_MAX] = '\0';
+    ck_assert_int_eq(enter((struct brood_task){.name = name}), 0);
+    ck_assert_str_eq(brood__board_entry(board, 0)->name, name);
+    close_board();
+}
+END_TEST
+
+START_TEST(a_count_that_a_worker_spoiled_is_not_believed)
+{
+    open_board(false, 1);
+    atomic_store(&board->task_count, UINT32_MAX);
+    ck_assert_ptr_null(brood__board_entry(board, BOARD_TASKS));
+    ck_assert_ptr_null(brood__board_entry(board, UINT_MAX - 1));
+    ck_assert_int_eq(enter(task_number(1)), -ENOSPC);
+    close_board();
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("board");
+
+    add_loop_tests(suite, "layout", 0, CROWDS, nothing_on_a_board_overlaps, NULL);
+    add_tests(suite, "state", a_board_begins_empty, a_first_task_is_seen_by_thieves_before_its_worker_has_looked,
+              a_board_that_does_not_fit_says_so, a_state_is_what_was_set_last, NULL);
+    add_tests(suite, "attach", who_attaches_sees_the_same_board_and_lanes, a_board_of_another_version_is_refused,
+              a_file_that_is_no_board_is_refused, what_is_no_segment_is_refused, a_board_without_its_lanes_is_refused,
+              NULL);
+    add_loop_tests(suite, "idle", 0, NUMBERS, a_worker_is_idle_until_it_leaves, an_idle_worker_is_woken_once,
+                   any_idle_worker_is_found_and_no_other_woken, NULL);
+    add_tests(suite, "wake", of_many_that_wake_at_once_each_wakes_another,
+              a_worker_that_becomes_idle_fences_in_the_submitters_too, an_idle_worker_in_another_process_is_woken,
+              all_workers_are_woken_idle_or_not, a_waiter_that_does_not_exist_does_no_harm, the_whole_host_is_woken, NULL);
+    add_loop_tests(suite, "waiters", 0, WAKES, the_waiters_of_a_slot_are_woken, NULL);
+    add_tests(suite, "tasks", a_task_is_entered_once, a_full_table_says_so_and_still_knows_its_tasks,
+              a_name_that_is_too_long_is_refused, a_count_that_a_worker_spoiled_is_not_believed, NULL);
+    return run_suite(suite);
+}

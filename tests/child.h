@@ -1,0 +1,138 @@
+/* child.h - a process of its own for a part of a test: to be killed, to be limited, or to be on the other side.
+ *
+ *     static void store_one(void *page)
+ *     {
+ *         ck_assert_int_eq(...);                  // a check that fails in a child fails the test
+ *     }
+ *
+ *     pid_t pid = spawn(store_one, page);
+ *     join(pid);                                  // or: put_to_death(pid)
+ */
+#ifndef BROOD_TESTS_CHILD_H
+#define BROOD_TESTS_CHILD_H
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/membarrier.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support.h"
+
+/* Calls body(argument) in a child, which then exits with 0. */
+static inline pid_t spawn(void (*body)(void *), void *argument)
+{
+    pid_t pid = fork();
+
+    ck_assert_msg(pid >= 0, "fork: %s", strerror(errno));
+    if (pid == 0) {
+        body(argument);
+        _exit(0);
+    }
+    return pid;
+}
+
+/* Waits for a child, which must have ended well. */
+static inline void join(pid_t pid)
+{
+    int status;
+
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(status == 0, "the child ended with status %#x (signal %d)", (unsigned)status, WTERMSIG(status));
+}
+
+static inline void in_child(void (*body)(void *), void *argument)
+{
+    join(spawn(body, argument));
+}
+
+/* Kills a child, which must have lived until now. */
+static inline void put_to_death(pid_t pid)
+{
+    int status;
+
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "ended by itself, with status %#x", (unsigned)status);
+}
+
+/* Zeroed memory that this process shares with the children that it forks. */
+static inline void *shared_memory(size_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    ck_assert_ptr_ne(memory, MAP_FAILED);
+    return memory;
+}
+
+/* Is the thread blocked in the kernel?  With the id of a process: its first thread. */
+static inline int is_asleep(pid_t tid)
+{
+    char path[64], state = '?';
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", tid);
+    file = fopen(path, "re");
+    if (!file)
+        return 0;
+    if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+        state = '?';
+    (void)fclose(file);
+    return state == 'S';
+}
+
+/* From now on the filter decides what the calling process may ask of the kernel. */
+static inline void load_filter(struct sock_filter *code, size_t count)
+{
+    struct sock_fprog program = {.len = (unsigned short)count, .filter = code};
+
+    ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+/* From now on that system call fails with `error` in the calling process. */
+static inline void deny(long number, int error)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+
+    load_filter(code, sizeof(code) / sizeof(code[0]));
+}
+
+/* Does body(argument) call membarrier(2), so that it fences in other processes, too?  A filter kills for that. */
+static inline int reaches_other_processes(void (*body)(void *), void *argument)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])), /* the low half, little-endian */
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    pid_t pid = fork();
+    int status;
+
+    ck_assert_msg(pid >= 0, "fork: %s", strerror(errno));
+    if (pid == 0) {
+        load_filter(code, sizeof(code) / sizeof(code[0]));
+        body(argument);
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+}
+
+#endif

@@ -1,0 +1,447 @@
+/* conform_deaths.c - what a pool of processes does when one of them dies: each test runs over forked and exec'ed workers.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "support.h"
+#include "tasks.h"
+
+enum { FORKED, EXECED, KINDS };
+
+static struct brood_pool *open_pool(int kind, int workers)
+{
+    struct brood_pool *pool = NULL;
+    const char *worker = getenv("BROOD_TEST_WORKER");
+    int r;
+
+    ck_assert_msg(worker != NULL, "BROOD_TEST_WORKER names the tests' worker executable");
+    r = brood_pool_open(&pool, BROOD_POOL(.workers = workers, .worker = kind == EXECED ? worker : NULL));
+    ck_assert_msg(r == 0, "open: %s", brood_error());
+    return pool;
+}
+
+static void expect_working(struct brood_pool *pool)
+{
+    double in[100], out[100];
+
+    for (int i = 0; i < 100; i++)
+        in[i] = i;
+    ck_assert_msg(brood_map(pool, square, out, in, 100) == 0, "%s", brood_error());
+    for (int i = 0; i < 100; i++)
+        ck_assert_double_eq(out[i], in[i] * in[i]);
+}
+
+/* The parent of a worker: fields of /proc/PID/stat behind the name, which ends in the last parenthesis. */
+static pid_t supervisor_of(const struct brood_pool *pool)
+{
+    char path[64], text[512] = "";
+    pid_t parent = 0;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", brood_pool_worker_pid(pool, 0));
+    file = fopen(path, "re");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_ptr_nonnull(fgets(text, sizeof(text), file));
+    fclose(file);
+    ck_assert_int_eq(sscanf(strrchr(text, ')') + 1, " %*c %d", &parent), 1);
+    return parent;
+}
+
+/* ---- a worker dies with a task ---- */
+
+START_TEST(a_task_whose_worker_is_killed_fails_with_pid_and_signal)
+{
+    brood_auto(pool) *pool = open_pool(_i, 1);
+    brood_auto(future) *future = NULL;
+    struct brood_death death;
+    pid_t victim = brood_pool_worker_pid(pool, 0);
+    char words[64];
+
+    ck_assert_int_eq(brood_apply_async(pool, die_by, &future, &(int){SIGKILL}), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood_future_result(future, &(int){0}, sizeof(int)), -EOWNERDEAD);
+    ck_assert_int_eq(brood_future_death(future, &death), 0);
+    ck_assert_int_eq(death.pid, victim);
+    ck_assert_int_eq(death.worker, 0);
+    ck_assert_int_eq(death.signal, SIGKILL);
+    snprintf(words, sizeof(words), "worker 0 (pid %d) was killed by signal 9", victim);
+    ck_assert_ptr_nonnull(strstr(brood_future_error(future), words));
+    ck_assert_ptr_nonnull(strstr(brood_future_error(future), "'die_by'"));
+    expect_working(pool);
+    ck_assert_int_ne(brood_pool_worker_pid(pool, 0), victim);
+}
+END_TEST
+
+START_TEST(every_way_to_die_is_told_apart)
+{
+    static const int signals[] = {SIGSEGV, SIGABRT, SIGTERM, SIGFPE, SIGKILL};
+    brood_auto(pool) *pool = open_pool(_i, 2);
+    struct brood_death death;
+
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+        brood_auto(future) *future = NULL;
+
+        ck_assert_int_eq(brood_apply_async(pool, die_by, &future, &signals[i]), 0);
+        ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+        ck_assert_int_eq(brood_future_death(future, &death), 0);
+        ck_assert_int_eq(death.signal, signals[i]);
+    }
+    brood_auto(future) *future = NULL;
+
+    ck_assert_int_eq(brood_apply_async(pool, leave_with, &future, &(int){7}), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood_future_item(future, 0), -EOWNERDEAD);
+    ck_assert_int_eq(brood_future_death(future, &death), 0);
+    ck_assert_int_eq(death.signal, 0);
+    ck_assert_int_eq(death.exit_code, 7);
+}
+END_TEST
+
+START_TEST(other_tasks_go_on_when_one_kills_its_worker)
+{
+    brood_auto(pool) *pool = open_pool(_i, 2);
+    struct brood_future *futures[200];
+    int lost = 0;
+
+    for (int i = 0; i < 200; i++)
+        ck_assert_int_eq(brood_apply_async(pool, die_if_divisible, &futures[i], &i), 0);
+    for (int i = 0; i < 200; i++) {
+        int result, outcome;
+
+        ck_assert_int_eq(brood_future_wait(futures[i], brood_after_ms(10000)), 0);
+        outcome = brood_future_result(futures[i], &result, sizeof(result));
+        ck_assert_int_eq(outcome, i % 97 == 0 ? -EOWNERDEAD : 0);
+        if (outcome == 0)
+            ck_assert_int_eq(result, i + 1);
+        lost += outcome < 0;
+        brood_future_free(futures[i]);
+    }
+    ck_assert_int_eq(lost, 3);
+}
+END_TEST
+
+START_TEST(a_map_loses_just_the_items_that_killed_a_worker)
+{
+    enum { N = 1000 };
+    brood_auto(pool) *pool = open_pool(_i, 2);
+    brood_auto(future) *future = NULL;
+    struct brood_death death;
+    int in[N], out[N] = {0};
+
+    for (int i = 0; i < N; i++)
+        in[i] = i + 1;
+    ck_assert_int_eq(brood_map_async(pool, die_if_divisible, &future, out, in, N), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(20000)), 0);
+    ck_assert_int_eq(brood_future_result(future, NULL, 0), -EOWNERDEAD);
+    for (int i = 0; i < N; i++) {
+        ck_assert_int_eq(brood_future_item(future, (size_t)i), in[i] % 97 == 0 ? -EOWNERDEAD : 0);
+        if (in[i] % 97 != 0)
+            ck_assert_int_eq(out[i], in[i] + 1);
+    }
+    ck_assert_int_eq(brood_future_death(future, &death), 0);
+    ck_assert_int_eq(death.signal, SIGKILL);
+    ck_assert_uint_eq(death.item, 96);
+    expect_working(pool);
+}
+END_TEST
+
+/* ---- an idle worker dies ---- */
+
+START_TEST(idle_workers_that_are_killed_cost_nothing)
+{
+    brood_auto(pool) *pool = open_pool(_i, 2);
+
+    for (int round = 0; round < 10; round++) {
+        pid_t victims[2] = {brood_pool_worker_pid(pool, 0), brood_pool_worker_pid(pool, 1)};
+
+        for (int i = 0; i < 2; i++)
+            if (victims[i] > 0)
+                kill(victims[i], SIGKILL);
+        expect_working(pool);
+    }
+}
+END_TEST
+
+static int64_t now_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+START_TEST(random_kills_leave_every_task_with_one_outcome)
+{
+    enum { TASKS = 400 };
+    brood_auto(pool) *pool = open_pool(_i, 2);
+    struct brood_future *futures[TASKS];
+    int done = 0, lost = 0;
+    int64_t end = now_us() + 1000000;
+
+    srandom(1);
+    while (now_us() < end) {
+        for (int i = 0; i < TASKS; i++)
+            ck_assert_int_eq(brood_apply_async(pool, square, &futures[i], &(double){i}), 0);
+        int64_t until = now_us() + random() % 300;
+        pid_t victim = brood_pool_worker_pid(pool, (int)(random() % 2));
+
+        while (now_us() < until)
+            ;
+        if (victim > 0)
+            kill(victim, SIGKILL);
+        for (int i = 0; i < TASKS; i++) {
+            double y;
+            int r;
+
+            ck_assert_int_eq(brood_future_wait(futures[i], brood_after_ms(10000)), 0);
+            r = brood_future_result(futures[i], &y, sizeof(y));
+            ck_assert_msg(r == -EOWNERDEAD || (r == 0 && y == (double)i * i), "task %d: %d", i, r);
+            done += r == 0;
+            lost += r < 0;
+            brood_future_free(futures[i]);
+        }
+    }
+    ck_assert_int_eq((done + lost) % TASKS, 0);
+    expect_working(pool);
+}
+END_TEST
+
+START_TEST(random_kills_leave_a_map_whole_but_for_the_items_they_hit)
+{
+    enum { N = 20000 };
+    brood_auto(pool) *pool = open_pool(_i, 2);
+    double *in = malloc(N * sizeof(double)), *out = malloc(N * sizeof(double));
+    int64_t end = now_us() + 1000000;
+
+    srandom(2);
+    for (int i = 0; i < N; i++)
+        in[i] = i;
+    while (now_us() < end) {
+        struct brood_future *future = NULL;
+        int kills = 0, lost = 0;
+
+        ck_assert_int_eq(
+            brood_pool_map_async(pool, &square.task, &future, out, in, N,
+                                 &(struct brood_map_options){sizeof(struct brood_map_options), 1 + (size_t)random() % 9}),
+            0);
+        while (brood_future_wait(future, (brood_deadline){(now_us() + random() % 500) * 1000}) < 0 && kills < 5) {
+            pid_t victim = brood_pool_worker_pid(pool, (int)(random() % 2));
+
+            kills += victim > 0 && kill(victim, SIGKILL) == 0;
+        }
+        ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+        for (size_t i = 0; i < N; i++) {
+            int outcome = brood_future_item(future, i);
+
+            if (outcome == -EOWNERDEAD)
+                lost++;
+            else if (outcome != 0 || out[i] != in[i] * in[i])
+                ck_abort_msg("item %zu: %d, %g", i, outcome, out[i]);
+        }
+        ck_assert_int_le(lost, kills);
+        brood_future_free(future);
+    }
+    free(in);
+    free(out);
+}
+END_TEST
+
+/* ---- supervisor and host die ---- */
+
+START_TEST(when_the_supervisor_dies_every_wait_ends_at_once)
+{
+    brood_auto(pool) *pool = open_pool(_i, 2);
+    brood_auto(future) *stuck = NULL;
+    pid_t supervisor = supervisor_of(pool);
+
+    ck_assert_int_eq(brood_apply_async(pool, hang, &stuck, &(int){0}), 0);
+    ck_assert_int_eq(kill(supervisor, SIGKILL), 0);
+    int64_t began = now_us();
+
+    ck_assert_int_eq(brood_future_wait(stuck, brood_after_ms(10000)), 0);
+    ck_assert_int_lt(now_us() - began, 500000);
+    ck_assert_int_eq(brood_future_item(stuck, 0), -ESHUTDOWN);
+    ck_assert_ptr_nonnull(strstr(brood_future_error(stuck), "supervisor died"));
+    ck_assert_int_eq(brood_apply(pool, square, &(double){0}, &(double){1}), -ESHUTDOWN);
+    ck_assert_ptr_nonnull(strstr(brood_error(), "supervisor died"));
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), -ETIMEDOUT);
+    pool = NULL;
+}
+END_TEST
+
+/* A host that never ends by itself. */
+static void be_host(int kind, int ready)
+{
+    struct brood_pool *pool = open_pool(kind, 2);
+    int in[4] = {0}, out[4];
+
+    if (write(ready, "", 1) != 1)
+        _exit(1);
+    _exit(brood_map(pool, hang, out, in, 4));
+}
+
+/* The fixture makes orphans this process's children, and fails if one stays. */
+START_TEST(when_the_host_is_killed_in_a_map_nothing_stays)
+{
+    int ready[2], status;
+    char byte;
+    pid_t host;
+
+    ck_assert_int_eq(pipe2(ready, O_CLOEXEC), 0);
+    host = fork();
+    if (host == 0)
+        be_host(_i, ready[1]);
+    ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    ck_assert_int_eq(kill(host, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(host, &status, 0), host);
+    int64_t began = now_us();
+
+    while (waitpid(-1, &status, 0) > 0) /* supervisor and workers, as they go */
+        ;
+    ck_assert_int_eq(errno, ECHILD);
+    ck_assert_int_lt(now_us() - began, 500000);
+}
+END_TEST
+
+/* ---- a host that is in the way ---- */
+
+START_TEST(a_host_that_ignores_sigchld_is_served)
+{
+    ck_assert(signal(SIGCHLD, SIG_IGN) != SIG_ERR);
+    struct brood_pool *pool = open_pool(_i, 2);
+
+    expect_working(pool);
+    ck_assert_int_eq(brood_apply(pool, die_by, &(int){0}, &(int){SIGKILL}), -EOWNERDEAD);
+    expect_working(pool);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+    ck_assert(signal(SIGCHLD, SIG_DFL) != SIG_ERR);
+}
+END_TEST
+
+START_TEST(a_host_that_reaps_everything_is_served)
+{
+    struct brood_pool *pool = open_pool(_i, 2);
+    pid_t supervisor = supervisor_of(pool);
+    int status;
+
+    expect_working(pool);
+    ck_assert_int_eq(waitpid(-1, &status, WNOHANG), 0);
+    ck_assert_int_eq(kill(supervisor, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(supervisor, &status, 0), supervisor); /* before brood does */
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+END_TEST
+
+START_TEST(a_child_of_a_task_does_not_answer_in_its_place)
+{
+    brood_auto(pool) *pool = open_pool(_i, 1);
+    int result = 0;
+
+    ck_assert_int_eq(brood_apply(pool, fork_and_leave, &result, &(int){5}), 0);
+    ck_assert_int_eq(result, 5);
+    expect_working(pool);
+}
+END_TEST
+
+START_TEST(standard_descriptors_may_be_closed)
+{
+    int saved[3];
+
+    for (int fd = 0; fd < 3; fd++) {
+        saved[fd] = fcntl(fd, F_DUPFD_CLOEXEC, 10);
+        ck_assert_int_ge(saved[fd], 0);
+        close(fd);
+    }
+    struct brood_pool *pool = NULL;
+    int r = brood_pool_open(&pool, BROOD_POOL(.workers = 2)), r2 = -1;
+    double y = 0;
+
+    if (r == 0) {
+        r2 = brood_apply(pool, square, &y, &(double){3});
+        (void)brood_pool_close(pool, BROOD_FOREVER);
+    }
+    for (int fd = 0; fd < 3; fd++) {
+        dup2(saved[fd], fd);
+        close(saved[fd]);
+    }
+    ck_assert_int_eq(r, 0);
+    ck_assert_int_eq(r2, 0);
+    ck_assert_double_eq(y, 9);
+}
+END_TEST
+
+/* ---- pools that cannot be opened ---- */
+
+START_TEST(an_executable_that_is_not_there_is_named)
+{
+    struct brood_pool *pool = NULL;
+
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = 2, .worker = "/nowhere/worker")), -ENOENT);
+    ck_assert_ptr_nonnull(strstr(brood_error(), "'/nowhere/worker'"));
+    ck_assert_ptr_nonnull(strstr(brood_error(), "No such file"));
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = 2, .worker = "/dev/null")), -EACCES);
+}
+END_TEST
+
+START_TEST(an_executable_that_is_no_worker_is_explained)
+{
+    struct brood_pool *pool = NULL;
+
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = 2, .worker = "true")), -ECHILD);
+    ck_assert_ptr_nonnull(strstr(brood_error(), "brood_worker_main()"));
+}
+END_TEST
+
+START_TEST(workers_that_may_not_be_forked_are_an_error_and_nothing_stays)
+{
+    struct brood_pool *pool = NULL;
+    struct rlimit none = {0, 0};
+    int status;
+    pid_t child;
+
+    if (geteuid() == 0 && (child = fork()) == 0) { /* the limit does not bind root */
+        if (setgid(65534) < 0 || setuid(65534) < 0)
+            _exit(77);
+        setrlimit(RLIMIT_NPROC, &none);
+        int r = brood_pool_open(&pool, BROOD_POOL(.workers = 2));
+
+        _exit(r == -EAGAIN && strstr(brood_error(), "ulimit -u") ? 0 : 1);
+    } else if (geteuid() == 0) {
+        ck_assert_int_eq(waitpid(child, &status, 0), child);
+        ck_assert_int_eq(status, 0);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("deaths");
+
+    add_loop_tests(suite, "a worker with a task", 0, KINDS, a_task_whose_worker_is_killed_fails_with_pid_and_signal,
+                   every_way_to_die_is_told_apart, other_tasks_go_on_when_one_kills_its_worker,
+                   a_map_loses_just_the_items_that_killed_a_worker, NULL);
+    add_loop_tests(suite, "a worker at any time", 0, KINDS, idle_workers_that_are_killed_cost_nothing,
+                   random_kills_leave_every_task_with_one_outcome,
+                   random_kills_leave_a_map_whole_but_for_the_items_they_hit, NULL);
+    add_loop_tests(suite, "supervisor and host", 0, KINDS, when_the_supervisor_dies_every_wait_ends_at_once,
+                   when_the_host_is_killed_in_a_map_nothing_stays, NULL);
+    add_loop_tests(suite, "hosts", 0, KINDS, a_host_that_ignores_sigchld_is_served, a_host_that_reaps_everything_is_served,
+                   a_child_of_a_task_does_not_answer_in_its_place, NULL);
+    add_tests(suite, "opening", standard_descriptors_may_be_closed, an_executable_that_is_not_there_is_named,
+              an_executable_that_is_no_worker_is_explained, workers_that_may_not_be_forked_are_an_error_and_nothing_stays,
+              NULL);
+    return run_suite(suite);
+}

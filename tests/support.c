@@ -1,0 +1,159 @@
+#include <dirent.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "support.h"
+
+#define SECONDS_A_TEST 60
+
+int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void rest(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+/* ---- what there is ---- */
+
+struct inventory {
+    int descriptors, threads, mappings, names;
+};
+
+static int count_entries(const char *path, const char *prefix)
+{
+    DIR *directory = opendir(path);
+    struct dirent *entry;
+    int count = 0;
+
+    while (directory && (entry = readdir(directory)) != NULL)
+        count += entry->d_name[0] != '.' && strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
+    if (directory)
+        closedir(directory);
+    return count;
+}
+
+static int count_mappings(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char line[512];
+    int count = 0;
+
+    while (maps && fgets(line, sizeof(line), maps))
+        count += strstr(line, "/dev/shm/brood-") || strstr(line, "/memfd:brood");
+    if (maps)
+        fclose(maps);
+    return count;
+}
+
+static struct inventory take_inventory(void)
+{
+    return (struct inventory){
+        .descriptors = count_entries("/proc/self/fd", ""),
+        .threads = count_entries("/proc/self/task", ""),
+        .mappings = count_mappings(),
+        .names = count_entries("/dev/shm", "brood-"),
+    };
+}
+
+/* A thread that was joined, or a process that was killed, may take a moment to leave /proc. */
+static bool is_as_before(const struct inventory *before)
+{
+    struct inventory now = take_inventory();
+
+    return memcmp(&now, before, sizeof(now)) == 0;
+}
+
+/* ---- the fixture ---- */
+
+static struct inventory before;
+
+/* Orphans come to this process, so that no descendant of the test can hide. */
+static void note_what_there_is(void)
+{
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    before = take_inventory();
+}
+
+static bool has_child(void)
+{
+    int status;
+
+    while (waitpid(-1, &status, WNOHANG) > 0)
+        ;
+    return waitpid(-1, &status, WNOHANG) == 0;
+}
+
+static void expect_nothing_more(void)
+{
+    struct inventory now;
+
+    for (int i = 0; i < 1000 && (has_child() || !is_as_before(&before)); i++)
+        rest();
+    now = take_inventory();
+    ck_assert_msg(!has_child(), "a process was left behind");
+    ck_assert_msg(now.descriptors == before.descriptors, "%d descriptors before, %d after", before.descriptors,
+                  now.descriptors);
+    ck_assert_msg(now.threads == before.threads, "%d threads before, %d after", before.threads, now.threads);
+    ck_assert_msg(now.mappings == before.mappings, "%d mappings before, %d after", before.mappings, now.mappings);
+    ck_assert_msg(now.names == before.names, "%d names in /dev/shm before, %d after", before.names, now.names);
+}
+
+/* ---- the runner ---- */
+
+static TCase *new_case(Suite *suite, const char *name)
+{
+    TCase *tests = tcase_create(name);
+
+    tcase_set_timeout(tests, SECONDS_A_TEST);
+    tcase_add_checked_fixture(tests, note_what_there_is, expect_nothing_more);
+    suite_add_tcase(suite, tests);
+    return tests;
+}
+
+void add_loop_tests(Suite *suite, const char *name, int from, int end, ...)
+{
+    TCase *tests = new_case(suite, name);
+    const TTest *test;
+    va_list arguments;
+
+    va_start(arguments, end);
+    while ((test = va_arg(arguments, const TTest *)) != NULL)
+        tcase_add_loop_test(tests, test, from, end);
+    va_end(arguments);
+}
+
+void add_tests(Suite *suite, const char *name, ...)
+{
+    TCase *tests = new_case(suite, name);
+    const TTest *test;
+    va_list arguments;
+
+    va_start(arguments, name);
+    while ((test = va_arg(arguments, const TTest *)) != NULL)
+        tcase_add_test(tests, test);
+    va_end(arguments);
+}
+
+int run_suite(Suite *suite)
+{
+    SRunner *runner = srunner_create(suite);
+    int failed;
+
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

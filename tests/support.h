@@ -1,0 +1,46 @@
+/* support.h - what the test programs share: a fixture that fails a test which leaves something behind, and a runner.
+ *
+ *     int main(void)
+ *     {
+ *         Suite *suite = suite_create("lane");
+ *
+ *         add_tests(suite, "claims", a_claim_names_its_owner, a_claim_is_made_once, NULL);
+ *         return run_suite(suite);
+ *     }
+ *
+ * Around every test: no descriptor, child, thread, mapping of a pool or name in /dev/shm may remain.
+ */
+#ifndef BROOD_TESTS_SUPPORT_H
+#define BROOD_TESTS_SUPPORT_H
+
+#include <check.h>
+
+#include <brood.h>
+
+/* Adds tests, up to NULL, as one case with the fixture, each with 60 seconds of time. */
+void add_tests(Suite *suite, const char *name, ...);
+
+/* The same, each test run for _i = from … end-1. */
+void add_loop_tests(Suite *suite, const char *name, int from, int end, ...);
+
+/* Runs it and returns the status for main(). */
+int run_suite(Suite *suite);
+
+/* Milliseconds on the monotonic clock. */
+int64_t now_ms(void);
+
+/* Waits until `what` holds, for ten seconds; then the test fails.  For states of the kernel that have no event, like a
+ * child's entry in /proc. */
+#define await(what)                                                               \
+    do {                                                                          \
+        int64_t await_until_ = now_ms() + 10000;                                  \
+        while (!(what)) {                                                         \
+            ck_assert_msg(now_ms() < await_until_, "never came true: %s", #what); \
+            rest();                                                               \
+        }                                                                         \
+    } while (0)
+
+/* Gives the processor away for a millisecond. */
+void rest(void);
+
+#endif

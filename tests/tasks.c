@@ -1,0 +1,137 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tasks.h"
+
+BROOD_TASK_DEFINE(square, double, double)
+{
+    *result = *arg * *arg;
+    return 0;
+}
+
+BROOD_TASK_DEFINE(refuse_odd, int, int)
+{
+    *result = *arg / 2;
+    return *arg % 2 ? brood_fail(-EDOM, "%d is odd", *arg) : 0;
+}
+
+BROOD_TASK_DEFINE(rotate, struct block, struct block)
+{
+    for (size_t i = 0; i < sizeof(arg->bytes); i++)
+        result->bytes[(i + 1) % sizeof(arg->bytes)] = arg->bytes[i];
+    return 0;
+}
+
+BROOD_TASK_DEFINE(halve, struct wide, struct wide)
+{
+    if ((uintptr_t)arg % _Alignof(struct wide) != 0 || (uintptr_t)result % _Alignof(struct wide) != 0)
+        return -EFAULT;
+    for (int i = 0; i < 4; i++)
+        result->lanes[i] = arg->lanes[i] / 2;
+    return 0;
+}
+
+BROOD_TASK_DEFINE(whereabouts, int, struct place)
+{
+    (void)arg;
+    *result = (struct place){.pid = getpid(), .worker = brood_worker_id()};
+    return 0;
+}
+
+BROOD_TASK_DEFINE(wait_at, struct gate, int)
+{
+    char mark[sizeof(arg->path) + 8], byte;
+    int fd;
+
+    snprintf(mark, sizeof(mark), "%s.here", arg->path);
+    fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        close(fd);
+    fd = open(arg->path, O_RDONLY | O_CLOEXEC); /* blocks until there is a writer */
+
+    if (fd < 0)
+        return -errno;
+    while (read(fd, &byte, 1) > 0)
+        ;
+    close(fd);
+    *result = 1;
+    return 0;
+}
+
+BROOD_TASK_DEFINE(hang, int, int)
+{
+    for (*result = *arg; *arg >= 0;)
+        pause();
+    return 0;
+}
+
+BROOD_TASK_DEFINE(die_by, int, int)
+{
+    *result = *arg;
+    if (*arg != 0)
+        raise(*arg);
+    return 0;
+}
+
+BROOD_TASK_DEFINE(leave_with, int, int)
+{
+    *result = *arg;
+    _exit(*arg);
+}
+
+BROOD_TASK_DEFINE(die_if_divisible, int, int)
+{
+    if (*arg % 97 == 0)
+        raise(SIGKILL);
+    *result = *arg + 1;
+    return 0;
+}
+
+BROOD_TASK_DEFINE(nest, int, int)
+{
+    brood_auto(pool) *pool = NULL;
+    double in[100], out[100];
+    int r = brood_pool_open(&pool, BROOD_POOL(.workers = 2, .kind = (enum brood_kind) * arg));
+
+    for (int i = 0; i < 100; i++)
+        in[i] = i;
+    if (r == 0)
+        r = brood_map(pool, square, out, in, 100);
+    *result = r == 0 ? (int)out[99] : 0;
+    return r;
+}
+
+BROOD_TASK_DEFINE(fork_and_leave, int, int)
+{
+    pid_t child = fork();
+    int status = 0;
+
+    *result = *arg;
+    if (child > 0)
+        waitpid(child, &status, 0);
+    else if (child == 0)
+        return 0; /* on into the worker's loop, which must not run twice */
+    return WIFSIGNALED(status) ? 0 : -ECHILD;
+}
+
+BROOD_TASK_BYTES_DEFINE(reverse, 1 << 20)
+{
+    unsigned char *to = brood_reply_space(reply, arg.len);
+
+    if (!to)
+        return -EMSGSIZE;
+    for (size_t i = 0; i < arg.len; i++)
+        to[i] = ((const unsigned char *)arg.ptr)[arg.len - 1 - i];
+    return 0;
+}
+
+BROOD_TASK_BYTES_DEFINE(boast, 10)
+{
+    return brood_reply_set(reply, arg.ptr, arg.len);
+}

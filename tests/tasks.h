@@ -1,0 +1,38 @@
+/* tasks.h - the tasks that the tests of the pool run, in workers of every kind. */
+#ifndef BROOD_TESTS_TASKS_H
+#define BROOD_TESTS_TASKS_H
+
+#include <brood.h>
+
+struct gate {
+    char path[64]; /* of a FIFO; who waits there makes the file PATH.here */
+};
+
+struct block {
+    unsigned char bytes[1000];
+};
+
+struct wide {
+    _Alignas(16) double lanes[4];
+};
+
+struct place {
+    int pid, worker;
+};
+
+BROOD_TASK_DECLARE(square, double, double);
+BROOD_TASK_DECLARE(refuse_odd, int, int); /* an odd argument is -EDOM, with words */
+BROOD_TASK_DECLARE(rotate, struct block, struct block);
+BROOD_TASK_DECLARE(halve, struct wide, struct wide);
+BROOD_TASK_DECLARE(whereabouts, int, struct place);
+BROOD_TASK_DECLARE(wait_at, struct gate, int);  /* returns when somebody has opened the gate for writing and closed it */
+BROOD_TASK_DECLARE(hang, int, int);             /* for ever, unless the argument is negative */
+BROOD_TASK_DECLARE(die_by, int, int);           /* raises that signal; 0: lives */
+BROOD_TASK_DECLARE(leave_with, int, int);       /* exits with that status */
+BROOD_TASK_DECLARE(die_if_divisible, int, int); /* SIGKILLs its worker if 97 divides the argument */
+BROOD_TASK_DECLARE(nest, int, int);             /* maps over a pool of its own */
+BROOD_TASK_DECLARE(fork_and_leave, int, int);   /* forks a child that returns from the task, too */
+BROOD_TASK_BYTES_DECLARE(reverse);              /* the bytes of its argument, backwards */
+BROOD_TASK_BYTES_DECLARE(boast);                /* promises 10 bytes, and delivers as many as its argument has */
+
+#endif
