@@ -23,6 +23,7 @@ static int start(struct brood_pool *pool, const struct brood_pool_options *optio
         free(nobody);
         return r;
     }
+    brood__station_set_state(pool->shared.lanes[0].station, STATION_READY);
     (void)brood__fence_open();
     (void)pthread_mutexattr_init(&recursive);
     (void)pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);

@@ -44,6 +44,7 @@ static int start_thread(struct brood_pool *pool, struct thread *thread, unsigned
 
     if (r < 0)
         return r;
+    brood__station_set_state(pool->shared.lanes[worker].station, STATION_READY);
     r = pthread_create(&thread->id, NULL, serve, thread);
     if (r != 0) {
         brood__server_close(&thread->server);

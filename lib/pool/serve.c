@@ -48,7 +48,10 @@ int brood__server_open(struct server *ret_server, struct shared *shared, unsigne
         .spin_ns = SPIN_NS_MAX,
         .seen = calloc(shared->board->workers, sizeof(struct progress)),
     };
-    return ret_server->seen ? 0 : brood_fail(-ENOMEM, "out of memory");
+    if (!ret_server->seen)
+        return brood_fail(-ENOMEM, "out of memory");
+    atomic_store_explicit(&ret_server->lane->station->head, ret_server->head, memory_order_relaxed);
+    return 0;
 }
 
 void brood__server_close(struct server *server)

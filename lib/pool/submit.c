@@ -117,13 +117,15 @@ static void fill_slot(struct slot *slot, const struct request *request)
         slot->result.offset = request->result_offset;
 }
 
-/* Wakes the lane's worker or, when that one already has something to do, one who may steal. */
+/* Wakes the lane's worker or, when that one has something to do already or is being replaced, one who may steal. */
 static void wake_for(struct brood_pool *pool, unsigned lane)
 {
+    const struct station *station = pool->shared.lanes[lane].station;
+
     brood__fence_light(); /* pairs with the heavy fence in brood__idle_enter() */
-    if (!brood__idle_any(pool->shared.board))
+    if (!brood__idle_any(pool->shared.board) || brood__idle_wake(&pool->shared, lane))
         return;
-    if (!brood__idle_wake(&pool->shared, lane) && pool->mirrors[lane].outstanding > 1)
+    if (pool->mirrors[lane].outstanding > 1 || brood__station_state(station) != STATION_READY)
         (void)brood__idle_wake_any(&pool->shared);
 }
 

@@ -257,8 +257,11 @@ static void bury(struct supervisor *s, unsigned worker)
         break_pool(s, explain(s, worker, ending));
     else if (member->failures == 0)
         start_worker(s, worker);
-    else
+    else {
         member->start_ns = brood__now_ns() + pause_after(member->failures);
+        while (brood__idle_wake_any(s->shared)) /* others take over what waits in its lane */
+            ;
+    }
 }
 
 /* ---- the loop ---- */

@@ -20,17 +20,15 @@ struct slot *brood__lane_held_by(const struct lane *lanes, unsigned lane_count, 
 
 uint64_t brood__lane_resume(const struct lane *lane)
 {
-    uint64_t oldest = UINT64_MAX, newest = lane_first_position(lane) - 1;
+    uint64_t slots = (uint64_t)lane->mask + 1, first = lane_first_position(lane), newest = first;
 
     for (uint32_t i = 0; i <= lane->mask; i++) {
-        uint64_t word = slot_look(&lane->slots[i]), position = word_position(word);
+        uint64_t position = word_position(slot_look(&lane->slots[i]));
 
-        if (word_state(word) == SLOT_READY && position < oldest)
-            oldest = position;
         if (position > newest)
             newest = position;
     }
-    return oldest != UINT64_MAX ? oldest : newest + 1;
+    return newest - first >= slots ? newest + 1 - slots : first;
 }
 
 static bool mailbox_next(const struct lane *lane, uint64_t *ret_position)

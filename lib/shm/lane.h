@@ -227,8 +227,10 @@ static inline void slot_lose(struct slot *slot, uint64_t position, unsigned work
     atomic_store_explicit(&slot->word, word_of(SLOT_LOST, worker, position), memory_order_release);
 }
 
-/* Worker, at its start: the ring position to begin with.  Its predecessor may have died anywhere: the oldest task that
- * waits, else where the host will write next. */
+/* Worker, at its start: the ring position to begin with.  Its predecessor may have died anywhere, and the host may publish
+ * during this very look, so it is a lap before the newest position: what is settled by then is passed over, and what is not
+ * cannot be older.  (The oldest READY that a scan sees is no answer: an older one may be published behind the scan's back.)
+ */
 uint64_t brood__lane_resume(const struct lane *lane);
 
 /* Worker: the next position of its own lane that is READY, from `*head` on, which moves past what is settled.  False: none.
