@@ -738,6 +738,27 @@ START_TEST(closing_for_ever_finishes_everything)
 }
 END_TEST
 
+START_TEST(closing_finishes_what_was_dropped_after_many_laps_of_the_ring)
+{
+    struct brood_pool *pool = open_pool(_i, 1, 16);
+    struct brood_future *pair[2];
+
+    for (int i = 0; i < 200; i++) {
+        for (int k = 0; k < 2; k++)
+            ck_assert_int_eq(brood_apply_async(pool, square, &pair[k], &(double){i}), 0);
+        for (int k = 1; k >= 0; k--) {
+            expect_done(pair[k], 0);
+            brood_future_free(pair[k]);
+        }
+    }
+    for (int i = 0; i < 16; i++) {
+        ck_assert_int_eq(brood_apply_async(pool, square, &pair[0], &(double){i}), 0);
+        brood_future_free(pair[0]);
+    }
+    ck_assert_int_eq(brood_pool_close(pool, brood_after_ms(20000)), 0);
+}
+END_TEST
+
 START_TEST(closing_now_drops_what_has_not_started)
 {
     struct brood_pool *pool = open_pool(_i, 1, 0);
@@ -852,7 +873,8 @@ int main(int argc, char **argv)
     add_loop_tests(suite, "map beside the caller", CONCURRENT, end, a_cancelled_map_runs_no_more_items,
                    a_map_that_has_not_started_is_cancelled_whole, a_map_waits_for_room_when_every_lane_is_full, NULL);
     add_loop_tests(suite, "threads", 0, end, any_number_of_threads_use_one_pool, NULL);
-    add_loop_tests(suite, "life", 0, end, closing_for_ever_finishes_everything, a_scope_may_be_left_with_everything_open,
+    add_loop_tests(suite, "life", 0, end, closing_for_ever_finishes_everything,
+                   closing_finishes_what_was_dropped_after_many_laps_of_the_ring, a_scope_may_be_left_with_everything_open,
                    NULL);
     add_loop_tests(suite, "life beside the caller", CONCURRENT, end, closing_now_drops_what_has_not_started, NULL);
     add_tests(suite, "options", bad_options_are_refused_with_words, NULL);

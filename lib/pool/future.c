@@ -51,7 +51,7 @@ void brood__future_finish(struct brood_future *future, int outcome)
     }
     future->outcome = outcome;
     pool->outstanding--;
-    atomic_store(&future->done, true);
+    atomic_store_explicit(&future->done, true, memory_order_release);
     if (future->abandoned)
         brood__future_drop(future);
 }
@@ -141,9 +141,9 @@ static bool is_done(struct brood_pool *pool, struct watch *watch)
 
     if (future->map)
         brood__map_collect(pool, future->map);
-    else
-        (void)brood__collect(pool, &future->job);
-    return atomic_load(&future->done);
+    else if (brood__collect(pool, &future->job) && pool->mirrors[future->job.lane].outstanding > 0)
+        brood__collect_lane(pool, future->job.lane); /* its neighbours, while we are here: their owners need no lock then */
+    return brood__future_is_done(future);
 }
 
 static struct job *job_of(struct brood_pool *pool, struct watch *watch, struct job *previous)
@@ -167,7 +167,7 @@ int brood_future_wait(struct brood_future *future, brood_deadline deadline)
 {
     int r;
 
-    if (atomic_load(&future->done))
+    if (brood__future_is_done(future))
         return 0;
     r = brood__pool_enter(future->pool);
     if (r < 0)
@@ -194,7 +194,7 @@ int brood_future_result(struct brood_future *future, void *ret_result, size_t si
 
 size_t brood_future_size(const struct brood_future *future)
 {
-    return atomic_load(&future->done) && future->outcome == 0 ? future->length : 0;
+    return brood__future_is_done(future) && future->outcome == 0 ? future->length : 0;
 }
 
 int brood_future_item(struct brood_future *future, size_t item)
@@ -219,7 +219,7 @@ const char *brood_future_error(const struct brood_future *future)
         {-ESHUTDOWN, "the pool was closed first"},
     };
 
-    if (!atomic_load(&future->done) || future->outcome == 0)
+    if (!brood__future_is_done(future) || future->outcome == 0)
         return "";
     if (future->words)
         return future->words;
@@ -231,7 +231,7 @@ const char *brood_future_error(const struct brood_future *future)
 
 int brood_future_death(const struct brood_future *future, struct brood_death *ret_death)
 {
-    if (!atomic_load(&future->done) || !future->has_died)
+    if (!brood__future_is_done(future) || !future->has_died)
         return brood_fail(-ENODATA, "no worker died of it");
     *ret_death = future->death;
     return 0;
@@ -242,7 +242,7 @@ bool brood_future_done(struct brood_future *future)
 {
     struct watch watch = {.is_ready = is_done, .subject = future};
 
-    if (atomic_load(&future->done))
+    if (brood__future_is_done(future))
         return true;
     if (brood__pool_enter(future->pool) < 0)
         return false;
@@ -250,7 +250,7 @@ bool brood_future_done(struct brood_future *future)
     while (!is_done(future->pool, &watch) && brood__maps_turn(future->pool))
         ;
     brood__pool_leave(future->pool);
-    return atomic_load(&future->done);
+    return brood__future_is_done(future);
 }
 
 bool brood_future_running(struct brood_future *future)
@@ -296,13 +296,13 @@ void brood_future_free(struct brood_future *future)
 
     if (!future || !brood__pool_is_ours(pool))
         return;
-    if (future->map && !atomic_load(&future->done)) {
+    if (future->map && !brood__future_is_done(future)) {
         (void)brood_future_cancel(future);
         if (brood_future_wait(future, BROOD_FOREVER) < 0)
             return;
     }
     (void)pthread_mutex_lock(&pool->lock);
-    if (atomic_load(&future->done))
+    if (brood__future_is_done(future))
         brood__future_drop(future);
     else
         future->abandoned = true;

@@ -32,6 +32,12 @@ struct brood_future {
     _Alignas(16) unsigned char inline_result[FUTURE_INLINE_BYTES];
 };
 
+/* Acquire: who sees that it is done sees the outcome.  Pairs with the release in brood__future_finish(). */
+static inline bool brood__future_is_done(const struct brood_future *future)
+{
+    return atomic_load_explicit(&future->done, memory_order_acquire);
+}
+
 /* A future of this pool.  NULL when memory is short, in words.  Locked. */
 struct brood_future *brood__future_new(struct brood_pool *pool);
 

@@ -132,7 +132,8 @@ int brood__task_index(struct brood_pool *pool, const struct brood_task *task);
 /* Settles the job if its slot says that it is over.  Locked. */
 bool brood__collect(struct brood_pool *pool, struct job *job);
 
-/* Settles what is over at the front of each lane. */
+/* Settles what is over at the front of a lane, or of each.  Locked. */
+void brood__collect_lane(struct brood_pool *pool, unsigned lane);
 void brood__collect_all(struct brood_pool *pool);
 
 /* Has a worker claimed it?  It is in a lane.  Locked. */

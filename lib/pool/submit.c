@@ -1,5 +1,6 @@
 /* submit.c - from a call to a slot: a place in the queue, a lane, the argument's bytes. */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,21 +79,27 @@ int brood__wait_for_room(struct brood_pool *pool, brood_deadline deadline)
 
 /* ---- lanes ---- */
 
+/* How long a task would wait there.  Best is an awake worker with nothing to do; then one that sleeps, which has surely
+ * done all that its lane still counts as outstanding; then by what is outstanding. */
+static unsigned load_of(const struct brood_pool *pool, unsigned lane)
+{
+    if (!has_slot(pool, lane))
+        return UINT_MAX;
+    return brood__idle_is(pool->shared.board, lane) ? 1 : 2 * pool->mirrors[lane].outstanding;
+}
+
 static unsigned pick_lane(struct brood_pool *pool)
 {
-    const struct board *board = pool->shared.board;
-    unsigned best = pool->last_lane;
+    unsigned best = pool->last_lane, least = load_of(pool, best);
     unsigned compared = pool->workers < LANES_COMPARED ? pool->workers : LANES_COMPARED;
 
-    /* The one that just worked is awake and its lines are warm: better than an equal. */
-    if (pool->mirrors[best].outstanding == 0 && !brood__idle_is(board, best))
-        return best;
-    for (unsigned i = 1; i <= compared; i++) {
-        unsigned lane = (pool->last_lane + i) % pool->workers;
-        int more = (int)pool->mirrors[lane].outstanding - (int)pool->mirrors[best].outstanding;
+    for (unsigned i = 1; i < compared && least > 0; i++) {
+        unsigned lane = (pool->last_lane + i) % pool->workers, load = load_of(pool, lane);
 
-        if (has_slot(pool, lane) && (more < 0 || (more == 0 && brood__idle_is(board, best)) || !has_slot(pool, best)))
+        if (load < least) {
             best = lane;
+            least = load;
+        }
     }
     return best;
 }

@@ -44,39 +44,43 @@ static bool is_over(uint64_t word, uint64_t position)
     return word_position(word) == position && (state == SLOT_DONE || state == SLOT_LOST);
 }
 
-static bool collect_slot(struct brood_pool *pool, unsigned lane, uint64_t position)
+bool brood__collect(struct brood_pool *pool, struct job *job)
 {
-    uint32_t index = lane_index(&pool->shared.lanes[lane], position);
-    uint64_t word = slot_look(&pool->shared.lanes[lane].slots[index]);
+    uint32_t index;
+    uint64_t word;
 
-    if (!is_over(word, position))
+    if (!job->in_lane)
         return false;
-    settle(pool, lane, index, word_state(word));
+    index = lane_index(&pool->shared.lanes[job->lane], job->position);
+    word = slot_look(&pool->shared.lanes[job->lane].slots[index]);
+    if (!is_over(word, job->position))
+        return false;
+    settle(pool, job->lane, index, word_state(word));
     return true;
 }
 
-bool brood__collect(struct brood_pool *pool, struct job *job)
-{
-    return job->in_lane && collect_slot(pool, job->lane, job->position);
-}
-
-static void collect_lane(struct brood_pool *pool, unsigned lane)
+void brood__collect_lane(struct brood_pool *pool, unsigned lane)
 {
     struct mirror *mirror = &pool->mirrors[lane];
     uint32_t mask = pool->shared.lanes[lane].mask;
 
     if (mirror->jobs[mask + 1])
         (void)brood__collect(pool, mirror->jobs[mask + 1]);
-    for (; mirror->oldest < mirror->tail; mirror->oldest++)
-        if (mirror->jobs[mirror->oldest & mask] && !collect_slot(pool, lane, mirror->oldest))
+    if (mirror->tail - mirror->oldest > mask) /* those before have been collected one by one, and their slots used again */
+        mirror->oldest = mirror->tail - mask - 1;
+    for (; mirror->oldest < mirror->tail; mirror->oldest++) {
+        struct job *job = mirror->jobs[mirror->oldest & mask];
+
+        if (job && !brood__collect(pool, job))
             break;
+    }
 }
 
 void brood__collect_all(struct brood_pool *pool)
 {
     for (unsigned i = 0; i < pool->workers; i++)
         if (pool->mirrors[i].outstanding > 0)
-            collect_lane(pool, i);
+            brood__collect_lane(pool, i);
 }
 
 bool brood__is_claimed(struct brood_pool *pool, struct job *job)
