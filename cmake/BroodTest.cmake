@@ -94,14 +94,14 @@ function(brood_test name)
     endif()
 endfunction()
 
-# brood_example(<name>): docs/examples/<name>.c, built as a user would build it, and run.
+# brood_example(<name> [<argument>...]): docs/examples/<name>.c, which sees only what is installed, built and run.
 function(brood_example name)
     add_executable(example_${name} ${PROJECT_SOURCE_DIR}/docs/examples/${name}.c)
     brood_target(example_${name})
-    set_target_properties(example_${name} PROPERTIES C_EXTENSIONS OFF OUTPUT_NAME ${name}
+    set_target_properties(example_${name} PROPERTIES OUTPUT_NAME ${name}
                           RUNTIME_OUTPUT_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/examples")
     target_link_libraries(example_${name} PRIVATE brood::brood m)
-    brood_ctest(example.${name} LABELS example COMMAND example_${name})
+    brood_ctest(example.${name} LABELS example COMMAND example_${name} ${ARGN})
 endfunction()
 
 # brood_benchmark(<name> [<source>...]): tests/bench/<name>.c.  Runs when asked for: ctest -C bench -L bench.

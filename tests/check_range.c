@@ -61,7 +61,9 @@ START_TEST(a_word_that_a_worker_spoiled_holds_nothing)
     brood__range_set(&ranges[0], 9, 4);
     ck_assert_uint_eq(brood__range_left(&ranges[0]), 0);
     expect_claim(0, 1, 0, 0);
-    ck_assert(!brood__range_steal(ranges, WORKERS, 1));
+    uint32_t lo;
+
+    ck_assert_uint_eq(brood__range_steal(ranges, WORKERS, 1, 1, &lo), 0);
 }
 END_TEST
 
@@ -120,12 +122,28 @@ static void set_all(uint32_t a, uint32_t b, uint32_t c, uint32_t d)
         brood__range_set(&ranges[i], i * 1000, i * 1000 + sizes[i]);
 }
 
+/* What the thief runs at once begins at `lo`, and the rest is in its own range. */
+static void expect_theft(uint32_t worker, uint32_t wanted, uint32_t count, uint32_t lo)
+{
+    uint32_t got = UINT32_MAX;
+
+    ck_assert_uint_eq(brood__range_steal(ranges, WORKERS, worker, wanted, &got), count);
+    ck_assert_uint_eq(got, lo);
+}
+
+static bool can_steal(uint32_t workers, uint32_t worker)
+{
+    uint32_t lo;
+
+    return brood__range_steal(ranges, workers, worker, 1, &lo) > 0;
+}
+
 START_TEST(a_thief_takes_the_upper_half_of_the_fullest)
 {
     set_all(0, 10, 100, 30);
-    ck_assert(brood__range_steal(ranges, WORKERS, 0));
+    expect_theft(0, 8, 8, 2050);
     expect_range(2, 2000, 2050);
-    expect_range(0, 2050, 2100);
+    expect_range(0, 2058, 2100);
     expect_range(1, 1000, 1010);
     expect_range(3, 3000, 3030);
 }
@@ -134,17 +152,17 @@ END_TEST
 START_TEST(of_an_odd_number_the_thief_gets_one_more)
 {
     set_all(7, 0, 0, 0);
-    ck_assert(brood__range_steal(ranges, WORKERS, 3));
+    expect_theft(3, 1, 1, 3);
     expect_range(0, 0, 3);
-    expect_range(3, 3, 7);
+    expect_range(3, 4, 7);
 }
 END_TEST
 
 START_TEST(the_last_item_is_stolen_too)
 {
     set_all(0, 0, 1, 0);
-    ck_assert(brood__range_steal(ranges, WORKERS, 0));
-    expect_range(0, 2000, 2001);
+    expect_theft(0, 5, 1, 2000);
+    ck_assert_uint_eq(brood__range_left(&ranges[0]), 0); /* in hand: nobody can steal it back */
     ck_assert_uint_eq(brood__range_left(&ranges[2]), 0);
     expect_claim(2, 1, 0, 0);
 }
@@ -154,7 +172,7 @@ START_TEST(where_nothing_is_left_there_is_nothing_to_steal)
 {
     set_all(0, 0, 0, 0);
     for (uint32_t i = 0; i < WORKERS; i++)
-        ck_assert(!brood__range_steal(ranges, WORKERS, i));
+        ck_assert(!can_steal(WORKERS, i));
     expect_range(0, 0, 0);
     expect_range(3, 3000, 3000);
 }
@@ -163,7 +181,7 @@ END_TEST
 START_TEST(a_worker_alone_has_nobody_to_steal_from)
 {
     brood__range_set(&ranges[0], 4, 4);
-    ck_assert(!brood__range_steal(ranges, 1, 0));
+    ck_assert(!can_steal(1, 0));
 }
 END_TEST
 
@@ -171,9 +189,9 @@ START_TEST(a_range_with_the_highest_numbers_is_halved_as_well)
 {
     set_all(0, 0, 0, 0);
     brood__range_set(&ranges[1], UINT32_MAX - 2, UINT32_MAX);
-    ck_assert(brood__range_steal(ranges, WORKERS, 0));
+    expect_theft(0, 3, 1, UINT32_MAX - 1);
     expect_range(1, UINT32_MAX - 2, UINT32_MAX - 1);
-    expect_range(0, UINT32_MAX - 1, UINT32_MAX);
+    expect_range(0, UINT32_MAX, UINT32_MAX);
 }
 END_TEST
 
@@ -197,13 +215,12 @@ static void *claim_and_steal(void *argument)
     uint32_t lo, count;
 
     for (;;) {
-        while ((count = brood__range_claim(&ranges[runner->worker], runner->chunk, &lo)) > 0) {
+        while ((count = brood__range_claim(&ranges[runner->worker], runner->chunk, &lo)) > 0 ||
+               (count = brood__range_steal(ranges, WORKERS, runner->worker, runner->chunk, &lo)) > 0) {
             for (uint32_t i = lo; i < lo + count; i++)
                 atomic_fetch_add_explicit(&claimed[i], 1, memory_order_relaxed);
             atomic_fetch_add_explicit(&finished, count, memory_order_relaxed);
         }
-        if (brood__range_steal(ranges, WORKERS, runner->worker))
-            continue;
         if (atomic_load_explicit(&finished, memory_order_relaxed) >= ITEMS)
             return NULL;
         (void)sched_yield();
@@ -272,12 +289,12 @@ struct map {
     struct range ranges[WORKERS];
     _Atomic int16_t status[MORTAL_ITEMS];
     _Atomic uint32_t runs[MORTAL_ITEMS];
-    _Atomic int ready, go;
 };
 
 struct mortal {
     struct map *map;
     uint32_t worker;
+    int life_us;
 };
 
 static void run_items_until_killed(void *argument)
@@ -286,19 +303,16 @@ static void run_items_until_killed(void *argument)
     struct range *own = &mortal->map->ranges[mortal->worker];
     uint32_t lo, count;
 
-    atomic_fetch_add(&mortal->map->ready, 1);
-    while (!atomic_load(&mortal->map->go))
-        (void)sched_yield();
-    do
-        while ((count = brood__range_claim(own, 3, &lo)) > 0)
-            for (uint32_t i = lo; i < lo + count; i++) {
-                range_begin_item(own, i);
-                atomic_fetch_add(&mortal->map->runs[i], 1);
-                for (volatile int j = 0; j < 20; j++) /* time to die in */
-                    ;
-                item_finish(&mortal->map->status[i], ITEM_DONE);
-            }
-    while (brood__range_steal(mortal->map->ranges, WORKERS, mortal->worker));
+    die_after_us(mortal->life_us);
+    while ((count = brood__range_claim(own, 3, &lo)) > 0 ||
+           (count = brood__range_steal(mortal->map->ranges, WORKERS, mortal->worker, 3, &lo)) > 0)
+        for (uint32_t i = lo; i < lo + count; i++) {
+            range_begin_item(own, i);
+            atomic_fetch_add(&mortal->map->runs[i], 1);
+            for (volatile int j = 0; j < 20; j++) /* time to die in */
+                ;
+            item_finish(&mortal->map->status[i], ITEM_DONE);
+        }
     for (;;)
         (void)pause();
 }
@@ -312,22 +326,15 @@ static bool is_charged(struct map *map, uint32_t item)
     return false;
 }
 
-static void start_and_kill(struct map *map, int round)
+static void run_and_die(struct map *map, int round)
 {
-    struct mortal mortals[2] = {{map, 0}, {map, 1}};
+    struct mortal mortals[2] = {{map, 0, 20 + 13 * round}, {map, 1, 30 + 11 * round}};
     pid_t pids[2];
 
     for (int i = 0; i < 2; i++)
         pids[i] = spawn(run_items_until_killed, &mortals[i]);
-    while (atomic_load(&map->ready) < 2)
-        (void)sched_yield();
-    atomic_store(&map->go, 1);
-    while (!atomic_load(&map->ranges[0].item) || !atomic_load(&map->ranges[1].item))
-        (void)sched_yield();
-    for (volatile int i = 0; i < round * 1000; i++)
-        ;
-    put_to_death(pids[0]);
-    put_to_death(pids[1]);
+    for (int i = 0; i < 2; i++)
+        bury(pids[i]);
 }
 
 /* What has a status ran, what has none and is not charged never started: whoever kills, and when. */
@@ -339,7 +346,7 @@ START_TEST(after_a_death_every_item_is_finished_or_charged_or_never_started)
         struct map *map = shared_memory(sizeof(*map));
 
         brood__range_share(map->ranges, WORKERS, MORTAL_ITEMS);
-        start_and_kill(map, round);
+        run_and_die(map, round);
         for (uint32_t i = 0; i < MORTAL_ITEMS; i++) {
             uint32_t runs = atomic_load(&map->runs[i]);
             bool is_done = atomic_load(&map->status[i]) == ITEM_DONE;

@@ -22,6 +22,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -62,6 +63,23 @@ static inline void put_to_death(pid_t pid)
     ck_assert_int_eq(kill(pid, SIGKILL), 0);
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
     ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "ended by itself, with status %#x", (unsigned)status);
+}
+
+/* From now on a timer kills this process with SIGALRM, at whatever instruction it is then. */
+static inline void die_after_us(int us)
+{
+    struct itimerval once = {.it_value.tv_usec = us};
+
+    ck_assert(signal(SIGALRM, SIG_DFL) != SIG_ERR);
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &once, NULL), 0);
+}
+
+static inline void bury(pid_t pid)
+{
+    int status;
+
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM, "not killed by its timer: %#x", (unsigned)status);
 }
 
 /* Zeroed memory that this process shares with the children that it forks. */

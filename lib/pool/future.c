@@ -13,10 +13,12 @@ struct brood_future *brood__future_new(struct brood_pool *pool)
 {
     struct brood_future *future = pool->spare;
 
-    if (future)
+    if (future) {
         pool->spare = future->next_spare;
-    else
-        future = aligned_alloc(_Alignof(struct brood_future), sizeof(*future));
+        __builtin_prefetch(pool->spare, 1); /* likely the next to be taken, and long out of the cache */
+    } else {
+        future = aligned_alloc(64, sizeof(*future));
+    }
     if (!future) {
         (void)brood_fail(-ENOMEM, "out of memory");
         return NULL;
@@ -33,9 +35,14 @@ void brood__future_drop(struct brood_future *future)
 {
     struct brood_pool *pool = future->pool;
 
-    free(future->result_owned);
-    free(future->words);
-    brood__map_free(future->map);
+    if (future->owns_result)
+        free(future->result);
+    if (future->outcome < 0) {
+        free(future->words);
+        free(future->death);
+    }
+    if (future->map)
+        brood__map_free(future->map);
     future->next_spare = pool->spare;
     pool->spare = future;
     pool->futures--;
@@ -67,12 +74,14 @@ void brood__future_keep_death(struct brood_future *future, const struct answer *
     const struct note *note = answer->note;
     char words[256], how[64];
 
-    future->has_died = true;
-    future->death = (struct brood_death){.pid = note->pid,
-                                         .worker = (int32_t)answer->worker,
-                                         .signal = note->signal,
-                                         .exit_code = note->exit_code,
-                                         .item = item};
+    free(future->death);
+    future->death = malloc(sizeof(*future->death));
+    if (future->death)
+        *future->death = (struct brood_death){.pid = note->pid,
+                                              .worker = (int32_t)answer->worker,
+                                              .signal = note->signal,
+                                              .exit_code = note->exit_code,
+                                              .item = item};
     if (note->signal)
         (void)snprintf(how, sizeof(how), "was killed by signal %d (%s)", note->signal, strsignal(note->signal));
     else
@@ -111,7 +120,7 @@ static int take_answer(struct brood_pool *pool, struct brood_future *future, con
         memcpy(future->result, slot->result.bytes, length <= SLOT_RESULT_BYTES ? length : SLOT_RESULT_BYTES);
     else if (future->result != pool->shared.segment.base + future->result_offset)
         memcpy(future->result, pool->shared.segment.base + future->result_offset, length);
-    future->length = length;
+    future->length = (uint32_t)length;
     return 0;
 }
 
@@ -186,7 +195,7 @@ int brood_future_result(struct brood_future *future, void *ret_result, size_t si
     if (future->outcome < 0)
         return brood_fail(future->outcome, "%s", brood_future_error(future));
     if (future->length > size)
-        return brood_fail(-EMSGSIZE, "the result has %zu bytes, and there is room for %zu", future->length, size);
+        return brood_fail(-EMSGSIZE, "the result has %u bytes, and there is room for %zu", future->length, size);
     if (future->length > 0)
         memcpy(ret_result, future->result, future->length);
     return 0;
@@ -231,9 +240,9 @@ const char *brood_future_error(const struct brood_future *future)
 
 int brood_future_death(const struct brood_future *future, struct brood_death *ret_death)
 {
-    if (!brood__future_is_done(future) || !future->has_died)
+    if (!brood__future_is_done(future) || !future->death)
         return brood_fail(-ENODATA, "no worker died of it");
-    *ret_death = future->death;
+    *ret_death = *future->death;
     return 0;
 }
 

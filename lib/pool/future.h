@@ -10,27 +10,27 @@ struct map;
 
 #define FUTURE_INLINE_BYTES SLOT_RESULT_BYTES
 
-/* All of it is guarded by the pool's lock, until `done` is set; afterwards nothing changes. */
+/* All of it is guarded by the pool's lock, until `done` is set; afterwards nothing changes.  Two cache lines, the first
+ * with all that a small task needs: a host that keeps thousands of futures goes through them three times. */
 struct brood_future {
     struct job job; /* of a single task */
     struct brood_pool *pool;
     atomic_bool done;
     bool abandoned; /* freed before it was done: whoever settles it frees it */
-    bool has_died, is_map;
+    bool is_map, owns_result;
     int outcome;
+    uint32_t room, length; /* of the result: promised, and got */
+    void *result;          /* where it goes; malloc()ed if `owns_result` */
+    struct map *map;       /* or NULL */
 
-    size_t room, length;    /* of the result: promised, and got */
-    void *result;           /* where it goes */
-    void *result_owned;     /* … if that is malloc()ed */
-    uint64_t block;         /* of the segment, for a large argument and a large result; 0: none */
-    uint64_t result_offset; /* where in the segment a large result lies; 0: in the slot */
-
-    struct map *map; /* or NULL */
-    char *words;     /* malloc()ed, or NULL */
-    struct brood_death death;
+    uint64_t block;            /* of the segment, for a large argument and a large result; 0: none */
+    uint64_t result_offset;    /* where in the segment a large result lies; 0: in the slot */
+    char *words;               /* malloc()ed, or NULL */
+    struct brood_death *death; /* malloc()ed, or NULL */
     struct brood_future *next_spare;
     _Alignas(16) unsigned char inline_result[FUTURE_INLINE_BYTES];
 };
+_Static_assert(sizeof(struct brood_future) == 128, "two cache lines");
 
 /* Acquire: who sees that it is done sees the outcome.  Pairs with the release in brood__future_finish(). */
 static inline bool brood__future_is_done(const struct brood_future *future)

@@ -77,13 +77,12 @@ static void keep_words(struct map *map, size_t item, const char *words, size_t s
     brood__future_keep_words(map->future, words, size);
 }
 
-/* A worker died in this window.  The item that it was running, if any, is the one that its range names and that has no
+/* A worker died in this window.  The item that it was running, if any, is the one that its range named and that has no
  * status. */
 static void charge(struct map_window *window, const struct answer *answer)
 {
     struct map *map = window->map;
-    uint64_t item =
-        answer->worker < window->shared->workers ? atomic_load(&window->shared->ranges[answer->worker].item) : 0;
+    uint64_t item = answer->note->item_lost;
 
     if (item == 0 || item > window->count || atomic_load(&window->status[item - 1]) != ITEM_WAITING)
         return;

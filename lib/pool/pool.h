@@ -26,9 +26,9 @@ struct answer {
 struct job {
     /* Called with the lock held, once, when the slot is settled; it may not block. */
     void (*settle)(struct brood_pool *pool, struct job *job, const struct answer *answer);
-    bool in_lane; /* while it is, it is here: */
+    uint64_t position; /* while `in_lane`: where it is */
     unsigned lane;
-    uint64_t position;
+    bool in_lane;
 };
 
 /* The mirror of one lane. */

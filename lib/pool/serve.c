@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <stdlib.h>
@@ -14,11 +13,16 @@
 #include "pool/task.h"
 #include "shm/range.h"
 
-/* Sleeping and being woken costs the two sides together about 10 µs: spinning that long is at most twice the optimum.  It
- * is allowed to grow beyond that while it pays, since a hot worker answers fifty times sooner than a woken one. */
-#define SPIN_NS_MIN 4000
+/* Sleeping and being woken costs the two sides together about 10 µs, so spinning that long is at most twice the optimum.
+ * Less than twice a wake-up's latency would be a trap: a host that has slept comes back just after the worker has gone to
+ * sleep, and the other way round.  It may grow while it pays: a hot worker answers fifty times sooner than a woken one. */
+#define SPIN_NS_MIN 20000
 #define SPIN_NS_MAX 50000
-#define POLLS_PER_CLOCK 16 /* reading the clock costs as much as several polls */
+#define SPIN_NS_CROWDED 5000 /* with more that want to run than CPUs, whoever spins keeps another from working */
+#define POLLS_PER_CLOCK 16   /* reading the clock costs as much as several polls */
+
+/* The host has the lines of the slots to come: so many are asked for ahead, else each task would wait for its own. */
+#define SLOTS_AHEAD 8
 
 /* A worker that has made no progress for this long is busy with something long, and what waits behind it may be stolen. */
 #define THEFT_NS 2000
@@ -44,14 +48,11 @@ int brood__server_open(struct server *ret_server, struct shared *shared, unsigne
         .shared = shared,
         .lane = &shared->lanes[worker],
         .worker = worker,
-        .head = brood__lane_resume(&shared->lanes[worker]),
+        .head = atomic_load_explicit(&shared->lanes[worker].station->head, memory_order_relaxed),
         .spin_ns = SPIN_NS_MAX,
         .seen = calloc(shared->board->workers, sizeof(struct progress)),
     };
-    if (!ret_server->seen)
-        return brood_fail(-ENOMEM, "out of memory");
-    atomic_store_explicit(&ret_server->lane->station->head, ret_server->head, memory_order_relaxed);
-    return 0;
+    return ret_server->seen ? 0 : brood_fail(-ENOMEM, "out of memory");
 }
 
 void brood__server_close(struct server *server)
@@ -171,31 +172,33 @@ static uint32_t at_most(uint32_t chunk, uint32_t left)
     return chunk < fair ? chunk : fair;
 }
 
+/* The next items for this worker: of its own range, else stolen. */
+static uint32_t claim_items(struct server *server, struct window *window, uint32_t adaptive, uint32_t *ret_lo)
+{
+    struct range *range = &window->ranges[server->worker];
+    uint32_t wanted = window->chunk ? window->chunk : at_most(adaptive, brood__range_left(range));
+    uint32_t count;
+
+    if (atomic_load_explicit(&window->stop, memory_order_relaxed))
+        return 0;
+    count = brood__range_claim(range, wanted, ret_lo);
+    return count > 0 ? count : brood__range_steal(window->ranges, window->workers, server->worker, wanted, ret_lo);
+}
+
 static void run_map(struct server *server, struct slot *slot, struct note *note)
 {
     struct work work = open_work(server, slot);
-    struct window *window = work.window;
-    struct range *range = &window->ranges[server->worker];
-    uint32_t adaptive = 1, lo;
-    int64_t since = window->chunk ? 0 : brood__now_ns();
+    int64_t since = brood__now_ns(), now;
+    uint32_t adaptive = 1, lo, count;
 
-    do {
-        while (!atomic_load_explicit(&window->stop, memory_order_relaxed)) {
-            uint32_t wanted = window->chunk ? window->chunk : at_most(adaptive, brood__range_left(range));
-            uint32_t count = brood__range_claim(range, wanted, &lo);
-
-            if (count == 0)
-                break;
-            run_items(server, &work, slot, note, lo, count);
-            if (!window->chunk) {
-                int64_t now = brood__now_ns();
-
-                adaptive = adapt(adaptive, now - since);
-                since = now;
-            }
+    while ((count = claim_items(server, work.window, adaptive, &lo)) > 0) {
+        run_items(server, &work, slot, note, lo, count);
+        if (!work.window->chunk) {
+            now = brood__now_ns();
+            adaptive = adapt(adaptive, now - since);
+            since = now;
         }
-    } while (!atomic_load_explicit(&window->stop, memory_order_relaxed) &&
-             brood__range_steal(window->ranges, window->workers, server->worker));
+    }
     slot->status = 0;
     slot->result_bytes = 0;
 }
@@ -230,6 +233,8 @@ static bool run_slot(struct server *server, unsigned lane_number, uint64_t posit
     return true;
 }
 
+/* The head that others see moves only after the slot is claimed: who comes after this worker's death begins there, and must
+ * not begin behind a task that nobody has. */
 static bool run_own(struct server *server)
 {
     uint64_t position;
@@ -237,9 +242,11 @@ static bool run_own(struct server *server)
     if (!brood__lane_next(server->lane, &server->head, &position))
         return false;
     if (!(position & MAILBOX))
+        __builtin_prefetch(&server->lane->slots[(position + SLOTS_AHEAD) & server->lane->mask], 1);
+    (void)run_slot(server, server->worker, position); /* if it was stolen just now there may be a next one */
+    if (!(position & MAILBOX))
         server->head = position + 1;
     atomic_store_explicit(&server->lane->station->head, server->head, memory_order_relaxed);
-    (void)run_slot(server, server->worker, position); /* if it was stolen just now there may be a next one */
     return true;
 }
 
@@ -260,12 +267,11 @@ static bool is_stuck(struct server *server, unsigned worker)
 static bool steal(struct server *server)
 {
     unsigned workers = server->shared->board->workers;
-    int64_t now = brood__now_ns();
     uint64_t position;
 
-    if (now < server->next_theft_ns)
+    if (server->now_ns < server->next_theft_ns)
         return false;
-    server->next_theft_ns = now + THEFT_NS;
+    server->next_theft_ns = server->now_ns + THEFT_NS;
     for (unsigned i = 1; i < workers; i++) {
         unsigned victim = (server->worker + i) % workers;
 
@@ -282,7 +288,6 @@ static bool is_open(const struct server *server)
     return brood__board_state(server->shared->board) == BOARD_OPEN;
 }
 
-/* More that want to run than there are CPUs: whoever spins keeps another from working. */
 static bool is_crowded(const struct server *server)
 {
     const struct board *board = server->shared->board;
@@ -321,42 +326,70 @@ static void park(struct server *server)
     brood__idle_leave(board, server->worker);
 }
 
-/* Polls until there was work, or the pool stops, or it has spun for long enough: true if there was work. */
+/* Quick to rise and slow to fall: taking a long task for a short one leaves others waiting behind it. */
+static void note_pace(struct server *server, int64_t took_ns, unsigned tasks)
+{
+    struct station *station = server->lane->station;
+    int64_t pace = took_ns / tasks + 1, before = atomic_load_explicit(&station->pace_ns, memory_order_relaxed);
+
+    if (pace < before)
+        pace = (before + pace) / 2;
+    if (pace > before || pace < before - before / 4)
+        atomic_store_explicit(&station->pace_ns, (uint32_t)(pace < UINT32_MAX ? pace : UINT32_MAX), memory_order_relaxed);
+}
+
+static void run_all_own(struct server *server)
+{
+    int64_t began = server->now_ns;
+    unsigned tasks = 0;
+
+    while (run_own(server))
+        tasks++;
+    server->now_ns = brood__now_ns();
+    if (tasks > 0)
+        note_pace(server, server->now_ns - began, tasks);
+}
+
+/* Polls until there is work, or the pool stops, or it has spun for long enough: true if there is work, or was for a thief.
+ */
 static bool spin(struct server *server)
 {
-    int64_t until = brood__now_ns() + server->spin_ns;
-    bool crowded = is_crowded(server);
+    int64_t until = server->now_ns + (is_crowded(server) ? SPIN_NS_CROWDED : server->spin_ns);
+    uint64_t position;
 
     do {
         for (int i = 0; i < POLLS_PER_CLOCK; i++) {
-            if (run_own(server))
+            if (brood__lane_next(server->lane, &server->head, &position))
                 return true;
             if (!is_open(server))
                 return false;
-            if (crowded)
-                (void)sched_yield();
-            else
-                brood__pause();
+            brood__pause();
         }
+        server->now_ns = brood__now_ns();
         if (steal(server))
             return true;
-    } while (brood__now_ns() < until);
+    } while (server->now_ns < until);
     return false;
+}
+
+static void sleep_until_woken(struct server *server)
+{
+    server->spin_ns = server->spin_ns / 2 > SPIN_NS_MIN ? server->spin_ns / 2 : SPIN_NS_MIN;
+    atomic_store_explicit(&server->lane->station->pace_ns, 0, memory_order_relaxed); /* what comes next may be anything */
+    park(server);
+    server->now_ns = brood__now_ns();
 }
 
 void brood__serve(struct server *server)
 {
     worker_id = (int)server->worker;
+    server->now_ns = brood__now_ns();
     while (is_open(server)) {
-        while (run_own(server))
-            ;
-        if (spin(server)) {
+        run_all_own(server);
+        if (spin(server))
             server->spin_ns = server->spin_ns * 2 < SPIN_NS_MAX ? server->spin_ns * 2 : SPIN_NS_MAX;
-            continue;
-        }
-        server->spin_ns = server->spin_ns / 2 > SPIN_NS_MIN ? server->spin_ns / 2 : SPIN_NS_MIN;
-        if (is_open(server))
-            park(server);
+        else if (is_open(server))
+            sleep_until_woken(server);
     }
     brood__serve_waiting(server);
     worker_id = -1;

@@ -1,6 +1,5 @@
 /* submit.c - from a call to a slot: a place in the queue, a lane, the argument's bytes. */
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,8 +10,15 @@
 #include "pool/map.h"
 #include "pool/pool.h"
 
+/* The worker has the lines of the slots to come, from the lap before: so many are asked for ahead. */
+#define SLOTS_AHEAD 6
+
 /* Of many lanes, as many as this are compared to find the one with the least to do. */
 #define LANES_COMPARED 32
+
+/* What it takes until a sleeping worker runs; and what a task is taken to last while nothing is known. */
+#define WAKE_NS 8000
+#define UNKNOWN_NS 1000000
 
 /* ---- room ---- */
 
@@ -79,29 +85,47 @@ int brood__wait_for_room(struct brood_pool *pool, brood_deadline deadline)
 
 /* ---- lanes ---- */
 
-/* How long a task would wait there.  Best is an awake worker with nothing to do; then one that sleeps, which has surely
- * done all that its lane still counts as outstanding; then by what is outstanding. */
-static unsigned load_of(const struct brood_pool *pool, unsigned lane)
+/* About how long a task would wait there, in ns.  A worker that sleeps has surely done all that its lane still counts as
+ * outstanding; one whose pace is not known may be busy with something long. */
+static uint64_t wait_in(const struct brood_pool *pool, unsigned lane)
 {
+    uint64_t outstanding = pool->mirrors[lane].outstanding;
+    uint32_t pace;
+
     if (!has_slot(pool, lane))
-        return UINT_MAX;
-    return brood__idle_is(pool->shared.board, lane) ? 1 : 2 * pool->mirrors[lane].outstanding;
+        return UINT64_MAX;
+    if (brood__idle_is(pool->shared.board, lane))
+        return WAKE_NS;
+    pace = atomic_load_explicit(&pool->shared.lanes[lane].station->pace_ns, memory_order_relaxed);
+    return outstanding * (pace ? pace : UNKNOWN_NS);
 }
 
-static unsigned pick_lane(struct brood_pool *pool)
+static unsigned shortest_lane(const struct brood_pool *pool)
 {
-    unsigned best = pool->last_lane, least = load_of(pool, best);
-    unsigned compared = pool->workers < LANES_COMPARED ? pool->workers : LANES_COMPARED;
+    unsigned best = pool->last_lane; /* of equals, the one whose lines are warm */
+    uint64_t least = wait_in(pool, best);
 
-    for (unsigned i = 1; i < compared && least > 0; i++) {
-        unsigned lane = (pool->last_lane + i) % pool->workers, load = load_of(pool, lane);
+    for (unsigned i = 1; i < pool->workers && least > 0 && (i < LANES_COMPARED || least == UINT64_MAX); i++) {
+        unsigned lane = (pool->last_lane + i) % pool->workers;
+        uint64_t wait = wait_in(pool, lane);
 
-        if (load < least) {
+        if (wait < least) {
             best = lane;
-            least = load;
+            least = wait;
         }
     }
     return best;
+}
+
+/* Before somebody is woken: what is outstanding may be done already. */
+static unsigned pick_lane(struct brood_pool *pool)
+{
+    unsigned best = shortest_lane(pool);
+
+    if (!brood__idle_is(pool->shared.board, best))
+        return best;
+    brood__collect_all(pool);
+    return shortest_lane(pool);
 }
 
 static uint64_t take_position(struct mirror *mirror)
@@ -154,6 +178,7 @@ bool brood__submit(struct brood_pool *pool, struct job *job, const struct reques
     mirror->outstanding++;
     pool->last_lane = number;
     fill_slot(&lane->slots[index], request);
+    __builtin_prefetch(&lane->slots[(mirror->tail + SLOTS_AHEAD) & lane->mask], 1);
     slot_publish(&lane->slots[index], job->position);
     wake_for(pool, number);
     return true;
@@ -270,10 +295,11 @@ static int submit_task(struct brood_pool *pool, struct brood_future *future, con
 
 static int set_room(struct brood_future *future, size_t room)
 {
-    future->room = room;
+    future->room = (uint32_t)room;
     if (room <= FUTURE_INLINE_BYTES)
         return 0;
-    future->result = future->result_owned = malloc(room);
+    future->result = malloc(room);
+    future->owns_result = true;
     return future->result ? 0 : brood_fail(-ENOMEM, "out of memory");
 }
 
@@ -304,8 +330,10 @@ static int apply_async(struct brood_pool *pool, const struct brood_task *task, s
 /* A future of the caller's own: on its stack, the result straight into its memory. */
 static int apply(struct brood_pool *pool, const struct brood_task *task, struct brood_space *result, struct brood_bytes arg)
 {
-    struct brood_future future = {
-        .pool = pool, .job.settle = brood__future_settle, .result = result->ptr, .room = result->len};
+    struct brood_future future = {.pool = pool,
+                                  .job.settle = brood__future_settle,
+                                  .result = result->ptr,
+                                  .room = (uint32_t)(result->len < UINT32_MAX ? result->len : UINT32_MAX)};
     int r = check(task, arg);
 
     if (r == 0)
@@ -325,6 +353,7 @@ static int apply(struct brood_pool *pool, const struct brood_task *task, struct 
         r = brood_fail(future.outcome, "%s", brood_future_error(&future));
     result->len = future.length;
     free(future.words);
+    free(future.death);
     return r;
 }
 

@@ -14,6 +14,7 @@
 #include "os/process.h"
 #include "pool/supervisor.h"
 #include "pool/worker.h"
+#include "shm/range.h"
 
 /* A worker that keeps dying before it is ready would be started for ever: after so many times in a row the pool is broken.
  */
@@ -189,6 +190,17 @@ static void start_due(struct supervisor *s)
 
 /* ---- a worker's death ---- */
 
+/* The item of a map that it was running.  Now, since the next worker of this number will use the same range. */
+static uint64_t item_of(const struct supervisor *s, const struct slot *slot, unsigned worker)
+{
+    uint64_t offset = slot->arg.offset;
+    const struct window *window = (const struct window *)(void *)(s->shared->segment.base + offset);
+
+    if (offset > s->shared->segment.reserved - sizeof(*window) - (worker + 1) * sizeof(struct range))
+        return 0;
+    return atomic_load(&window->ranges[worker].item);
+}
+
 /* The one task that it held fails.  Behind the fence: a readable pidfd has been seen, so it stores nothing any more. */
 static void charge(struct supervisor *s, unsigned worker, struct brood__ending ending)
 {
@@ -203,6 +215,7 @@ static void charge(struct supervisor *s, unsigned worker, struct brood__ending e
     note->pid = s->members[worker].pid;
     note->signal = ending.signal;
     note->exit_code = ending.exit_code;
+    note->item_lost = slot->kind == SLOT_MAP ? item_of(s, slot, worker) : 0;
     slot_lose(slot, position, worker);
 }
 

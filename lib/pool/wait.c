@@ -9,9 +9,12 @@
 #include "pool/pool.h"
 
 /* As for a worker (serve.c): about what a sleep and its wake would cost, more while it pays. */
-#define SPIN_NS_MIN 4000
+#define SPIN_NS_MIN 20000
 #define SPIN_NS_MAX 50000
 #define POLLS_PER_CLOCK 16
+
+/* While a lane is collected: so many slots are asked for ahead, since the worker has their lines. */
+#define SLOTS_AHEAD 6
 
 /* Should more threads sleep than there are parkers, the rest look this often. */
 #define UNPARKED_NS 1000000
@@ -71,6 +74,7 @@ void brood__collect_lane(struct brood_pool *pool, unsigned lane)
     for (; mirror->oldest < mirror->tail; mirror->oldest++) {
         struct job *job = mirror->jobs[mirror->oldest & mask];
 
+        __builtin_prefetch(&pool->shared.lanes[lane].slots[(mirror->oldest + SLOTS_AHEAD) & mask]);
         if (job && !brood__collect(pool, job))
             break;
     }

@@ -162,8 +162,10 @@ void brood__wake_waiter(struct board *board, unsigned waiter)
 
 void brood__wake_host(struct board *board)
 {
-    for (unsigned i = 0; i < BOARD_PARKERS; i++)
-        brood__parker_wake(&board->parkers[i]);
+    /* What was published before, the thread that is not in `asleep` yet will see behind its own, heavy fence. */
+    atomic_thread_fence(memory_order_seq_cst);
+    brood__wake_waiter(board, WAITER_ALL);
+    brood__parker_wake(&board->parkers[0]);
 }
 
 unsigned brood__idle_count(const struct board *board)

@@ -48,7 +48,7 @@ struct board {
     _Alignas(128) _Atomic uint64_t idle[BROOD_WORKERS_MAX / 64];
 
     /* A bit for each parker that a host thread sleeps at, or is about to.  Host writes; a worker reads it after it has seen
-     * WAITER_ALL in a slot, which the host wrote later. */
+     * WAITER_ALL in a slot, which the host wrote later; the supervisor after it has told of a death. */
     _Alignas(64) _Atomic uint64_t asleep;
     struct parker parkers[BOARD_PARKERS];
 

@@ -18,19 +18,6 @@ struct slot *brood__lane_held_by(const struct lane *lanes, unsigned lane_count, 
     return slot;
 }
 
-uint64_t brood__lane_resume(const struct lane *lane)
-{
-    uint64_t slots = (uint64_t)lane->mask + 1, first = lane_first_position(lane), newest = first;
-
-    for (uint32_t i = 0; i <= lane->mask; i++) {
-        uint64_t position = word_position(slot_look(&lane->slots[i]));
-
-        if (position > newest)
-            newest = position;
-    }
-    return newest - first >= slots ? newest + 1 - slots : first;
-}
-
 static bool mailbox_next(const struct lane *lane, uint64_t *ret_position)
 {
     uint64_t word = slot_look(&lane->slots[lane->mask + 1]);

@@ -100,8 +100,9 @@ struct note {
     int32_t signal;
     int32_t exit_code;
     uint32_t reserved;
-    uint64_t item; /* of a map: the one that the words are about */
-    char words[104];
+    uint64_t item_lost; /* supervisor; of a map: the item that the dead worker's range named, + 1 */
+    uint64_t item;      /* worker; of a map: the one that the words are about */
+    char words[96];
 };
 _Static_assert(sizeof(struct note) == 128, "two notes in three cache lines would share one");
 
@@ -110,11 +111,16 @@ struct station {
     /* The slot that it is about to claim, or holds, or held last: a slot_ref.  Relaxed store before the claim's CAS, which
      * releases it; read by the supervisor behind the death fence, and by thieves as a sign of progress. */
     _Alignas(128) _Atomic uint64_t current;
-    _Atomic uint64_t head; /* the next ring position that it will look at; a hint for thieves */
+    /* Everything before this position of its ring has been claimed by somebody or taken back.  Stored after a task, so it
+     * may be behind, which only costs a look; where thieves begin to look, and the worker's successor after its death. */
+    _Atomic uint64_t head;
 
     _Alignas(64) _Atomic uint32_t state; /* enum station_state; worker and supervisor; acquire / release */
     _Atomic int32_t pid;                 /* worker, first of all; supervisor: 0 after its death; always 0 for threads */
     _Atomic int32_t error;               /* a worker that could not start: its errno */
+    /* About how long its last tasks took, in ns; 0: not known.  The worker writes it when it has changed much; the host
+     * reads it to tell whether a task would wait longer behind others than for a sleeper to be woken.  A hint. */
+    _Atomic uint32_t pace_ns;
 
     struct parker parker; /* where the worker sleeps when it is idle */
 };
@@ -226,12 +232,6 @@ static inline void slot_lose(struct slot *slot, uint64_t position, unsigned work
 {
     atomic_store_explicit(&slot->word, word_of(SLOT_LOST, worker, position), memory_order_release);
 }
-
-/* Worker, at its start: the ring position to begin with.  Its predecessor may have died anywhere, and the host may publish
- * during this very look, so it is a lap before the newest position: what is settled by then is passed over, and what is not
- * cannot be older.  (The oldest READY that a scan sees is no answer: an older one may be published behind the scan's back.)
- */
-uint64_t brood__lane_resume(const struct lane *lane);
 
 /* Worker: the next position of its own lane that is READY, from `*head` on, which moves past what is settled.  False: none.
  */

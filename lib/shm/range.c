@@ -45,21 +45,23 @@ static uint32_t fullest(struct range *ranges, uint32_t workers)
     return best;
 }
 
-bool brood__range_steal(struct range *ranges, uint32_t workers, uint32_t worker)
+uint32_t brood__range_steal(struct range *ranges, uint32_t workers, uint32_t worker, uint32_t count, uint32_t *ret_lo)
 {
     for (;;) {
         struct range *victim = &ranges[fullest(ranges, workers)];
         uint64_t bounds = atomic_load_explicit(&victim->bounds, memory_order_relaxed);
-        uint32_t middle = low(bounds) + size(bounds) / 2;
+        uint32_t middle = low(bounds) + size(bounds) / 2, stolen = high(bounds) - middle;
 
         if (size(bounds) == 0)
-            return false;
-        if (atomic_compare_exchange_strong_explicit(&victim->bounds, &bounds, range_of(low(bounds), middle),
-                                                    memory_order_relaxed, memory_order_relaxed)) {
-            /* Until this store the items are in no range: should the thief die here, the host finds them in the end. */
-            atomic_store_explicit(&ranges[worker].bounds, range_of(middle, high(bounds)), memory_order_relaxed);
-            return true;
-        }
+            return 0;
+        if (!atomic_compare_exchange_strong_explicit(&victim->bounds, &bounds, range_of(low(bounds), middle),
+                                                     memory_order_relaxed, memory_order_relaxed))
+            continue;
+        /* Until this store the rest is in no range: should the thief die here, the host finds it in the end. */
+        count = count < stolen ? count : stolen;
+        atomic_store_explicit(&ranges[worker].bounds, range_of(middle + count, high(bounds)), memory_order_relaxed);
+        *ret_lo = middle;
+        return count;
     }
 }
 

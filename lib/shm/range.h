@@ -6,7 +6,8 @@
  * when the item is finished it writes the item's status.  So:
  *
  *   - an item has run if its status is set;
- *   - if not, and a dead worker's `item` names it, it was being run;
+ *   - if not, and a dead worker's `item` named it (the supervisor notes that down before there is another worker of that
+ *     number), it was being run;
  *   - if not, it was never started: it is in some range, or its claim died with the worker between two instructions.
  *
  * When nobody is at work on the map any more, one pass over the status tells these apart, and what never started is shared
@@ -56,8 +57,10 @@ static inline uint64_t range_of(uint32_t lo, uint32_t hi)
 /* Claims up to `count` items of the worker's own range.  How many; the first goes to *ret_lo. */
 uint32_t brood__range_claim(struct range *range, uint32_t count, uint32_t *ret_lo);
 
-/* Moves the upper half of the fullest other range to the worker's own, which is empty.  False: there is nothing left. */
-bool brood__range_steal(struct range *ranges, uint32_t workers, uint32_t worker);
+/* Takes the upper half of the fullest other range: up to `count` items of it for the worker to run at once, as with a
+ * claim, the rest into its own range, which is empty.  0: there is nothing left.  (If it put all of it into its range, two
+ * workers could steal the last item from each other for ever.) */
+uint32_t brood__range_steal(struct range *ranges, uint32_t workers, uint32_t worker, uint32_t count, uint32_t *ret_lo);
 
 /* How many items are in it. */
 uint32_t brood__range_left(const struct range *range);

@@ -17,6 +17,7 @@
 // expect long:  -DTASKS=2 -DKILLS=1 -DWORKERS=2 -DSTEAL -DN=1
 // expect long:  -DTASKS=2 -DHOSTS=2 -DWORKERS=2 -DSTEAL -DLANE0 -DN=1
 // expect long:  -DTASKS=2 -DKILLS=1 -DWORKERS=2 -DSTEAL -DLANE0 -DN=1 -DCYCLES
+// expect long:  -DTASKS=2 -DKILLS=1 -DWORKERS=2 -DSTEAL -DLANE0 -DN=1 -DKEEPBIT # a dead worker's idle bit stays: harmless
 // expect error: -DTASKS=1 -DNOMB_PARK                      # a worker parks without a membarrier
 // expect error: -DTASKS=1 -DNOMB_WAIT                      # a host thread waits without a membarrier
 // expect error: -DTASKS=1 -DLATEGEN                        # the generation is read after the last look
@@ -36,10 +37,11 @@
 
 /* Lanes: how a task travels from a host thread to a worker and its answer back, with a worker killed before any step.
  *
- * README.md says what each process does, what is checked and what is left out.  A step of a process is one access to memory
- * that others write; a worker may be killed between any two.  Flags: WORKERS, HOSTS (threads under one mutex), TASKS, KILLS,
- * N (ring slots of a lane), MAILBOX (one more slot a lane), STEAL, CANCEL, TIMEOUTS (waits given up), LANE0 (the host uses
- * lane 0 only, so that worker 1 lives on what it steals); all other flags leave a step of the protocol out. */
+ * README.md says what each process does, what is checked and what is left out.  A step of a process is one access to
+ * memory that others write; a worker may be killed between any two.  Flags: WORKERS, HOSTS (threads under one mutex),
+ * TASKS, KILLS, N (ring slots of a lane), MAILBOX (one more slot a lane), STEAL, CANCEL, TIMEOUTS (waits given up), LANE0
+ * (the host uses lane 0 only, so that worker 1 lives on what it steals), CYCLES (read by run.sh); the others leave a step
+ * of the protocol out. */
 
 #ifndef WORKERS
 #define WORKERS 1
@@ -138,8 +140,8 @@ byte claimer[TASKS]; /* worker plus 1 */
 bool hold_w[WORKERS];
 byte hold_h[HOSTS];
 
-/* Generations are compared with a copy taken earlier in the same wait, so only their growth while somebody holds a copy matters.
-   Keeping them at 0 otherwise makes many states one. */
+/* Generations are compared with a copy taken earlier in the same wait, so only their growth while somebody holds a copy
+   matters.  Keeping them at 0 otherwise makes many states one. */
 #define BUMP_W(w) if :: hold_w[w] -> gen_w[w] = NEXT(gen_w[w]) :: else fi
 #define BUMP_H(k) if :: hold_h[k] > 0 -> gen_h[k] = NEXT(gen_h[k]) :: else fi
 
@@ -271,7 +273,7 @@ claim: /* word v of slot s was READY */
     STEP(assert(word[s] == WORD(POS(v), RUN(w)));
          if
          :: word[s] = WORD(POS(v), DONE)
-         :: late_done[w] = s + 1 /* seen after the load of `waiter` below; the claim's and the idle bit's atomics drain it */
+         :: late_done[w] = s + 1 /* seen after the load of `waiter` below */
          fi);
     STEP(k = waiter[s]; if :: !late_done[w] -> goto answered :: else fi);
     STEP(drain_done(w));

@@ -18,9 +18,10 @@
 
 /* A map over range words, with workers killed before any step.
  *
- * One window of ITEMS items; each worker has a range word {lo, hi} and a word `item` on a line of its own.  One helper task per
- * worker is submitted, which any worker may run: it takes chunks of its worker's own range, then the upper half of somebody
- * else's, until every range is empty.  When all helpers are answered the host sweeps the status bytes.  README.md says more. */
+ * One window of ITEMS items; each worker has a range word {lo, hi} and a word `item` on a line of its own.  One helper task
+ * per worker is submitted, which any worker may run: it takes chunks of its worker's own range, then the upper half of
+ * somebody else's, until every range is empty.  When all helpers are answered the host sweeps the status bytes.  README.md
+ * says more. */
 
 #ifndef WORKERS
 #define WORKERS 2
@@ -120,8 +121,8 @@ steal:
          :: lo[v] == a && hi[v] == b -> hi[v] = n; i = n; a = 0; v = 0
          :: else -> a = 0; b = 0; n = 0; v = 0; goto own
          fi);
-    /* The first chunk stays in the thief's hand: if all of it went into its range, two thieves could pass the last items to and
-       fro for ever.  Killed before the store below, nobody's range has these items; the sweep finds them. */
+    /* The first chunk stays in the thief's hand: if all of it went into its range, two thieves could pass the last items
+       to and fro for ever.  Killed before the store below, nobody's range has these items; the sweep finds them. */
 #ifdef BOUNCE
     STEP(lo[w] = i; hi[w] = b; b = 0; n = 0; i = 0);
     goto own;

@@ -19,10 +19,10 @@
 
 /* Parking and waking by itself: one sleeper, two wakers, a waker killed before any step, a supervisor that kicks.
  *
- * The sleeper waits for news from both wakers, each of which publishes ROUNDS times with a plain store.  The sleeper must not
- * sleep while there is news, and must hear of a waker's death.  `armed` is the byte beside a slot that names a parker; with BIT
- * it is the sleeper's bit in the idle bitmap, which whoever wakes takes away first.  FENCES is the form for kernels without
- * membarrier: a fence on both sides.  README.md says more. */
+ * The sleeper waits for news from both wakers, each of which publishes ROUNDS times with a plain store.  The sleeper must
+ * not sleep while there is news, and must hear of a waker's death.  `armed` is the byte beside a slot that names a parker;
+ * with BIT it is the sleeper's bit in the idle bitmap, which whoever wakes takes away first.  FENCES is the form for
+ * kernels without membarrier: a fence on both sides.  README.md says more. */
 
 #ifndef KILLS
 #define KILLS 0

@@ -1,18 +1,22 @@
-// expect ok:    -DPUTS0=1 -DPUTS1=1 -DKILLS=1
+// expect ok:    -DPUTS0=1 -DPUTS1=1
 
-/* The ring: owner-stamped slots, two producers, two consumers, any of them killed before any step, and their supervisor.
+/* The ring: owner-stamped slots, two producers, consumers, any of them killed before any step, and their supervisor.
  *
- * A step is one access to memory that others write, as in lib/shm/ring.c, hints included.  Checked: each message has one fate,
- * and all have one in the end; messages are claimed in the order of their positions; "empty" and "full" are true of one
- * moment; nobody waits for ever; no slot is held by anyone at the end.  A process that hears -EAGAIN waits until what made it
- * so has changed: if that never comes, Spin reports an invalid end state.
+ * A step is one access to memory that others write, as in lib/shm/ring.c.  Hints are not modelled as words: whoever starts to
+ * look begins at any position that a hint can have had, from the first to the next unclaimed one, so that it does not matter
+ * how hints come to lag.  A message is copied in the same step as the store that follows: until then its slot is touched by
+ * nobody else.
+ *
+ * Checked: each message has one fate, and all have one in the end; messages are claimed in the order of their positions;
+ * "empty" and "full" are true of one moment; nobody waits for ever; no slot is held by anyone at the end.  A process that
+ * hears -EAGAIN waits until what made it so has changed: if that never comes, Spin reports an invalid end state.
  *
  * Left out: store buffers, since no step needs a store of its own to be seen before its next load; the wrap of positions and
  * of versions, which only grow here.
  *
- * Flags: PUTS0, PUTS1 (messages of each producer), CONSUMERS, KILLS, KILL_PRODUCERS or KILL_CONSUMERS (only those die), REUSE
- * (a dead one's number is used again after its recovery), RESTARTS (recoveries cut short by a death and begun again), N
- * (slots); all other flags change a step of the protocol. */
+ * Flags: PUTS0, PUTS1 (messages of each producer), CONSUMERS, KILLS, KILL_PRODUCER or KILL_CONSUMER (only the first of them
+ * is killed; the others do the same), REUSE (a dead one's number is used again after its recovery), RESTARTS (recoveries cut
+ * short by a death and begun again), N (slots); all other flags change a step of the protocol. */
 
 #ifndef N
 #define N 2
@@ -49,12 +53,12 @@
 #define AGAIN 3
 #endif
 #ifdef NOOWNER_WRITING
-#define WRITING(w) 4
+#define WRITING(w) 6
 #else
 #define WRITING(w) (4 + (w))
 #endif
 #ifdef NOOWNER_READING
-#define READING(w) 8
+#define READING(w) 15
 #else
 #define READING(w) (8 + (w))
 #endif
@@ -68,22 +72,24 @@
 /* The ring. */
 byte word[N];
 byte payload[N];
-byte head, tail;
 byte hand[OWNERS];
 bool again_any;
 byte again_version, again_position;
+byte head, tail; /* how far the hints may be: the first positions that nobody has claimed */
 
-/* The kernel: who lives, who was sent a kill, who is about to feel it, who is dead. */
+/* The kernel: who lives, who is being killed, and whose pidfd is readable. */
 byte kills = KILLS;
 byte restarts = RESTARTS;
-bool alive[OWNERS], doomed[OWNERS], gone[OWNERS];
+bool alive[OWNERS], gone[OWNERS];
+#ifdef NOFENCE
+bool doomed[OWNERS]; /* a kill was sent */
+#endif
 byte victim = NONE;
 
 /* Observers; the protocol does not read them. */
-byte next[2];        /* the message for which each producer claims a slot next */
-byte writes[2];      /* the message of its last claim */
-byte holds[OWNERS];  /* the message in its hand, or NONE */
-byte frontier;       /* all positions before it were claimed by consumers, or are tombs */
+byte next[2];         /* the message for which each producer claims a slot next */
+byte writes[2];       /* the message of its last claim */
+byte holds[OWNERS];   /* the message in its hand, or NONE */
 byte open = MESSAGES; /* messages without a fate */
 bool settled[MESSAGES];
 bool recovering;
@@ -95,39 +101,35 @@ inline settle(m)
     open--
 }
 
+inline start(p, hint)
+{
+    p = 0;
+    do
+    :: p < hint -> p++
+    :: break
+    od
+}
+
 inline forward(p, far)
 {
-    if :: far > p + 1 -> p = far :: else -> p = p + 1 fi
+    if :: far > p + 1 -> p = far :: else -> p++ fi
 }
 
-/* A hint moves only forward, as far as one can see: it may have moved between the two steps. */
-inline advance(hint, p)
-{
-    x = hint;
-    if :: x < p -> hint = p :: else fi;
-    x = 0
-}
+#define KILLED atomic { victim == me -> victim = NONE; alive[me] = false; gone[me] = true }
 
-inline bury(v)
+/* One looks at position t and finds there a message of the last lap: then all slots are taken by messages that nobody has
+ * begun to read. */
+inline see_put()
 {
-    atomic { if :: word[POS(v) % N] == v -> word[POS(v) % N] = WORD(POS(v) + N, FREE) :: else fi }
-}
-
-inline die(me)
-{
-    atomic { victim = NONE; alive[me] = false; gone[me] = true }
-}
-
-/* All slots are taken by what nobody has begun to read. */
-inline check_full()
-{
-    d_step {
-        x = 0;
+    v = word[t % N];
+    if
+    :: POS(v) < t && STATE(v) == FULL && AGAIN != FULL ->
         do
         :: x < N -> assert(STATE(word[x]) != FREE && !IS_READING(word[x])); x++
         :: else -> x = 0; break
         od
-    }
+    :: else
+    fi
 }
 
 proctype producer(byte me)
@@ -135,185 +137,153 @@ proctype producer(byte me)
     byte t, v, x;
 
     {
+        skip;
+look:
+        atomic {
+            if :: next[me] == LAST(me) -> alive[me] = false; goto end :: else fi;
+            start(t, tail);
+            see_put()
+        };
         do
-        :: next[me] == LAST(me) -> alive[me] = false; break
-        :: else ->
-look:       t = tail;
-            do
-            :: atomic {
-                   v = word[t % N];
-                   if
-                   :: v == WORD(t, FREE)
-                   :: POS(v) == t && STATE(v) != FREE -> t++
-                   :: POS(v) > t && STATE(v) == FREE -> forward(t, POS(v) + 1 - N)
-                   :: POS(v) > t && STATE(v) != FREE -> forward(t, POS(v) + 1)
-                   :: POS(v) < t && STATE(v) == TOMB
-                   :: POS(v) < t && STATE(v) != TOMB ->
-#ifndef AGAINFULL
-                       if :: STATE(v) == FULL -> check_full() :: else fi
-#else
-                       skip
-#endif
-                   fi
-               };
-               if
-               :: v == WORD(t, FREE) ->
-                   atomic {
-                       if
-                       :: word[t % N] == v -> word[t % N] = WORD(t, WRITING(me)); writes[me] = next[me]; next[me]++; break
-                       :: else
-                       fi
-                   }
-               :: POS(v) < t && STATE(v) == TOMB -> bury(v)
-               :: v != WORD(t, FREE) && POS(v) < t && STATE(v) != TOMB -> word[t % N] != v; goto look
-               :: else
-               fi
-            od;
+        :: v == WORD(t, FREE) ->
+            atomic {
+                if
+                :: word[t % N] == v ->
+                    word[t % N] = WORD(t, WRITING(me));
+                    writes[me] = next[me]; next[me]++;
+                    if :: tail == t -> tail++ :: else fi;
+                    break
+                :: else -> see_put()
+                fi
+            }
+        :: POS(v) == t && STATE(v) != FREE -> atomic { t++; see_put() }
+        :: POS(v) > t -> atomic { forward(t, POS(v) + 1 - (STATE(v) == FREE -> N : 0)); see_put() }
+        :: POS(v) < t && STATE(v) == TOMB ->
+            atomic { if :: word[t % N] == v -> word[t % N] = WORD(t, FREE) :: else fi; see_put() }
+        :: POS(v) < t && STATE(v) != TOMB -> /* full */
+            atomic { word[t % N] != v; t = 0; v = 0; goto look }
+        od;
 #ifdef FULLFIRST
-            word[t % N] = WORD(t, FULL);
-            payload[t % N] = writes[me];
+        word[t % N] = WORD(t, FULL);
+        atomic { payload[t % N] = writes[me]; t = 0; v = 0 };
 #else
-            payload[t % N] = writes[me];
-            word[t % N] = WORD(t, FULL);
+        atomic { payload[t % N] = writes[me]; word[t % N] = WORD(t, FULL); t = 0; v = 0 };
 #endif
-            advance(tail, t + 1);
-            t = 0; v = 0
-        od
-    } unless { victim == me; die(me) }
+        goto look
+    } unless { KILLED };
+end:
+    skip
 }
 
-/* A later message was put by someone while this claims that there is none. */
-inline check_empty()
+/* One looks at position h.  If one finds nothing there, that must be true of all slots; but for messages that a recovery,
+ * which has not ended, is handing back. */
+inline see_get()
 {
-    d_step {
-        x = 0;
+    v = word[h % N];
+    lie = false;
+    if
+    :: POS(v) < h || v == WORD(h, FREE) ->
         do
         :: x < N ->
-            if
-            :: STATE(word[x]) == FULL -> lie = true
-            :: STATE(word[x]) == AGAIN && !recovering -> lie = true
-            :: else
-            fi;
+            lie = lie || (STATE(word[x]) == FULL && AGAIN != FULL) || (STATE(word[x]) == AGAIN && !recovering);
             x++
         :: else -> x = 0; break
         od
-    }
+    :: else
+    fi
 }
 
 #define SAME_AGAIN (again_any == any && again_version == version && again_position == position)
 
 proctype consumer(byte me)
 {
-    byte h, v, x, version, position, m;
-    bool any, lie, claimed;
+    byte h, v, x, version, position;
+    bool any, lie;
 
     {
-        do
-        :: atomic {
-               if :: hand[me] != 0 -> hand[me] = 0; settle(holds[me]); holds[me] = NONE :: else fi;
-               if :: open == 0 -> alive[me] = false; break :: else fi
-           };
-           h = head;
-           atomic { any = again_any; version = again_version; position = again_position };
-           if
-           :: !any -> /* the hint is right: most of the time */
-               v = word[h % N];
-               if :: v == WORD(h, FULL) -> goto claim :: else fi
-           :: else
-           fi;
+        skip;
+get:
+        atomic {
+            if :: hand[me] != 0 -> hand[me] = 0; settle(holds[me]); holds[me] = NONE :: else fi;
+            if :: open == 0 -> alive[me] = false; goto end :: else fi
+        };
 look:
-           atomic { any = again_any; version = again_version; position = again_position; h = position };
-           if :: !any -> h = head :: else fi;
-see:
-           atomic {
-               v = word[h % N];
-               lie = false;
-               if
-               :: v == WORD(h, FULL) || v == WORD(h, AGAIN) -> goto claim
-               :: POS(v) > h ->
+        atomic { any = again_any; version = again_version; position = again_position };
+        atomic { if :: any -> h = position :: else -> start(h, head) fi; see_get() };
+        do
+        :: v == WORD(h, FULL) || v == WORD(h, AGAIN) ->
+            atomic {
+                if
+                :: word[h % N] == v ->
+                    word[h % N] = WORD(h, READING(me));
+                    if
+                    :: STATE(v) == FULL && AGAIN != FULL -> assert(h >= head)
+                    :: else
+                    fi;
+                    if :: head <= h -> head = h + 1 :: else fi;
+                    break
+                :: else -> see_get()
+                fi
+            }
 #ifdef LAPJUMP
-                   forward(h, POS(v) + 1 - N);
+        :: POS(v) > h -> atomic { forward(h, POS(v) + 1 - N); see_get() }
 #else
-                   forward(h, POS(v) + 1 - 2 * N);
+        :: POS(v) > h -> atomic { forward(h, POS(v) + 1 - 2 * N); see_get() }
 #endif
-                   goto see
-               :: POS(v) == h && IS_READING(v) -> h++; goto see
-               :: POS(v) == h && STATE(v) == TOMB
-               :: POS(v) == h && IS_WRITING(v)
-               :: POS(v) < h || v == WORD(h, FREE) -> check_empty()
-               fi
-           };
+        :: POS(v) == h && IS_READING(v) -> atomic { h++; see_get() }
 #ifndef SKIPTOMB
-           if :: POS(v) == h && STATE(v) == TOMB -> bury(v); goto see :: else fi;
+        :: POS(v) == h && STATE(v) == TOMB ->
+            atomic {
+                if :: word[h % N] == v -> word[h % N] = WORD(h + N, FREE); if :: head <= h -> head = h + 1 :: else fi :: else fi;
+                see_get()
+            }
 #endif
-           /* There is nothing. */
-           atomic {
-               if
-               :: any ->
-                   if :: SAME_AGAIN -> again_any = false; any = false :: else -> goto look fi
-#ifndef NORECHECK
-               :: !any && !SAME_AGAIN -> goto look
-#endif
-               :: else
-               fi;
-               assert(!lie)
-           };
-           lie = false;
-           (word[h % N] != v || !SAME_AGAIN || open == 0);
-           goto out;
-claim:
-           atomic {
-               claimed = word[h % N] == v;
-               if
-               :: claimed ->
-                   word[h % N] = WORD(h, READING(me));
-#ifndef AGAINFULL
-                   if :: STATE(v) == FULL -> assert(h >= frontier); frontier = h + 1 :: else fi
-#endif
-               :: else -> claimed = false; goto see
-               fi
-           };
-           claimed = false;
-           if
-           :: any -> /* looked_again() */
-               atomic {
-                   if
-                   :: SAME_AGAIN ->
-                       if
-                       :: STATE(v) == AGAIN && AGAIN != FULL -> again_position = h + 1
-                       :: else -> again_any = false
-                       fi
-                   :: else
-                   fi
-               }
-           :: else
-           fi;
+        :: else -> goto nothing
+        od;
+        if
+        :: any -> /* looked_again() */
+            atomic {
+                if
+                :: SAME_AGAIN && STATE(v) == AGAIN && AGAIN != FULL -> again_position = h + 1
+                :: SAME_AGAIN && (STATE(v) != AGAIN || AGAIN == FULL) -> again_any = false
+                :: else
+                fi
+            }
+        :: else
+        fi;
 #ifdef HANDFIRST
-           hand[me] = WORD(h, READING(me));
-           m = payload[h % N];
-           holds[me] = m;
+        hand[me] = WORD(h, READING(me));
+        holds[me] = payload[h % N];
+        word[h % N] = WORD(h + N, FREE);
 #else
-           m = payload[h % N];
-#endif
 #ifdef FREEFIRST
-           word[h % N] = WORD(h + N, FREE);
+        v = payload[h % N];
+        word[h % N] = WORD(h + N, FREE);
+        atomic { hand[me] = WORD(h, READING(me)); holds[me] = v };
+#else
+        atomic { hand[me] = WORD(h, READING(me)); holds[me] = payload[h % N] };
+        word[h % N] = WORD(h + N, FREE);
 #endif
-#ifndef HANDFIRST
-#ifndef NOHAND
-           atomic { hand[me] = WORD(h, READING(me)); holds[me] = m };
 #endif
+        goto out;
+nothing: /* found_nothing() */
+        atomic {
+            if
+            :: any ->
+                if :: SAME_AGAIN -> again_any = false; any = false :: else -> goto look fi
+#ifndef NORECHECK
+            :: !any && !SAME_AGAIN -> goto look
 #endif
-#ifndef FREEFIRST
-           word[h % N] = WORD(h + N, FREE);
-#endif
-#ifdef NOHAND
-           atomic { settle(m) };
-#endif
-           advance(head, h + 1);
+            :: else
+            fi;
+            assert(!lie)
+        };
+        (word[h % N] != v || !SAME_AGAIN || open == 0);
 out:
-           atomic { h = 0; v = 0; m = 0; any = false; version = 0; position = 0 }
-        od
-    } unless { victim == me; die(me) }
+        atomic { h = 0; v = 0; any = false; version = 0; position = 0; lie = false; goto get }
+    } unless { KILLED };
+end:
+    skip
 }
 
 inline cut_short()
@@ -326,7 +296,7 @@ inline cut_short()
 }
 
 #ifdef NOFENCE
-#define MAY_RECOVER(w) doomed[w]
+#define MAY_RECOVER(w) (gone[w] || doomed[w])
 #else
 #define MAY_RECOVER(w) gone[w]
 #endif
@@ -351,8 +321,7 @@ wait:
 begin:
     atomic { i = 0; first = NONE };
 #ifdef EARLYAGAIN
-    again_version++;
-    atomic { again_any = true; again_position = 0 };
+    atomic { again_version++; again_any = true; again_position = 0 };
 #endif
     do
     :: i < N ->
@@ -369,11 +338,7 @@ begin:
 #endif
                 settle(writes[w])
             :: !IS_PRODUCER(w) && STATE(v) == 8 + w && v == hand[w] -> word[i] = WORD(POS(v) + N, FREE)
-            :: !IS_PRODUCER(w) && STATE(v) == 8 + w && v != hand[w] ->
-                word[i] = WORD(POS(v), AGAIN);
-#ifdef HEADBACK
-                head = POS(v)
-#endif
+            :: !IS_PRODUCER(w) && STATE(v) == 8 + w && v != hand[w] -> word[i] = WORD(POS(v), AGAIN)
             :: else
             fi;
             v = 0
@@ -388,8 +353,8 @@ begin:
         cut_short()
     :: else -> break
     od;
+#ifndef NOLOOKAGAIN
 #ifndef EARLYAGAIN
-#ifndef HEADBACK
     if
     :: first != NONE ->
         atomic {
@@ -404,15 +369,13 @@ begin:
 #endif
 #endif
     atomic {
-        if :: hand[w] != 0 -> assert(holds[w] != NONE); settle(holds[w]) :: else fi;
+        if :: hand[w] != 0 -> settle(holds[w]) :: else fi;
 #ifndef KEEPHAND
         hand[w] = 0; holds[w] = NONE;
 #endif
         first = 0; i = 0;
-        gone[w] = false; doomed[w] = false; recovering = false
-    };
-    /* Its number is used again, or what it would have put never is. */
-    atomic {
+        gone[w] = false; recovering = false;
+        /* The number is used again, or what its owner would have put never is. */
 #ifdef REUSE
         alive[w] = true;
         if :: IS_PRODUCER(w) -> run producer(w) :: else -> run consumer(w) fi;
@@ -432,28 +395,40 @@ end: /* nobody holds a slot */
     od
 }
 
-inline doom(w)
-{
-    atomic { kills > 0 && alive[w] && !doomed[w] && victim == NONE -> kills--; doomed[w] = true };
-    atomic { if :: alive[w] -> victim = w :: else -> doomed[w] = false fi }
-}
+#ifdef NOFENCE
+#define KILL(w) atomic { kills > 0 && alive[w] && victim == NONE -> kills--; doomed[w] = true }; \
+                atomic { doomed[w] = false; if :: alive[w] -> victim = w :: else fi }
+#else
+#define KILL(w) atomic { kills > 0 && alive[w] && victim == NONE -> kills--; victim = w }
+#endif
 
 proctype killer()
 {
 end:
     do
-#ifndef KILL_CONSUMERS
-    :: doom(0)
-    :: doom(1)
+#ifndef KILL_CONSUMER
+    :: KILL(0)
+#ifndef KILL_PRODUCER
+    :: KILL(1)
 #endif
-#ifndef KILL_PRODUCERS
-    :: doom(2)
+#endif
+#ifndef KILL_PRODUCER
+    :: KILL(2)
 #if CONSUMERS > 1
-    :: doom(3)
+#if !defined(KILL_CONSUMER) || KILLS > 1
+    :: KILL(3)
+#endif
 #endif
 #endif
     od
 }
+
+/* With HELD the story begins after two messages were put and the first two consumers were killed with them half read. */
+#ifdef HELD
+#define WAS_KILLED(w) ((w) == 2 || (w) == 3)
+#else
+#define WAS_KILLED(w) false
+#endif
 
 init
 {
@@ -468,11 +443,20 @@ init
         i = 0;
         do
         :: i < OWNERS ->
-            alive[i] = true; holds[i] = NONE;
-            if :: IS_PRODUCER(i) -> run producer(i) :: else -> run consumer(i) fi;
+            holds[i] = NONE;
+            alive[i] = !WAS_KILLED(i);
+            gone[i] = WAS_KILLED(i);
+            if
+            :: WAS_KILLED(i) -> word[i - 2] = WORD(i - 2, READING(i)); payload[i - 2] = i - 2
+            :: !WAS_KILLED(i) && IS_PRODUCER(i) -> run producer(i)
+            :: !WAS_KILLED(i) && !IS_PRODUCER(i) -> run consumer(i)
+            fi;
             i++
         :: else -> break
         od;
+#ifdef HELD
+        next[0] = 2; head = 2; tail = 2;
+#endif
         i = 0;
         run supervisor();
         run killer()

@@ -8,7 +8,8 @@
 #     // expect error: <flags>  # why     a protocol with a step left out: Spin must find the mistake
 #
 # The flags go to `spin -a`. -DCYCLES asks Spin to look for executions that go on for ever instead: there must be none.
-# Usage: run.sh [-l] [-v] [model ...]   -l: the long cases too, -v: with Spin's own words, model: ring or ring.pml, default all.
+# Usage: run.sh [-l] [-v] [model ...]      model: ring or ring.pml; default: all
+#        -l: the long cases too   -v: with Spin's own report
 # Exit: 0, or 1 if a case failed, or 77 without Spin.
 set -u
 
@@ -62,7 +63,7 @@ search()
 
 exhaustive()
 {
-    ! grep -qE 'max search depth too small|reached -DMEMLIM|out of memory|aborting|VECTORSZ|Search not completed' "$work/pan.log"
+    ! grep -qE 'search depth too small|reached -DMEMLIM|out of memory|aborting|VECTORSZ|not completed' "$work/pan.log"
 }
 
 # verdict: "clean", "caught: ..." or what else went on
@@ -103,7 +104,8 @@ run_case()
     esac
     note=${4:+# $4: }
     [ "$found" = clean ] && [ $result = ok ] || note="${note:-# }$found"
-    printf '%-4s %-10s %-5s %9s states %5s s  %s  %s\n' $result "$(basename "$1")" "$2" "${states:-?}" "${seconds:-0}" "$3" "$note"
+    printf '%-4s %-10s %-5s %9s states %5s s  %s  %s\n' \
+        $result "$(basename "$1")" "$2" "${states:-?}" "${seconds:-0}" "$3" "$note"
     if [ "$result" = FAIL ] || [ -n "$verbose" ]; then
         cat "$work/pan.log"
     fi
