@@ -87,16 +87,18 @@ int brood_reply_set(struct brood_reply *reply, const void *result, size_t size)
     return 0;
 }
 
-static int outcome_of(int returned, int reply_error)
+/* The reply is looked at after the task has run. */
+static int outcome_of(int returned, const struct brood_reply *reply)
 {
     if (returned < -ERRNO_MAX)
         return brood_fail(-ERANGE, "the task returned %d, which is no negative errno", returned);
-    return returned < 0 ? returned : reply_error;
+    return returned < 0 ? returned : reply->error;
 }
 
 int brood__task_run(const struct brood_task *task, const char *name, struct brood_bytes arg, void *space, size_t *length)
 {
     struct brood_reply reply = {.space = space, .room = *length};
+    int r;
 
     *length = 0;
     brood__error_clear();
@@ -105,8 +107,10 @@ int brood__task_run(const struct brood_task *task, const char *name, struct broo
     if (task->arg_size != BROOD_ANY_SIZE && task->arg_size != arg.len)
         return brood_fail(-EPROTO, "task '%s' takes %zu bytes in the worker, and was given %zu", name, task->arg_size,
                           arg.len);
-    int r = outcome_of(task->run(arg, &reply), reply.error);
-
+    if (task->arg_size != BROOD_ANY_SIZE && task->result_size != reply.room)
+        return brood_fail(-EPROTO, "task '%s' gives %zu bytes in the worker, and the host expects %zu", name,
+                          task->result_size, reply.room);
+    r = outcome_of(task->run(arg, &reply), &reply);
     if (r == 0)
         *length = reply.length;
     return r;

@@ -72,6 +72,18 @@ int brood__shared_open(struct shared *ret_shared, bool between_processes, unsign
     return 0;
 }
 
+/* Does all that the board speaks of lie in the segment? */
+static bool is_laid_out(const struct shared *shared)
+{
+    const struct board *board = shared->board;
+    size_t bytes = shared->segment.reserved;
+
+    return bytes >= sizeof(*board) && board->magic == BOARD_MAGIC && board->workers > 0 &&
+           board->workers <= BROOD_WORKERS_MAX && board->lane_slots > 0 &&
+           (board->lane_slots & (board->lane_slots - 1)) == 0 && board->lane_slots <= UINT32_MAX / 1024 &&
+           lanes_offset(board->workers) + board->workers * lane_bytes(board->lane_slots) <= bytes;
+}
+
 int brood__shared_attach(struct shared *ret_shared, int fd)
 {
     struct shared shared = {.segment = SEGMENT_CLOSED};
@@ -80,7 +92,7 @@ int brood__shared_attach(struct shared *ret_shared, int fd)
     if (r < 0)
         return brood_fail(-EPROTO, "descriptor %d is no segment of a pool", fd);
     shared.board = (struct board *)shared.segment.base;
-    if (shared.segment.reserved < sizeof(struct board) || shared.board->magic != BOARD_MAGIC)
+    if (!is_laid_out(&shared))
         r = brood_fail(-EPROTO, "the pool was made by another version of brood than this worker's, %s", brood_version());
     else
         r = make_view(&shared);
