@@ -15,9 +15,13 @@
 find_program(VALGRIND_PROGRAM valgrind)
 find_program(SETARCH_PROGRAM setarch)
 
+# Tests kill workers by SIGSEGV and the like, and look at how they died: sanitizers shall not make an exit of it.
 set(brood_slowdown 1)
+set(brood_environment "")
 if(BROOD_SANITIZE)
     set(brood_slowdown 4)
+    set(signals handle_abort=0:handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0)
+    set(brood_environment ASAN_OPTIONS=${signals} TSAN_OPTIONS=${signals} UBSAN_OPTIONS=print_stacktrace=1:${signals})
 endif()
 
 # gcc 12's ThreadSanitizer gives up where the kernel randomises more address bits than it knows of.
@@ -41,8 +45,8 @@ function(brood_ctest name)
         set(arg_TIMEOUT 60)
     endif()
     add_test(NAME ${name} COMMAND ${arg_COMMAND})
-    set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} ENVIRONMENT "${arg_ENVIRONMENT}"
-                         RUN_SERIAL ${arg_SERIAL} SKIP_RETURN_CODE 77)
+    set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT}
+                         ENVIRONMENT "${brood_environment};${arg_ENVIRONMENT}" RUN_SERIAL ${arg_SERIAL} SKIP_RETURN_CODE 77)
 endfunction()
 
 # brood_executable(<name> <source>...): a program that may use the library's internals.

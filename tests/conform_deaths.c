@@ -232,9 +232,7 @@ START_TEST(random_kills_leave_a_map_whole_but_for_the_items_they_hit)
         int kills = 0, lost = 0;
 
         ck_assert_int_eq(
-            brood_pool_map_async(pool, &square.task, &future, out, in, N,
-                                 &(struct brood_map_options){sizeof(struct brood_map_options), 1 + (size_t)random() % 9}),
-            0);
+            brood_pool_map_async(pool, &square.task, &future, out, in, N, BROOD_MAP(.chunk = 1 + (size_t)random() % 9)), 0);
         while (brood_future_wait(future, (brood_deadline){(now_us() + random() % 500) * 1000}) < 0 && kills < 5) {
             pid_t victim = brood_pool_worker_pid(pool, (int)(random() % 2));
 

@@ -225,6 +225,17 @@ START_TEST(an_argument_of_the_wrong_size_is_refused)
 }
 END_TEST
 
+START_TEST(a_typed_task_is_not_called_without_room_for_its_result)
+{
+    brood_auto(pool) *pool = open_pool(_i, 1, 0);
+    struct brood_space four = {&(int){0}, 4};
+    int r = brood_pool_apply_bytes(pool, &square.task, &four, (struct brood_bytes){&(double){2}, 8});
+
+    ck_assert_msg(r == -EPROTO || r == -EMSGSIZE, "%d", r);
+    ck_assert_int_eq(brood_apply(pool, square, &(double){0}, &(double){1}), 0);
+}
+END_TEST
+
 static int lonely(struct brood_bytes arg, struct brood_reply *reply)
 {
     (void)arg;
@@ -460,10 +471,8 @@ START_TEST(map_keeps_the_order_for_every_length_and_chunk)
 
     for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++)
         for (size_t k = 0; k < sizeof(chunks) / sizeof(chunks[0]); k++) {
-            struct brood_map_options options = {sizeof(options), chunks[k]};
-
             memset(out, 0, lengths[i] * sizeof(double));
-            ck_assert_int_eq(brood_pool_map(pool, &square.task, out, in, lengths[i], &options), 0);
+            ck_assert_int_eq(brood_pool_map(pool, &square.task, out, in, lengths[i], BROOD_MAP(.chunk = chunks[k])), 0);
             ck_assert_uint_eq(wrong_squares(out, in, lengths[i]), 0);
         }
     free(in);
@@ -504,6 +513,7 @@ START_TEST(map_runs_every_item_although_some_fail_and_tells_which)
     ck_assert_int_eq(brood_future_item(future, 1000), -ERANGE);
     ck_assert_int_eq(brood_map(pool, refuse_odd, out, in, 3), 0);
     ck_assert_int_eq(brood_map(pool, refuse_odd, out, in, 4), -EDOM);
+    ck_assert_str_eq(brood_error(), "item 3: 7 is odd");
 }
 END_TEST
 
@@ -844,6 +854,9 @@ START_TEST(a_map_without_arrays_is_refused)
     ck_assert_int_eq(brood_map(pool, square, x, (double *)NULL, 2), -EINVAL);
     ck_assert_int_eq(brood_map(pool, square, x, x, SIZE_MAX / 4), -EINVAL);
     ck_assert_int_eq(brood_pool_map(pool, &reverse.task, x, x, 2, NULL), -EINVAL);
+    ck_assert_int_eq(brood_pool_map(pool, &square.task, x, x, 2, &(struct brood_map_options){.chunk = 1}), -EINVAL);
+    ck_assert_int_eq(brood_map(NULL, square, x, x, 2), -EINVAL);
+    ck_assert_int_eq(brood_apply(NULL, square, x, x), -EINVAL);
 }
 END_TEST
 
@@ -859,7 +872,8 @@ int main(int argc, char **argv)
                    a_result_may_be_ignored, bytes_of_any_length_go_there_and_back,
                    a_result_larger_than_promised_is_refused_with_words,
                    a_result_larger_than_the_room_is_refused_and_not_lost, an_argument_of_the_wrong_size_is_refused,
-                   a_task_that_the_worker_does_not_know_is_named, tasks_run_in_workers_that_know_their_number, NULL);
+                   a_typed_task_is_not_called_without_room_for_its_result, a_task_that_the_worker_does_not_know_is_named,
+                   tasks_run_in_workers_that_know_their_number, NULL);
     add_loop_tests(suite, "futures", 0, end, a_thousand_futures_each_have_their_own_result,
                    many_more_tasks_than_the_queue_holds_all_run, an_outcome_may_be_asked_for_again, NULL);
     add_loop_tests(suite, "futures beside the caller", CONCURRENT, end, a_wait_ends_at_its_deadline_and_may_be_repeated,

@@ -108,9 +108,13 @@ BROOD_API BROOD_MUST_USE int brood_pool_apply_bytes_async(struct brood_pool *poo
                                                           brood_deadline deadline);
 
 struct brood_map_options {
-    size_t size;  /* sizeof(struct brood_map_options) */
+    size_t size;  /* sizeof(struct brood_map_options): BROOD_MAP(...) fills it in */
     size_t chunk; /* items that a worker claims at once; 0: grows with what the items cost */
 };
+
+#ifndef __cplusplus
+#define BROOD_MAP(...) (&(struct brood_map_options){.size = sizeof(struct brood_map_options), __VA_ARGS__})
+#endif
 
 /* Runs the task on n items: `args` is an array of n arguments, `results` one of n results, in the same order.  Every item
  * runs, also when others fail; what a failed item leaves in its result is unspecified.  0, or the error of the first

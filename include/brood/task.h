@@ -52,7 +52,7 @@ BROOD_API int brood_reply_set(struct brood_reply *reply, const void *result, siz
 
 #ifndef __cplusplus
 
-/* Defines a task; a body follows:  int (const arg_type *arg, result_type *result). */
+/* Defines a task; a body follows:  int (arg_type const *arg, result_type *result). */
 #define BROOD_TASK(task_name, arg_type, result_type)      \
     BROOD_TASK_DECLARE(task_name, arg_type, result_type); \
     BROOD_TASK_DEFINE(task_name, arg_type, result_type)
@@ -61,19 +61,21 @@ BROOD_API int brood_reply_set(struct brood_reply *reply, const void *result, siz
 #define BROOD_TASK_DECLARE(task_name, arg_type, result_type) \
     union task_name##_task {                                 \
         struct brood_task task;                              \
-        const arg_type *arg;                                 \
+        arg_type const *arg;                                 \
         result_type *result;                                 \
     };                                                       \
     extern const union task_name##_task task_name
 
-#define BROOD_TASK_DEFINE(task_name, arg_type, result_type)                                                               \
-    static int task_name##_body(const arg_type *arg, result_type *result);                                                \
-    static int task_name##_run(struct brood_bytes arg, struct brood_reply *reply)                                         \
-    {                                                                                                                     \
-        return task_name##_body((const arg_type *)arg.ptr, (result_type *)brood_reply_space(reply, sizeof(result_type))); \
-    }                                                                                                                     \
-    BROOD__TASK(union, task_name, task_name##_run, sizeof(arg_type), sizeof(result_type))                                 \
-    static int task_name##_body(const arg_type *arg, result_type *result)
+#define BROOD_TASK_DEFINE(task_name, arg_type, result_type)                                 \
+    static int task_name##_body(arg_type const *arg, result_type *result);                  \
+    static int task_name##_run(struct brood_bytes arg, struct brood_reply *reply)           \
+    {                                                                                       \
+        result_type *result = (result_type *)brood_reply_space(reply, sizeof(result_type)); \
+                                                                                            \
+        return result ? task_name##_body((arg_type const *)arg.ptr, result) : 0;            \
+    }                                                                                       \
+    BROOD__TASK(union, task_name, task_name##_run, sizeof(arg_type), sizeof(result_type))   \
+    static int task_name##_body(arg_type const *arg, result_type *result)
 
 /* Defines a task whose argument and result have any length, the result at most `result_max` bytes; a body follows:
  * int (struct brood_bytes arg, struct brood_reply *reply).  Call it with brood_apply_bytes(). */

@@ -138,8 +138,10 @@ static int start_supervisor(struct brood_pool *pool, const struct brood_pool_opt
     (void)fflush(stdout);
     (void)fflush(stderr);
     pid = fork();
-    if (pid == 0)
+    if (pid == 0) {
+        (void)close(ends[0]); /* the host's: when the host has closed it, nobody has it */
         brood__supervise(&pool->shared, options, host, ends[1]);
+    }
     r = -errno;
     (void)close(ends[1]);
     if (pid < 0)

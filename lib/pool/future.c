@@ -188,12 +188,34 @@ int brood_future_wait(struct brood_future *future, brood_deadline deadline)
 
 /* ---- asking ---- */
 
+static const char *words_for(int outcome)
+{
+    const char *words = strerrordesc_np(-outcome);
+
+    return words ? words : "failed";
+}
+
+static int not_done(const struct brood_future *future)
+{
+    if (!brood__pool_is_ours(future->pool))
+        return brood_fail(-EPERM, "this future belongs to the process that forked this one");
+    return brood_fail(-EINPROGRESS, "not done yet: wait for it first");
+}
+
+static int fail(const struct brood_future *future)
+{
+    if (future->map)
+        return brood_fail(future->outcome, "item %zu: %s", brood__map_first_failed(future->map),
+                          brood_future_error(future));
+    return brood_fail(future->outcome, "%s", brood_future_error(future));
+}
+
 int brood_future_result(struct brood_future *future, void *ret_result, size_t size)
 {
     if (!brood_future_done(future))
-        return brood_fail(-EINPROGRESS, "not done yet: wait for it first");
+        return not_done(future);
     if (future->outcome < 0)
-        return brood_fail(future->outcome, "%s", brood_future_error(future));
+        return fail(future);
     if (future->length > size)
         return brood_fail(-EMSGSIZE, "the result has %u bytes, and there is room for %zu", future->length, size);
     if (future->length > 0)
@@ -208,13 +230,19 @@ size_t brood_future_size(const struct brood_future *future)
 
 int brood_future_item(struct brood_future *future, size_t item)
 {
+    int r;
+
     if (!brood_future_done(future))
-        return -EINPROGRESS;
-    if (future->map)
-        return brood__map_item(future->map, item);
-    if (item > 0 || future->is_map)
-        return brood_fail(-ERANGE, future->is_map ? "the map has no items" : "a single task has one item");
-    return future->outcome;
+        return not_done(future);
+    if (!future->map) {
+        if (item > 0 || future->is_map)
+            return brood_fail(-ERANGE, future->is_map ? "the map has no items" : "a single task has one item");
+        return future->outcome < 0 ? fail(future) : 0;
+    }
+    r = brood__map_item(future->map, item);
+    if (r < 0 && item == brood__map_first_failed(future->map))
+        return fail(future);
+    return r < 0 && r != -ERANGE ? brood_fail(r, "item %zu: %s", item, words_for(r)) : r;
 }
 
 const char *brood_future_error(const struct brood_future *future)
@@ -235,7 +263,7 @@ const char *brood_future_error(const struct brood_future *future)
     for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++)
         if (said[i].outcome == future->outcome)
             return said[i].words;
-    return strerrordesc_np(-future->outcome) ? strerrordesc_np(-future->outcome) : "failed";
+    return words_for(future->outcome);
 }
 
 int brood_future_death(const struct brood_future *future, struct brood_death *ret_death)

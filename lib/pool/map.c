@@ -468,7 +468,14 @@ int brood__map_begin(struct brood_pool *pool, struct brood_future *future, const
 
 int brood__map_item(const struct map *map, size_t item)
 {
-    return item < map->items ? map->outcomes[item] : brood_fail(-ERANGE, "the map has %zu items", map->items);
+    if (item >= map->items)
+        return brood_fail(-ERANGE, "the map has %zu items", map->items);
+    return map->outcomes[item];
+}
+
+size_t brood__map_first_failed(const struct map *map)
+{
+    return map->first_failed;
 }
 
 /* ---- while it runs ---- */
@@ -533,10 +540,14 @@ bool brood__map_cancel(struct brood_pool *pool, struct map *map)
 
 /* ---- the calls ---- */
 
-static int check(const struct brood_task *task, const void *results, const void *args, size_t n)
+static int check(const struct brood_task *task, const void *results, const void *args, size_t n,
+                 const struct brood_map_options *options)
 {
     size_t bytes;
 
+    if (options && options->size != sizeof(*options))
+        return brood_fail(-EINVAL, "options of %zu bytes, where this brood knows %zu: begin with BROOD_MAP()",
+                          options->size, sizeof(*options));
     if (!task || !task->name || !task->run)
         return brood_fail(-EINVAL, "a task needs a name and a function");
     if (task->arg_size == BROOD_ANY_SIZE || task->arg_size > UINT32_MAX || task->result_size > UINT32_MAX)
@@ -573,7 +584,7 @@ int brood_pool_map_async(struct brood_pool *pool, const struct brood_task *task,
                          void *results, const void *args, size_t n, const struct brood_map_options *options)
 {
     struct brood_future *future;
-    int r = check(task, results, args, n);
+    int r = check(task, results, args, n, options);
 
     if (r == 0)
         r = brood__pool_enter(pool);

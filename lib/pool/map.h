@@ -39,7 +39,8 @@ void brood__map_collect(struct brood_pool *pool, struct map *map);
 /* May a worker have started an item?  Locked. */
 bool brood__map_is_running(struct brood_pool *pool, struct map *map);
 
-/* The outcome of an item of a finished map; -ERANGE. */
+/* Of a finished map: which item failed first, in order of the items; the outcome of an item, or -ERANGE. */
+size_t brood__map_first_failed(const struct map *map);
 int brood__map_item(const struct map *map, size_t item);
 
 /* NULL is fine. */

@@ -39,6 +39,8 @@ bool brood__pool_is_ours(const struct brood_pool *pool)
 
 int brood__pool_enter(struct brood_pool *pool)
 {
+    if (!pool)
+        return brood_fail(-EINVAL, "the pool is NULL: not open yet, or, in a forked worker, opened only after the fork");
     if (!brood__pool_is_ours(pool))
         return brood_fail(-EPERM, "this pool belongs to the process that forked this one: open one here");
     (void)pthread_mutex_lock(&pool->lock);

@@ -339,7 +339,7 @@ static void bench_idle(struct report *report)
     (void)time_applies(pool, 1000);
     settle(pool);
     before = usage_of_pool(pool);
-    (void)sleep(1);
+    (void)sleep(1); /* the time to be idle in */
     after = usage_of_pool(pool);
     report_line(report, &(struct line){.what = "CPU time of an idle pool in 1 s",
                                        .unit = "ticks",
@@ -441,13 +441,14 @@ static void bench_stream(struct report *report)
 static double map_items(void *state)
 {
     struct pair *pair = state;
-    struct brood_map_options options = {.size = sizeof(options), .chunk = pair->chunk};
     int64_t start = 0;
 
     for (unsigned i = 0; i <= pair->loops; i++) {
         if (i == 1)
             start = brood__now_ns();
-        must(brood_pool_map(pair->pool, &add_one.task, pair->results, pair->args, pair->items, &options), "brood_pool_map");
+        must(brood_pool_map(pair->pool, &add_one.task, pair->results, pair->args, pair->items,
+                            BROOD_MAP(.chunk = pair->chunk)),
+             "brood_pool_map");
     }
     start = brood__now_ns() - start;
     for (size_t i = 0; i < pair->items; i++)

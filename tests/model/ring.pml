@@ -72,9 +72,9 @@
 /* The ring. */
 byte word[N];
 byte payload[N];
-byte hand[OWNERS];
+byte hand[OWNERS]; /* READING(p, w), and 1 from when that slot is free: the value does not matter then */
 bool again_any;
-byte again_version, again_position;
+byte again_position;
 byte head, tail; /* how far the hints may be: the first positions that nobody has claimed */
 
 /* The kernel: who lives, who is being killed, and whose pidfd is readable. */
@@ -93,6 +93,17 @@ byte holds[OWNERS];   /* the message in its hand, or NONE */
 byte open = MESSAGES; /* messages without a fate */
 bool settled[MESSAGES];
 bool recovering;
+bool same_again[CONSUMERS];
+
+/* For all who have loaded it, `again` is not what it was. */
+inline again_changes()
+{
+    x = 0;
+    do
+    :: x < CONSUMERS -> same_again[x] = false; x++
+    :: else -> x = 0; break
+    od
+}
 
 inline settle(m)
 {
@@ -115,7 +126,7 @@ inline forward(p, far)
     if :: far > p + 1 -> p = far :: else -> p++ fi
 }
 
-#define KILLED atomic { victim == me -> victim = NONE; alive[me] = false; gone[me] = true }
+#define KILLED victim == me -> victim = NONE; alive[me] = false; gone[me] = true
 
 /* One looks at position t and finds there a message of the last lap: then all slots are taken by messages that nobody has
  * begun to read. */
@@ -167,10 +178,10 @@ look:
         word[t % N] = WORD(t, FULL);
         atomic { payload[t % N] = writes[me]; t = 0; v = 0 };
 #else
-        atomic { payload[t % N] = writes[me]; word[t % N] = WORD(t, FULL); t = 0; v = 0 };
+        atomic { payload[t % N] = writes[me]; writes[me] = 0; word[t % N] = WORD(t, FULL); t = 0; v = 0 };
 #endif
         goto look
-    } unless { KILLED };
+    } unless { atomic { KILLED } };
 end:
     skip
 }
@@ -193,11 +204,17 @@ inline see_get()
     fi
 }
 
-#define SAME_AGAIN (again_any == any && again_version == version && again_position == position)
+/* Is `again` still what it was when one loaded it?  It never becomes the same again, thanks to its version; so a bit that
+ * everyone clears who changes it says the same as a comparison, and makes fewer states. */
+#ifdef NOVERSION
+#define SAME_AGAIN (again_any == any && again_position == position)
+#else
+#define SAME_AGAIN (same_again[me - 2])
+#endif
 
 proctype consumer(byte me)
 {
-    byte h, v, x, version, position;
+    byte h, v, x, position;
     bool any, lie;
 
     {
@@ -208,8 +225,14 @@ get:
             if :: open == 0 -> alive[me] = false; goto end :: else fi
         };
 look:
-        atomic { any = again_any; version = again_version; position = again_position };
-        atomic { if :: any -> h = position :: else -> start(h, head) fi; see_get() };
+        atomic { any = again_any; position = again_position; same_again[me - 2] = true };
+        atomic {
+            if :: any -> h = position :: else -> start(h, head) fi;
+#ifndef NOVERSION
+            position = 0;
+#endif
+            see_get()
+        };
         do
         :: v == WORD(h, FULL) || v == WORD(h, AGAIN) ->
             atomic {
@@ -244,10 +267,11 @@ look:
         :: any -> /* looked_again() */
             atomic {
                 if
-                :: SAME_AGAIN && STATE(v) == AGAIN && AGAIN != FULL -> again_position = h + 1
-                :: SAME_AGAIN && (STATE(v) != AGAIN || AGAIN == FULL) -> again_any = false
+                :: SAME_AGAIN && STATE(v) == AGAIN && AGAIN != FULL -> again_position = h + 1; again_changes()
+                :: SAME_AGAIN && (STATE(v) != AGAIN || AGAIN == FULL) -> again_any = false; again_changes()
                 :: else
-                fi
+                fi;
+                any = false
             }
         :: else
         fi;
@@ -262,7 +286,7 @@ look:
         atomic { hand[me] = WORD(h, READING(me)); holds[me] = v };
 #else
         atomic { hand[me] = WORD(h, READING(me)); holds[me] = payload[h % N] };
-        word[h % N] = WORD(h + N, FREE);
+        atomic { word[h % N] = WORD(h + N, FREE); payload[h % N] = 0; hand[me] = 1 };
 #endif
 #endif
         goto out;
@@ -270,7 +294,10 @@ nothing: /* found_nothing() */
         atomic {
             if
             :: any ->
-                if :: SAME_AGAIN -> again_any = false; any = false :: else -> goto look fi
+                if
+                :: SAME_AGAIN -> again_any = false; any = false; again_changes(); same_again[me - 2] = true
+                :: else -> goto look
+                fi
 #ifndef NORECHECK
             :: !any && !SAME_AGAIN -> goto look
 #endif
@@ -280,8 +307,8 @@ nothing: /* found_nothing() */
         };
         (word[h % N] != v || !SAME_AGAIN || open == 0);
 out:
-        atomic { h = 0; v = 0; any = false; version = 0; position = 0; lie = false; goto get }
-    } unless { KILLED };
+        atomic { h = 0; v = 0; any = false; position = 0; lie = false; same_again[me - 2] = false; goto get }
+    } unless { atomic { KILLED; same_again[me - 2] = false } };
 end:
     skip
 }
@@ -303,7 +330,7 @@ inline cut_short()
 
 proctype supervisor()
 {
-    byte w, i, v, first;
+    byte w, i, v, x, first;
 
 wait:
     atomic {
@@ -321,7 +348,7 @@ wait:
 begin:
     atomic { i = 0; first = NONE };
 #ifdef EARLYAGAIN
-    atomic { again_version++; again_any = true; again_position = 0 };
+    atomic { again_any = true; again_position = 0; again_changes() };
 #endif
     do
     :: i < N ->
@@ -357,12 +384,7 @@ begin:
 #ifndef EARLYAGAIN
     if
     :: first != NONE ->
-        atomic {
-#ifndef NOVERSION
-            again_version++;
-#endif
-            again_any = true; again_position = first
-        };
+        atomic { again_any = true; again_position = first; again_changes() };
         cut_short()
     :: else
     fi;
