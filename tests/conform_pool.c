@@ -799,6 +799,26 @@ START_TEST(closing_now_drops_what_has_not_started)
 }
 END_TEST
 
+START_TEST(closing_waits_for_threads_that_wait)
+{
+    struct brood_pool *pool = open_pool(_i, 2, 0);
+    struct gate gate = make_gate();
+    brood_auto(future) *future = submit_waiter(pool, &gate);
+    pthread_t threads[8];
+
+    for (int i = 0; i < 8; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, wait_for_it, future), 0);
+    wait_until_running(future, &gate);
+    if (kinds[_i].kind == BROOD_THREADS)
+        open_gate(&gate);
+    (void)brood_pool_close(pool, BROOD_NOW);
+    for (int i = 0; i < 8; i++)
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    ck_assert(brood_future_done(future));
+    remove_gate(&gate);
+}
+END_TEST
+
 START_TEST(a_scope_may_be_left_with_everything_open)
 {
     brood_auto(pool) *pool = open_pool(_i, 2, 0);
@@ -890,7 +910,8 @@ int main(int argc, char **argv)
     add_loop_tests(suite, "life", 0, end, closing_for_ever_finishes_everything,
                    closing_finishes_what_was_dropped_after_many_laps_of_the_ring, a_scope_may_be_left_with_everything_open,
                    NULL);
-    add_loop_tests(suite, "life beside the caller", CONCURRENT, end, closing_now_drops_what_has_not_started, NULL);
+    add_loop_tests(suite, "life beside the caller", CONCURRENT, end, closing_now_drops_what_has_not_started,
+                   closing_waits_for_threads_that_wait, NULL);
     add_tests(suite, "options", bad_options_are_refused_with_words, NULL);
     if (end == KINDS)
         add_loop_tests(suite, "with processes", 0, end, a_task_may_open_a_pool_of_its_own,

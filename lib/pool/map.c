@@ -329,6 +329,11 @@ static bool send_stalled(struct brood_pool *pool)
     return send(pool, pop(&pool->stalled));
 }
 
+bool brood__maps_need_turn(struct brood_pool *pool)
+{
+    return pool->turns || (pool->stalled && has_any_slot(pool));
+}
+
 bool brood__maps_turn(struct brood_pool *pool)
 {
     struct map_window *window;

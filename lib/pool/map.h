@@ -21,6 +21,9 @@ int brood__map_begin(struct brood_pool *pool, struct brood_future *future, const
 /* Turns one window, if any needs it.  Locked on entry and return, not in between.  False: there was none. */
 bool brood__maps_turn(struct brood_pool *pool);
 
+/* Is there a window that could be turned?  Who collected its last helper has to, before sleeping.  Locked. */
+bool brood__maps_need_turn(struct brood_pool *pool);
+
 /* Starts no more items of it.  True if none had started.  Locked. */
 bool brood__map_cancel(struct brood_pool *pool, struct map *map);
 

@@ -50,7 +50,7 @@ int brood__pool_enter(struct brood_pool *pool)
 
 void brood__pool_leave(struct brood_pool *pool)
 {
-    if (--pool->users == 0 && pool->closing)
+    if (--pool->users <= 1 && pool->closing) /* the last but the one that closes */
         (void)pthread_cond_broadcast(&pool->left);
     brood__pool_release(pool);
 }

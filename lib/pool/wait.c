@@ -235,7 +235,7 @@ static void sleep_once(struct brood_pool *pool, struct watch *watch, brood_deadl
     (void)pthread_mutex_unlock(&pool->lock);
     brood__fence_heavy();
     (void)pthread_mutex_lock(&pool->lock);
-    ready = watch->is_ready(pool, watch);
+    ready = watch->is_ready(pool, watch) || brood__maps_need_turn(pool);
     (void)pthread_mutex_unlock(&pool->lock);
     if (!ready)
         brood__parker_sleep(&board->parkers[parker], seen, pool->alive ? &board->life : NULL, pool->alive, deadline);

@@ -462,6 +462,9 @@ init
         :: else -> break
         od;
         next[1] = PUTS0;
+#ifdef HELD
+        next[0] = 2; head = 2; tail = 2;
+#endif
         i = 0;
         do
         :: i < OWNERS ->
@@ -470,15 +473,13 @@ init
             gone[i] = WAS_KILLED(i);
             if
             :: WAS_KILLED(i) -> word[i - 2] = WORD(i - 2, READING(i)); payload[i - 2] = i - 2
-            :: !WAS_KILLED(i) && IS_PRODUCER(i) -> run producer(i)
+            :: !WAS_KILLED(i) && IS_PRODUCER(i) ->
+                if :: next[i] < LAST(i) -> run producer(i) :: else -> alive[i] = false fi
             :: !WAS_KILLED(i) && !IS_PRODUCER(i) -> run consumer(i)
             fi;
             i++
         :: else -> break
         od;
-#ifdef HELD
-        next[0] = 2; head = 2; tail = 2;
-#endif
         i = 0;
         run supervisor();
         run killer()
