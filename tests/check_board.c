@@ -227,21 +227,25 @@ START_TEST(what_is_no_segment_is_refused)
 }
 END_TEST
 
-/* Cut off behind the board, whose lanes are not there: touching them would be SIGBUS. */
+/* A board that is cut has the right magic, and touching what is missing would be SIGBUS. */
 static void attach_what_is_cut(void *argument)
 {
+    size_t bytes = *(size_t *)argument;
     int fd;
 
-    (void)argument;
     open_board(true, 8);
-    fd = file_of(sizeof(struct board));
-    ck_assert_int_eq(pwrite(fd, board, sizeof(*board), 0), sizeof(*board));
+    fd = file_of(bytes);
+    ck_assert_int_eq(pwrite(fd, board, bytes, 0), (ssize_t)bytes);
     expect_no_board(fd, "");
+    close_board();
 }
 
-START_TEST(a_board_without_its_lanes_is_refused)
+START_TEST(a_board_that_is_cut_is_refused)
 {
-    in_child(attach_what_is_cut, NULL);
+    static const size_t sizes[] = {8, 4096, sizeof(struct board), sizeof(struct board) + 8 * sizeof(struct station)};
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+        in_child(attach_what_is_cut, (void *)(uintptr_t)&sizes[i]);
 }
 END_TEST
 
@@ -336,6 +340,33 @@ START_TEST(of_many_that_wake_at_once_each_wakes_another)
             if (wakes_of(i) != round)
                 ck_abort_msg("worker %u was woken %u times in %u rounds", i, wakes_of(i), round);
     }
+    close_board();
+}
+END_TEST
+
+static volatile sig_atomic_t woken_in_between, interruptions;
+
+static void wake_in_between(int signal)
+{
+    (void)signal;
+    interruptions++;
+    woken_in_between += brood__idle_wake(&shared, 0);
+}
+
+START_TEST(a_worker_that_two_would_wake_is_woken_by_one)
+{
+    open_board(false, 1);
+    interrupt_often(wake_in_between);
+    for (uint32_t round = 1; interruptions < 3000; round++) {
+        int woken;
+
+        woken_in_between = 0;
+        brood__idle_enter(board, 0);
+        woken = brood__idle_wake(&shared, 0);
+        if (woken + woken_in_between != 1 || wakes_of(0) != round)
+            ck_abort_msg("round %u: woken by %d, %u times in all", round, woken + woken_in_between, wakes_of(0));
+    }
+    interrupt_no_more();
     close_board();
 }
 END_TEST
@@ -540,11 +571,10 @@ int main(void)
     add_tests(suite, "state", a_board_begins_empty, a_first_task_is_seen_by_thieves_before_its_worker_has_looked,
               a_board_that_does_not_fit_says_so, a_state_is_what_was_set_last, NULL);
     add_tests(suite, "attach", who_attaches_sees_the_same_board_and_lanes, a_board_of_another_version_is_refused,
-              a_file_that_is_no_board_is_refused, what_is_no_segment_is_refused, a_board_without_its_lanes_is_refused,
-              NULL);
+              a_file_that_is_no_board_is_refused, what_is_no_segment_is_refused, a_board_that_is_cut_is_refused, NULL);
     add_loop_tests(suite, "idle", 0, NUMBERS, a_worker_is_idle_until_it_leaves, an_idle_worker_is_woken_once,
                    any_idle_worker_is_found_and_no_other_woken, NULL);
-    add_tests(suite, "wake", of_many_that_wake_at_once_each_wakes_another,
+    add_tests(suite, "wake", of_many_that_wake_at_once_each_wakes_another, a_worker_that_two_would_wake_is_woken_by_one,
               a_worker_that_becomes_idle_fences_in_the_submitters_too, an_idle_worker_in_another_process_is_woken,
               all_workers_are_woken_idle_or_not, a_waiter_that_does_not_exist_does_no_harm, the_whole_host_is_woken, NULL);
     add_loop_tests(suite, "waiters", 0, WAKES, the_waiters_of_a_slot_are_woken, NULL);

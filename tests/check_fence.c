@@ -1,10 +1,7 @@
 /* check_fence.c - of two that store and then look at the other's store, at least one sees it. */
-#include <sched.h>
-#include <stdlib.h>
 
 #include "child.h"
 #include "os/fence.h"
-#include "shm/parker.h"
 
 #define ROUNDS 10000
 #define LINES 40
@@ -26,24 +23,6 @@ struct litmus {
     int misses; /* rounds in which neither saw the other */
 };
 
-/* Waits for the other side, which may have no processor. */
-static void meet(struct line *own, const struct line *other, uint32_t step)
-{
-    atomic_store(&own->word, step);
-    for (int i = 1; atomic_load(&other->word) < step; i++)
-        if (i % 256 == 0)
-            (void)sched_yield();
-        else
-            brood__pause();
-}
-
-/* So that each side is first in some rounds, by all distances. */
-static void dawdle(uint32_t steps)
-{
-    for (; steps > 0; steps--)
-        atomic_signal_fence(memory_order_seq_cst);
-}
-
 static void load_ballast(struct litmus *litmus, uint32_t round)
 {
     for (int i = 0; i < LINES; i++)
@@ -54,25 +33,25 @@ static void play_light(struct litmus *litmus, uint32_t round)
 {
     uint32_t saw;
 
-    meet(&litmus->light_at, &litmus->heavy_at, 2 * round);
-    dawdle(round * 7919 % 101);
+    meet(&litmus->light_at.word, &litmus->heavy_at.word, 2 * round);
+    stagger(round, 101);
     load_ballast(litmus, round);
     atomic_store_explicit(&litmus->light.word, round, memory_order_relaxed);
     brood__fence_light();
     saw = atomic_load_explicit(&litmus->heavy.word, memory_order_relaxed);
     atomic_store_explicit(&litmus->light_saw.word, saw, memory_order_relaxed);
-    meet(&litmus->light_at, &litmus->heavy_at, 2 * round + 1);
+    meet(&litmus->light_at.word, &litmus->heavy_at.word, 2 * round + 1);
 }
 
 static void play_heavy(struct litmus *litmus, uint32_t round)
 {
     load_ballast(litmus, 0);
-    meet(&litmus->heavy_at, &litmus->light_at, 2 * round);
-    dawdle(round * 6007 % 997);
+    meet(&litmus->heavy_at.word, &litmus->light_at.word, 2 * round);
+    stagger(round, 997);
     atomic_store_explicit(&litmus->heavy.word, round, memory_order_relaxed);
     brood__fence_heavy();
     litmus->heavy_saw.word = atomic_load_explicit(&litmus->light.word, memory_order_relaxed);
-    meet(&litmus->heavy_at, &litmus->light_at, 2 * round + 1);
+    meet(&litmus->heavy_at.word, &litmus->light_at.word, 2 * round + 1);
     litmus->misses += atomic_load(&litmus->light_saw.word) != round && litmus->heavy_saw.word != round;
 }
 

@@ -1,6 +1,5 @@
 /* check_lane.c - lanes: slots and their words, claims, the mailbox, and what is found after a death. */
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 
 #include "child.h"
@@ -474,8 +473,8 @@ END_TEST
 
 START_TEST(a_worker_that_scribbled_over_its_station_holds_nothing)
 {
-    static const uint64_t nonsense[] = {UINT64_MAX, (uint64_t)LANES << WORD_POSITION_BITS,
-                                        (uint64_t)0xffff << WORD_POSITION_BITS};
+    static const uint64_t nonsense[] = {UINT64_MAX, (uint64_t)LANES << WORD_POSITION_BITS | SLOTS,
+                                        (uint64_t)0xffff << WORD_POSITION_BITS | SLOTS};
 
     lay_out();
     publish(SLOTS);
@@ -650,6 +649,104 @@ START_TEST(every_task_runs_once_unless_it_was_cancelled)
 }
 END_TEST
 
+/* ---- the same task at once ---- */
+
+#define MANY 5000
+
+/* Two rivals go over the same tasks in step: both claim, or one cancels.  Rival 0 is the host. */
+struct rival {
+    unsigned number;
+    const struct rival *other;
+    _Alignas(64) _Atomic uint32_t step;
+    unsigned wins[MANY];
+};
+
+static struct slot *prizes;
+
+static void *race_for_all(void *argument)
+{
+    struct rival *own = argument;
+    struct station station = {.current = 0};
+
+    for (uint32_t i = 0; i < MANY; i++) {
+        meet(&own->step, &own->other->step, i + 1);
+        stagger(i, 31 + 6 * own->number);
+        own->wins[i] = own->number == 0 ? slot_cancel(&prizes[i], i) : slot_claim(&prizes[i], &station, 0, i, own->number);
+    }
+    return NULL;
+}
+
+static void expect_one_winner(const struct rival *rivals)
+{
+    for (uint32_t i = 0; i < MANY; i++) {
+        uint64_t word = slot_look(&prizes[i]);
+        const struct rival *winner = &rivals[rivals[1].wins[i] ? 1 : 0];
+
+        if (rivals[0].wins[i] + rivals[1].wins[i] != 1)
+            ck_abort_msg("task %u was won %u times", i, rivals[0].wins[i] + rivals[1].wins[i]);
+        if (word != word_of(winner->number == 0 ? SLOT_CANCELLED : SLOT_RUN, winner->number, i))
+            ck_abort_msg("task %u was won by %u, and does not say so", i, winner->number);
+    }
+}
+
+START_TEST(a_task_that_two_want_is_won_once)
+{
+    static struct rival rivals[2];
+    pthread_t threads[2];
+
+    prizes = shared_memory(MANY * sizeof(*prizes));
+    for (uint64_t i = 0; i < MANY; i++)
+        slot_publish(&prizes[i], i);
+    for (unsigned i = 0; i < 2; i++) {
+        rivals[i].number = (unsigned)_i + i;
+        rivals[i].other = &rivals[1 - i];
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, race_for_all, &rivals[i]), 0);
+    }
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    expect_one_winner(rivals);
+}
+END_TEST
+
+/* The other rival is a signal handler. */
+static struct {
+    struct slot slot;
+    struct station station;
+    volatile uint64_t position;
+    volatile sig_atomic_t wins, interruptions;
+} contest;
+
+static void claim_in_between(int signal)
+{
+    (void)signal;
+    contest.interruptions++;
+    contest.wins += slot_claim(&contest.slot, &contest.station, 0, contest.position, 1);
+}
+
+static bool try_to_win(uint64_t position, bool is_host)
+{
+    struct station station = {.current = 0};
+
+    return is_host ? slot_cancel(&contest.slot, position) : slot_claim(&contest.slot, &station, 0, position, 2);
+}
+
+START_TEST(a_task_that_is_wanted_in_between_is_won_once)
+{
+    interrupt_often(claim_in_between);
+    for (uint64_t position = 1; contest.interruptions < 3000; position++) {
+        int wins;
+
+        contest.wins = 0;
+        contest.position = position;
+        slot_publish(&contest.slot, position);
+        wins = try_to_win(position, _i == 0);
+        if (wins + contest.wins != 1)
+            ck_abort_msg("task %llu was won %d times", (unsigned long long)position, wins + (int)contest.wins);
+    }
+    interrupt_no_more();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("lane");
@@ -671,5 +768,7 @@ int main(void)
               a_worker_that_scribbled_over_its_station_holds_nothing,
               whenever_a_worker_is_killed_one_look_finds_what_it_held, NULL);
     add_tests(suite, "race", every_task_runs_once_unless_it_was_cancelled, NULL);
+    add_loop_tests(suite, "rivals", 0, 2, a_task_that_two_want_is_won_once, a_task_that_is_wanted_in_between_is_won_once,
+                   NULL);
     return run_suite(suite);
 }

@@ -280,6 +280,72 @@ START_TEST(a_worker_that_never_came_keeps_nobody_from_its_items)
 }
 END_TEST
 
+/* The other worker is a signal handler.  Either the owner of range 0 is interrupted by a thief, or the thief by the owner.
+ */
+#define FEW 64
+
+static volatile bool is_contested;
+static volatile sig_atomic_t interruptions;
+static unsigned char taken[FEW];
+
+static bool take_one(uint32_t worker)
+{
+    uint32_t lo;
+
+    if (brood__range_claim(&ranges[worker], 1, &lo) == 0)
+        return false;
+    taken[lo]++;
+    return true;
+}
+
+static void take_half(void)
+{
+    uint32_t lo;
+
+    if (brood__range_steal(ranges, 2, 1, 1, &lo) == 0)
+        return;
+    taken[lo]++;
+    while (take_one(1))
+        ;
+}
+
+static void steal_in_between(int signal)
+{
+    (void)signal;
+    interruptions++;
+    if (is_contested)
+        take_half();
+}
+
+static void claim_in_between(int signal)
+{
+    (void)signal;
+    interruptions++;
+    if (is_contested)
+        (void)take_one(0);
+}
+
+START_TEST(items_that_are_wanted_in_between_are_claimed_once)
+{
+    interrupt_often(_i == 0 ? steal_in_between : claim_in_between);
+    while (interruptions < 3000) {
+        memset(taken, 0, sizeof(taken));
+        set_all(FEW, 0, 0, 0);
+        is_contested = true;
+        while (brood__range_left(&ranges[0]) > 0)
+            if (_i == 0)
+                (void)take_one(0);
+            else
+                take_half();
+        is_contested = false;
+        for (int i = 0; i < FEW; i++)
+            if (taken[i] != 1)
+                ck_abort_msg("item %d was claimed %d times", i, taken[i]);
+    }
+    interrupt_no_more();
+}
+END_TEST
+
 /* ---- deaths ---- */
 
 #define MORTAL_ITEMS 30000
@@ -375,6 +441,7 @@ int main(void)
               a_worker_alone_has_nobody_to_steal_from, a_range_with_the_highest_numbers_is_halved_as_well, NULL);
     add_tests(suite, "race", racing_workers_claim_every_item_once, thieves_that_live_on_each_other_claim_every_item_once,
               a_worker_that_never_came_keeps_nobody_from_its_items, NULL);
+    add_loop_tests(suite, "in between", 0, 2, items_that_are_wanted_in_between_are_claimed_once, NULL);
     add_tests(suite, "death", after_a_death_every_item_is_finished_or_charged_or_never_started, NULL);
     return run_suite(suite);
 }

@@ -36,12 +36,24 @@ static void expect_words(const char *words)
     ck_assert_msg(strstr(brood_error(), words) != NULL, "'%s' is not in: %s", words, brood_error());
 }
 
+/* -1 where there is none. */
+static int lowest_free_descriptor(void)
+{
+    int fd = dup(STDERR_FILENO);
+
+    if (fd >= 0)
+        close(fd);
+    return fd;
+}
+
 static void expect_no_segment(int error, const char *words, bool shared, size_t reserve, size_t commit)
 {
     struct segment segment = {.base = NULL, .reserved = 1, .committed = 2, .fd = 3};
+    int free_before = lowest_free_descriptor();
 
     ck_assert_int_eq(brood__segment_open(&segment, shared, reserve, commit), error);
     ck_assert(!segment.base && segment.reserved == 1 && segment.committed == 2 && segment.fd == 3); /* untouched */
+    ck_assert_int_eq(lowest_free_descriptor(), free_before);
     expect_words(words);
 }
 

@@ -15,7 +15,9 @@
 #include <linux/filter.h>
 #include <linux/membarrier.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -89,6 +91,41 @@ static inline void *shared_memory(size_t bytes)
 
     ck_assert_ptr_ne(memory, MAP_FAILED);
     return memory;
+}
+
+/* Two sides go step by step: each says that it has reached this one, and waits for the other, which may have no processor.
+ * So they act at the same time, or nearly. */
+static inline void meet(_Atomic uint32_t *own, const _Atomic uint32_t *other, uint32_t step)
+{
+    atomic_store(own, step);
+    for (int i = 1; atomic_load(other) < step; i++)
+        if (i % 1024 == 0)
+            (void)sched_yield();
+}
+
+/* Not quite at the same time: each side is first in some steps, by all distances, if the two have different moduli. */
+static inline void stagger(uint32_t step, uint32_t modulus)
+{
+    for (uint32_t i = step * 7919 % modulus; i > 0; i--)
+        atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* Until interrupt_no_more(), `handler` is called every 30 µs, between any two instructions of the calling thread: a rival
+ * that gets in between also where both have one processor. */
+static inline void interrupt_often(void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler = handler};
+    struct itimerval often = {.it_interval.tv_usec = 30, .it_value.tv_usec = 30};
+
+    ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &often, NULL), 0);
+}
+
+static inline void interrupt_no_more(void)
+{
+    struct itimerval never = {.it_value.tv_usec = 0};
+
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
 }
 
 /* Is the thread blocked in the kernel?  With the id of a process: its first thread. */

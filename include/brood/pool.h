@@ -124,7 +124,7 @@ BROOD_API BROOD_MUST_USE int brood_pool_map(struct brood_pool *pool, const struc
                                             const void *args, size_t n, const struct brood_map_options *options);
 
 /* The same without waiting.  Both arrays stay borrowed until the future is done.  Arrays larger than two windows (8 MiB)
- * are fed on by whichever thread waits for something of this pool. */
+ * are fed on by who waits for the map, closes the pool, or collects the last of a window for another reason. */
 BROOD_API BROOD_MUST_USE int brood_pool_map_async(struct brood_pool *pool, const struct brood_task *task,
                                                   struct brood_future **ret_future, void *results, const void *args,
                                                   size_t n, const struct brood_map_options *options);

@@ -16,6 +16,7 @@ void brood__process_reset_signals(void)
         if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN)
             (void)signal(number, SIG_DFL);
     (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGCHLD, SIG_DFL); /* ignored, it would keep a parent from learning how its children ended */
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -52,6 +53,19 @@ void brood__process_close_all_but(int *kept, size_t count)
         from = (unsigned)kept[i] + 1;
     }
     (void)close_range(from, ~0u, 0);
+}
+
+int brood__fd_not_standard(int fd)
+{
+    int above;
+
+    if (fd < 0 || fd > STDERR_FILENO)
+        return fd;
+    above = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (above < 0)
+        return fd;
+    (void)close(fd);
+    return above;
 }
 
 void brood__process_empty_stdin(void)

@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Signal handlers back to default, nothing blocked; what was ignored stays so, and SIGINT is: Ctrl-C is the host's to
- * handle. */
+/* Signal handlers back to default, nothing blocked; what was ignored stays so, but SIGCHLD; and SIGINT is
+ * ignored: Ctrl-C is the host's to handle. */
 void brood__process_reset_signals(void);
 
 /* SIGKILL when the thread that forked us dies.  False if `parent` is gone already. */
@@ -18,6 +18,10 @@ void brood__process_set_name(const char *name, const char *suffix);
 
 /* Closes every descriptor above 2 but the `count` in `kept`, which it sorts. */
 void brood__process_close_all_but(int *kept, size_t count);
+
+/* The same descriptor above 2: a program that has closed its standard ones would else get it for one of them.  What is
+ * negative is returned as it is; if there is no other number left, so is `fd`. */
+int brood__fd_not_standard(int fd);
 
 /* Standard input reads as empty. */
 void brood__process_empty_stdin(void);

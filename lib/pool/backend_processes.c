@@ -5,12 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "os/clock.h"
 #include "os/fence.h"
 #include "os/futex.h"
 #include "os/pidfd.h"
+#include "os/process.h"
 #include "pool/backend.h"
 #include "pool/supervisor.h"
 
@@ -113,7 +115,7 @@ static brood_deadline later(brood_deadline deadline, int64_t ns)
 static void stop(struct brood_pool *pool, brood_deadline deadline)
 {
     struct processes *processes = pool->backend_state;
-    struct stop_message message = {deadline.ns};
+    struct stop_message message = {STOP_MAGIC, deadline.ns};
 
     if (brood__board_state(pool->shared.board) == BOARD_OPEN) {
         brood__board_set_state(pool->shared.board, BOARD_STOPPING);
@@ -133,6 +135,8 @@ static int start_supervisor(struct brood_pool *pool, const struct brood_pool_opt
 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
         return brood_fail(-errno, "cannot make a socket pair: %s", strerror(errno));
+    for (int i = 0; i < 2; i++)
+        ends[i] = brood__fd_not_standard(ends[i]);
     processes->control = ends[0];
     /* What is buffered now would be written by host and workers both. */
     (void)fflush(stdout);
@@ -147,6 +151,10 @@ static int start_supervisor(struct brood_pool *pool, const struct brood_pool_opt
     if (pid < 0)
         return brood_fail(r, "cannot start the supervisor: fork: %s (see ulimit -u)", strerror(-r));
     processes->supervisor = r = brood__pidfd_open(pid);
+    if (r < 0) { /* it is our child, not reaped yet: the number is still its own */
+        (void)kill(pid, SIGKILL);
+        (void)waitpid(pid, NULL, 0);
+    }
     return r < 0 ? brood_fail(r, "cannot watch the supervisor: pidfd_open: %s", strerror(-r)) : 0;
 }
 

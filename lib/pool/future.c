@@ -63,6 +63,12 @@ void brood__future_finish(struct brood_future *future, int outcome)
         brood__future_drop(future);
 }
 
+void brood__future_drop_words(struct brood_future *future)
+{
+    free(future->words);
+    future->words = NULL;
+}
+
 void brood__future_keep_words(struct brood_future *future, const char *words, size_t size)
 {
     free(future->words);
@@ -323,6 +329,7 @@ int brood_future_cancel(struct brood_future *future)
         cancelled = brood__take_back(pool, &future->job);
     while (brood__maps_turn(pool))
         ;
+    cancelled |= brood__future_is_done(future) && future->outcome == -ECANCELED && !future->map; /* by another thread */
     brood__pool_leave(pool);
     return cancelled ? 0 : brood_fail(-EBUSY, "it is running already");
 }

@@ -47,6 +47,8 @@ void brood__future_drop(struct brood_future *future);
 /* The outcome is there: tells nobody, but a future that was abandoned is dropped.  Locked. */
 void brood__future_finish(struct brood_future *future, int outcome);
 
+void brood__future_drop_words(struct brood_future *future);
+
 /* What a death or a failure leaves behind.  Locked, before it is finished. */
 void brood__future_keep_words(struct brood_future *future, const char *words, size_t size);
 void brood__future_keep_death(struct brood_future *future, const struct answer *answer, uint64_t item, const char *task);

@@ -134,11 +134,11 @@ static bool all_done(const struct map_window *window)
  * there was something. */
 static bool share_rest(struct map_window *window)
 {
-    uint32_t range = 0, i = 0;
+    uint32_t range = 0, i = 0, workers = window->map->future->pool->workers;
 
-    for (uint32_t worker = 0; worker < window->shared->workers; worker++)
+    for (uint32_t worker = 0; worker < workers; worker++)
         brood__range_set(&window->shared->ranges[worker], 0, 0);
-    while (i < window->count && range < window->shared->workers) {
+    while (i < window->count && range < workers) {
         uint32_t from = i;
 
         while (i < window->count && atomic_load(&window->status[i]) == ITEM_WAITING)
@@ -178,8 +178,6 @@ static void fill(struct map_window *window, size_t first, uint32_t count)
     size_t size = map->task->arg_size;
     struct window *shared = window->shared;
 
-    window->first = first;
-    window->count = count;
     if (window->args)
         memcpy(window->args, map->args + first * size, count * size);
     else
@@ -190,7 +188,7 @@ static void fill(struct map_window *window, size_t first, uint32_t count)
                                      (uintptr_t)map->future->pool->shared.segment.base);
     memset((void *)window->status, 0, count * sizeof(*window->status));
     shared->items = count;
-    brood__range_share(shared->ranges, shared->workers, count);
+    brood__range_share(shared->ranges, map->future->pool->workers, count);
 }
 
 /* After the workers: what failed, what is left, what goes back to the caller.  True if items are left. */
@@ -254,6 +252,8 @@ static void finish(struct map *map)
     struct brood_pool *pool = future->pool;
 
     free_blocks(pool, map);
+    if (map->words_item != map->first_failed)
+        brood__future_drop_words(future); /* they are about another item */
     brood__future_finish(future, map->first_failed < map->items ? map->outcomes[map->first_failed] : 0);
 }
 
@@ -299,6 +299,8 @@ static bool turn(struct brood_pool *pool, struct map_window *window)
     count = next_items(map, &first);
     if (count == 0)
         return false;
+    window->first = first;
+    window->count = count;
     (void)pthread_mutex_unlock(&pool->lock);
     fill(window, first, count);
     (void)pthread_mutex_lock(&pool->lock);
@@ -326,7 +328,12 @@ static bool send_stalled(struct brood_pool *pool)
 {
     if (!pool->stalled || !has_any_slot(pool))
         return false;
-    return send(pool, pop(&pool->stalled));
+    struct map_window *window = pop(&pool->stalled);
+
+    if (send(pool, window))
+        return true;
+    push(&pool->stalled, window);
+    return false;
 }
 
 bool brood__maps_need_turn(struct brood_pool *pool)
@@ -494,7 +501,7 @@ struct job *brood__map_job(struct map *map, struct job *previous)
     for (unsigned i = 0; i < WINDOWS; i++) {
         struct map_window *window = &map->windows[i ^ earlier];
 
-        for (unsigned worker = 0; window->helpers && worker < window->shared->workers; worker++)
+        for (unsigned worker = 0; window->helpers && worker < map->future->pool->workers; worker++)
             if (window->helpers[worker].job.in_lane)
                 return &window->helpers[worker].job;
     }
@@ -603,8 +610,8 @@ int brood_pool_map_async(struct brood_pool *pool, const struct brood_task *task,
         brood__future_drop(future);
     while (brood__maps_turn(pool))
         ;
-    brood__pool_leave(pool);
     brood__run_inline(pool);
+    brood__pool_leave(pool);
     return r;
 }
 

@@ -80,8 +80,11 @@ void brood__pool_release(struct brood_pool *pool)
 
 void brood__run_inline(struct brood_pool *pool)
 {
-    if (pool->kind == BROOD_INLINE)
-        pool->backend->run(pool);
+    if (pool->kind != BROOD_INLINE)
+        return;
+    (void)pthread_mutex_unlock(&pool->lock);
+    pool->backend->run(pool);
+    (void)pthread_mutex_lock(&pool->lock);
 }
 
 /* ---- opening ---- */
@@ -270,6 +273,13 @@ static void take_back_all(struct brood_pool *pool)
         }
 }
 
+/* Until this is the only thread inside a call. */
+static void await_users(struct brood_pool *pool)
+{
+    while (pool->users > 1)
+        (void)pthread_cond_wait(&pool->left, &pool->lock);
+}
+
 int brood_pool_close(struct brood_pool *pool, brood_deadline deadline)
 {
     bool drained;
@@ -286,12 +296,14 @@ int brood_pool_close(struct brood_pool *pool, brood_deadline deadline)
     pool->closed = true;
     if (!drained && !pool->backend->between_processes)
         take_back_all(pool);
+    if (pool->kind == BROOD_INLINE)
+        await_users(pool); /* one of them may be the worker */
     (void)pthread_mutex_unlock(&pool->lock);
     pool->backend->stop(pool, drained ? brood_after_ms(1000) : BROOD_NOW);
     (void)pthread_mutex_lock(&pool->lock);
     brood__settle_all(pool);
-    while (pool->users > 1)
-        (void)pthread_cond_wait(&pool->left, &pool->lock);
+    await_users(pool);
+    brood__settle_all(pool); /* a window of a map that one of them was filling meanwhile */
     close_memory(pool);
     brood__pool_leave(pool);
     return drained ? 0 : brood_fail(-ETIMEDOUT, "the pool was closed before all its work was done");

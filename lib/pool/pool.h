@@ -121,7 +121,7 @@ struct job *brood__middle_job(struct brood_pool *pool, struct watch *watch, stru
 /* Do the workers see this memory where the host does? */
 bool brood__is_shared(const struct brood_pool *pool, const void *memory, size_t bytes);
 
-/* Workers that are nobody but the caller run now.  Not locked. */
+/* Workers that are nobody but the caller run now.  Locked on entry and return, not in between. */
 void brood__run_inline(struct brood_pool *pool);
 
 /* The board's index of a task.  Locked. */

@@ -264,6 +264,22 @@ static bool is_stuck(struct server *server, unsigned worker)
     return stuck;
 }
 
+/* What may take long.  Who submits to this worker's lane meanwhile has to know that nobody is there; what came just before
+ * is somebody else's to take. */
+static bool run_stolen(struct server *server, unsigned victim, uint64_t position)
+{
+    struct board *board = server->shared->board;
+    uint64_t own;
+    bool ran;
+
+    brood__away_enter(board, server->worker);
+    if (brood__lane_next(server->lane, &server->head, &own))
+        (void)brood__idle_wake_any(server->shared);
+    ran = run_slot(server, victim, position);
+    brood__away_leave(board, server->worker);
+    return ran;
+}
+
 static bool steal(struct server *server)
 {
     unsigned workers = server->shared->board->workers;
@@ -276,7 +292,7 @@ static bool steal(struct server *server)
         unsigned victim = (server->worker + i) % workers;
 
         if (is_stuck(server, victim) && brood__lane_waiting(&server->shared->lanes[victim], &position))
-            return run_slot(server, victim, position);
+            return run_stolen(server, victim, position);
     }
     return false;
 }
@@ -384,6 +400,7 @@ void brood__serve(struct server *server)
 {
     worker_id = (int)server->worker;
     server->now_ns = brood__now_ns();
+    brood__away_leave(server->shared->board, server->worker); /* its predecessor may have died elsewhere */
     while (is_open(server)) {
         run_all_own(server);
         if (spin(server))

@@ -59,7 +59,12 @@ struct job *brood__middle_job(struct brood_pool *pool, struct watch *watch, stru
         struct mirror *mirror = &pool->mirrors[i];
         uint32_t mask = pool->shared.lanes[i].mask;
 
-        for (uint64_t p = mirror->oldest + (mirror->tail - mirror->oldest) / 2; p < mirror->tail; p++)
+        uint64_t middle = mirror->oldest + (mirror->tail - mirror->oldest) / 2;
+
+        for (uint64_t p = middle; p < mirror->tail; p++)
+            if (mirror->jobs[p & mask])
+                return mirror->jobs[p & mask];
+        for (uint64_t p = mirror->oldest; p < middle; p++) /* thieves have done the rest */
             if (mirror->jobs[p & mask])
                 return mirror->jobs[p & mask];
         if (mirror->jobs[mask + 1])
@@ -96,6 +101,8 @@ static uint64_t wait_in(const struct brood_pool *pool, unsigned lane)
         return UINT64_MAX;
     if (brood__idle_is(pool->shared.board, lane))
         return WAKE_NS;
+    if (brood__away_is(pool->shared.board, lane))
+        return (outstanding + 1) * UNKNOWN_NS;
     pace = atomic_load_explicit(&pool->shared.lanes[lane].station->pace_ns, memory_order_relaxed);
     return outstanding * (pace ? pace : UNKNOWN_NS);
 }
@@ -148,15 +155,13 @@ static void fill_slot(struct slot *slot, const struct request *request)
         slot->result.offset = request->result_offset;
 }
 
-/* Wakes the lane's worker or, when that one has something to do already or is being replaced, one who may steal. */
+/* Wakes the lane's worker or, when that one has something to do already, here or elsewhere, one who may steal. */
 static void wake_for(struct brood_pool *pool, unsigned lane)
 {
-    const struct station *station = pool->shared.lanes[lane].station;
-
-    brood__fence_light(); /* pairs with the heavy fence in brood__idle_enter() */
+    brood__fence_light(); /* pairs with the heavy fences in brood__idle_enter() and brood__away_enter() */
     if (!brood__idle_any(pool->shared.board) || brood__idle_wake(&pool->shared, lane))
         return;
-    if (pool->mirrors[lane].outstanding > 1 || brood__station_state(station) != STATION_READY)
+    if (pool->mirrors[lane].outstanding > 1 || brood__away_is(pool->shared.board, lane))
         (void)brood__idle_wake_any(&pool->shared);
 }
 
@@ -276,6 +281,8 @@ static int submit_task(struct brood_pool *pool, struct brood_future *future, con
     /* The worker may write as much as was promised, and no more than there is room for. */
     size_t room = future->room < task->result_size ? future->room : task->result_size;
     struct request request = {.kind = SLOT_TASK, .arg = arg, .result_room = room};
+
+    future->room = (uint32_t)room;
     int r = brood__task_index(pool, task);
 
     if (r < 0)
@@ -321,9 +328,8 @@ static int apply_async(struct brood_pool *pool, const struct brood_task *task, s
         *ret_future = future;
     else if (future)
         brood__future_drop(future);
+    brood__run_inline(pool);
     brood__pool_leave(pool);
-    if (r == 0)
-        brood__run_inline(pool);
     return r;
 }
 
@@ -341,11 +347,7 @@ static int apply(struct brood_pool *pool, const struct brood_task *task, struct 
     if (r < 0)
         return r;
     r = submit_task(pool, &future, task, arg, BROOD_FOREVER);
-    if (r == 0 && pool->kind == BROOD_INLINE) {
-        (void)pthread_mutex_unlock(&pool->lock);
-        brood__run_inline(pool);
-        (void)pthread_mutex_lock(&pool->lock);
-    }
+    brood__run_inline(pool);
     if (r == 0)
         (void)brood__future_wait(&future, BROOD_FOREVER);
     brood__pool_leave(pool);

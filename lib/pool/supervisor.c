@@ -63,7 +63,8 @@ static void quit(struct supervisor *s)
     kill_all(s);
     for (unsigned i = 0; i < s->shared->board->workers; i++)
         if (s->members[i].pidfd >= 0)
-            (void)brood__pidfd_wait(s->members[i].pidfd, brood_after_ms(QUIT_MS));
+            if (brood__pidfd_wait(s->members[i].pidfd, brood_after_ms(QUIT_MS)) == 0)
+                (void)brood__pidfd_reap(s->members[i].pidfd);
     _exit(0);
 }
 
@@ -254,6 +255,7 @@ static void bury(struct supervisor *s, unsigned worker)
 
     if (!s->stopping) /* what a closing pool kills is no accident */
         charge(s, worker, ending);
+    brood__away_enter(s->shared->board, worker);
     brood__idle_leave(s->shared->board, worker);
     /* It may have died between an answer and the wake-up for it. */
     brood__wake_host(s->shared->board);
@@ -283,7 +285,8 @@ static void obey(struct supervisor *s)
 {
     struct stop_message message;
 
-    if (recv(s->control, &message, sizeof(message), MSG_DONTWAIT) != sizeof(message))
+    if (recv(s->control, &message, sizeof(message), MSG_DONTWAIT | MSG_TRUNC) != sizeof(message) ||
+        message.magic != STOP_MAGIC)
         quit(s); /* the host has closed its end, or exec'ed another program */
     s->stopping = true;
     s->kill_at = (brood_deadline){message.deadline_ns};
@@ -362,8 +365,8 @@ static int settle_in(struct supervisor *s, pid_t host)
     s->host = brood__pidfd_open(host);
     if (s->host < 0 || getppid() != host)
         _exit(0);
+    r = brood__futex_die_with_me(&board->life); /* first: who reads the word relies on it */
     atomic_store(&board->life, brood__life_word());
-    r = brood__futex_die_with_me(&board->life);
     return r < 0 ? brood_fail(r, "set_robust_list: %s", strerror(-r)) : 0;
 }
 
@@ -384,6 +387,7 @@ void brood__supervise(struct shared *shared, const struct brood_pool_options *op
         atomic_store(&shared->board->error, r);
         (void)snprintf(shared->board->reason, sizeof(shared->board->reason), "%s", brood_error());
         brood__board_set_state(shared->board, BOARD_BROKEN);
+        brood__wake_host(shared->board);
         _exit(1);
     }
     for (unsigned i = 0; i < workers && !s.stopping; i++)

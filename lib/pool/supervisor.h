@@ -13,7 +13,10 @@
 #include "shm/board.h"
 
 /* What the host says on the control socket: end by then. */
+#define STOP_MAGIC 0x706f7473 /* a stray write to a descriptor is no message */
+
 struct stop_message {
+    uint64_t magic;
     int64_t deadline_ns;
 };
 

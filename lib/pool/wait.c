@@ -123,7 +123,7 @@ void brood__check_life(struct brood_pool *pool)
 {
     struct board *board = pool->shared.board;
 
-    if (pool->broken || !pool->alive)
+    if (pool->broken || pool->closed || !pool->alive)
         return;
     if (brood__board_state(board) != BOARD_BROKEN && !brood__life_is_over(atomic_load(&board->life)))
         return;
@@ -235,12 +235,15 @@ static void sleep_once(struct brood_pool *pool, struct watch *watch, brood_deadl
     (void)pthread_mutex_unlock(&pool->lock);
     brood__fence_heavy();
     (void)pthread_mutex_lock(&pool->lock);
+    brood__check_life(pool); /* said before this thread was announced, and not again */
     ready = watch->is_ready(pool, watch) || brood__maps_need_turn(pool);
     (void)pthread_mutex_unlock(&pool->lock);
     if (!ready)
         brood__parker_sleep(&board->parkers[parker], seen, pool->alive ? &board->life : NULL, pool->alive, deadline);
     (void)pthread_mutex_lock(&pool->lock);
     give_parker(pool, parker);
+    brood__check_life(
+        pool); /* the kernel tells one sleeper of the supervisor's death; the others hear of it from that one */
 }
 
 int brood__wait(struct brood_pool *pool, struct watch *watch, brood_deadline deadline)
@@ -249,8 +252,10 @@ int brood__wait(struct brood_pool *pool, struct watch *watch, brood_deadline dea
 
     while (!watch->is_ready(pool, watch)) {
         brood__check_life(pool);
-        if (brood__maps_turn(pool))
+        if (brood__maps_turn(pool)) {
+            brood__run_inline(pool);
             continue;
+        }
         if (watch->is_ready(pool, watch))
             break;
         if (brood__is_past(deadline))

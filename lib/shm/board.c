@@ -131,6 +131,17 @@ void brood__idle_leave(struct board *board, unsigned worker)
     (void)clear_idle(board, worker);
 }
 
+void brood__away_enter(struct board *board, unsigned worker)
+{
+    atomic_fetch_or_explicit(&board->away[worker / 64], (uint64_t)1 << (worker % 64), memory_order_relaxed);
+    brood__fence_heavy();
+}
+
+void brood__away_leave(struct board *board, unsigned worker)
+{
+    atomic_fetch_and_explicit(&board->away[worker / 64], ~((uint64_t)1 << (worker % 64)), memory_order_relaxed);
+}
+
 /* Whoever clears the bit wakes: of two submitters at once, one makes the system call. */
 bool brood__idle_wake(struct shared *shared, unsigned worker)
 {

@@ -46,6 +46,10 @@ struct board {
      * wake it, or by the supervisor after its death.  Read by the host after each submission: it changes only when someone
      * parks. */
     _Alignas(128) _Atomic uint64_t idle[BROOD_WORKERS_MAX / 64];
+    /* A bit a worker: it is busy with something that it stole, or dead and not yet replaced, so that a task in its lane
+     * would wait although nothing is ahead of it.  Set by the worker before its heavy fence, or by the supervisor; cleared
+     * by the worker, also when it begins.  Read by the host as `idle` is. */
+    _Atomic uint64_t away[BROOD_WORKERS_MAX / 64];
 
     /* A bit for each parker that a host thread sleeps at, or is about to.  Host writes; a worker reads it after it has seen
      * WAITER_ALL in a slot, which the host wrote later; the supervisor after it has told of a death. */
@@ -78,6 +82,10 @@ void brood__shared_close(struct shared *shared);
 void brood__idle_enter(struct board *board, unsigned worker);
 void brood__idle_leave(struct board *board, unsigned worker);
 
+/* Worker: says that it will be busy elsewhere, with the heavy fence, or that it is back. */
+void brood__away_enter(struct board *board, unsigned worker);
+void brood__away_leave(struct board *board, unsigned worker);
+
 /* Wakes that worker if it is idle. */
 bool brood__idle_wake(struct shared *shared, unsigned worker);
 
@@ -104,6 +112,11 @@ static inline bool brood__idle_any(const struct board *board)
 static inline bool brood__idle_is(const struct board *board, unsigned worker)
 {
     return atomic_load_explicit(&board->idle[worker / 64], memory_order_relaxed) >> (worker % 64) & 1;
+}
+
+static inline bool brood__away_is(const struct board *board, unsigned worker)
+{
+    return atomic_load_explicit(&board->away[worker / 64], memory_order_relaxed) >> (worker % 64) & 1;
 }
 
 /* ---- state ---- */

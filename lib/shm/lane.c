@@ -39,7 +39,8 @@ bool brood__lane_next(const struct lane *lane, uint64_t *head, uint64_t *ret_pos
             *ret_position = *head;
             return true;
         }
-        ++*head; /* stolen or cancelled, and maybe used again since */
+        /* Stolen or cancelled; and where a later position is, so is all that came a lap before it. */
+        *head = word_position(word) > *head + lane->mask ? word_position(word) - lane->mask : *head + 1;
     }
 }
 

@@ -9,6 +9,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "os/process.h"
 #include "shm/segment.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -102,7 +103,7 @@ int brood__segment_open(struct segment *ret_segment, bool shared, size_t reserve
         if (reserve < commit)
             return brood_fail(-EFBIG, "the file size limit is below the %zu KiB that the pool needs (see ulimit -f)",
                               commit >> 10);
-        segment.fd = r = open_file(commit);
+        segment.fd = r = brood__fd_not_standard(open_file(commit));
     }
     if (r >= 0)
         r = map(&segment, reserve, commit);
