@@ -530,6 +530,24 @@ START_TEST(a_map_of_more_than_two_windows_is_whole)
 }
 END_TEST
 
+START_TEST(a_map_of_more_items_than_two_windows_of_shared_arrays_is_whole)
+{
+    enum { N = 9000000 };
+    brood_auto(pool) *pool = open_pool(_i, 2, 0);
+    int *in = brood_alloc(pool, N * sizeof(int)), *out = brood_alloc(pool, N * sizeof(int));
+    size_t wrong = 0;
+
+    ck_assert_ptr_nonnull(in);
+    ck_assert_ptr_nonnull(out);
+    for (int i = 0; i < N; i++)
+        in[i] = 2 * i;
+    ck_assert_int_eq(brood_map(pool, refuse_odd, out, in, N), 0);
+    for (int i = 0; i < N; i++)
+        wrong += out[i] != i;
+    ck_assert_uint_eq(wrong, 0);
+}
+END_TEST
+
 START_TEST(arrays_of_shared_memory_are_used_where_they_lie)
 {
     enum { N = 100000 };
@@ -623,7 +641,7 @@ START_TEST(a_map_waits_for_room_when_every_lane_is_full)
     brood_auto(pool) *pool = open_pool(_i, 2, 16);
     struct gate gates[2] = {make_gate(), make_gate()};
     struct brood_future *slow[2] = {submit_waiter(pool, &gates[0]), submit_waiter(pool, &gates[1])}, *maps[MAPS], *quick[2];
-    struct block *in = calloc(ITEMS, sizeof(*in)), *out = calloc(ITEMS, sizeof(*out));
+    struct block *in = calloc(ITEMS, sizeof(*in)), *out = calloc(MAPS * ITEMS, sizeof(*out));
 
     for (int i = 0; i < ITEMS; i++)
         in[i].bytes[0] = (unsigned char)i;
@@ -632,15 +650,16 @@ START_TEST(a_map_waits_for_room_when_every_lane_is_full)
         ck_assert_int_eq(brood_apply_async(pool, square, &quick[i], &(double){i}), 0);
     }
     for (int i = 0; i < MAPS; i++)
-        ck_assert_int_eq(brood_map_async(pool, rotate, &maps[i], out, in, ITEMS), 0);
+        ck_assert_int_eq(brood_map_async(pool, rotate, &maps[i], out + (size_t)i * ITEMS, in, ITEMS), 0);
     for (int i = 0; i < 2; i++)
         open_gate(&gates[i]);
     for (int i = MAPS - 1; i >= 0; i--) {
         expect_done(maps[i], 0);
         brood_future_free(maps[i]);
     }
-    for (int i = 0; i < ITEMS; i++)
-        ck_assert_int_eq(out[i].bytes[1], (unsigned char)i);
+    for (int i = 0; i < MAPS * ITEMS; i++)
+        if (out[i].bytes[1] != (unsigned char)(i % ITEMS))
+            ck_abort_msg("item %d of map %d is wrong", i % ITEMS, i / ITEMS);
     for (int i = 0; i < 2; i++) {
         expect_done(slow[i], 0);
         expect_done(quick[i], 0);
@@ -706,6 +725,41 @@ static void *wait_for_it(void *argument)
 
     return brood_future_wait(future, brood_after_ms(20000)) == 0 ? future : NULL;
 }
+
+/* Three workers at gates, and a task at a fourth behind them.  Two are let go: one of these steals the fourth, the other
+ * goes to sleep.  In the thief's own lane nothing is ahead of what comes next, and yet nobody is there. */
+START_TEST(a_task_in_the_lane_of_a_thief_is_run_by_who_sleeps)
+{
+    brood_auto(pool) *pool = open_pool(_i, 3, 0);
+    struct gate gates[4];
+    struct brood_future *slow[4];
+
+    for (int i = 0; i < 4; i++) {
+        gates[i] = make_gate();
+        slow[i] = submit_waiter(pool, &gates[i]);
+        if (i < 3)
+            wait_until_running(slow[i], &gates[i]);
+    }
+    for (int i = 1; i < 3; i++) {
+        open_gate(&gates[i]);
+        expect_done(slow[i], 0);
+    }
+    wait_until_running(slow[3], &gates[3]);
+    for (int i = 0; i < 20; i++) {
+        brood_auto(future) *quick = NULL;
+
+        ck_assert_int_eq(brood_apply_async(pool, square, &quick, &(double){i}), 0);
+        expect_done(quick, 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        if (i % 3 == 0)
+            open_gate(&gates[i]);
+        expect_done(slow[i], 0);
+        brood_future_free(slow[i]);
+        remove_gate(&gates[i]);
+    }
+}
+END_TEST
 
 START_TEST(several_threads_wait_for_one_future)
 {
@@ -795,6 +849,38 @@ START_TEST(closing_now_drops_what_has_not_started)
         ck_assert_int_ne(brood_future_error(pending[i])[0] == '\0', outcome != 0);
         brood_future_free(pending[i]);
     }
+    remove_gate(&gate);
+}
+END_TEST
+
+static void *open_later(void *gate)
+{
+    for (int i = 0; i < 50; i++) /* as likely as not the closer sleeps by then */
+        rest();
+    open_gate(gate);
+    return NULL;
+}
+
+START_TEST(closing_is_woken_by_a_long_task_whose_followers_were_stolen)
+{
+    struct brood_pool *pool = open_pool(_i, 2, 0);
+    struct gate gate = make_gate();
+    struct brood_future *slow = submit_waiter(pool, &gate), *quick[40];
+    int64_t began = now_ms();
+    pthread_t opener;
+
+    for (int i = 0; i < 40; i++)
+        ck_assert_int_eq(brood_apply_async(pool, square, &quick[i], &(double){i}), 0);
+    for (int i = 0; i < 40; i++) {
+        expect_done(quick[i], 0);
+        brood_future_free(quick[i]);
+    }
+    ck_assert_int_eq(pthread_create(&opener, NULL, open_later, &gate), 0);
+    ck_assert_int_eq(brood_pool_close(pool, brood_after_ms(20000)), 0);
+    ck_assert_int_lt(now_ms() - began, 10000);
+    ck_assert_int_eq(pthread_join(opener, NULL), 0);
+    expect_done(slow, 0);
+    brood_future_free(slow);
     remove_gate(&gate);
 }
 END_TEST
@@ -899,9 +985,10 @@ int main(int argc, char **argv)
     add_loop_tests(suite, "futures beside the caller", CONCURRENT, end, a_wait_ends_at_its_deadline_and_may_be_repeated,
                    cancel_keeps_a_task_from_starting_and_a_running_one_is_busy, a_future_freed_early_lets_its_task_run,
                    a_full_queue_is_eagain_now_and_etimedout_later, a_task_behind_a_long_one_is_run_by_an_idle_worker,
-                   several_threads_wait_for_one_future, NULL);
+                   a_task_in_the_lane_of_a_thief_is_run_by_who_sleeps, several_threads_wait_for_one_future, NULL);
     add_loop_tests(suite, "map", 0, end, map_keeps_the_order_for_every_length_and_chunk, an_empty_map_is_fine,
                    map_runs_every_item_although_some_fail_and_tells_which, a_map_of_more_than_two_windows_is_whole,
+                   a_map_of_more_items_than_two_windows_of_shared_arrays_is_whole,
                    arrays_of_shared_memory_are_used_where_they_lie, maps_and_tasks_share_the_workers,
                    a_map_without_arrays_is_refused, NULL);
     add_loop_tests(suite, "map beside the caller", CONCURRENT, end, a_cancelled_map_runs_no_more_items,
@@ -911,7 +998,7 @@ int main(int argc, char **argv)
                    closing_finishes_what_was_dropped_after_many_laps_of_the_ring, a_scope_may_be_left_with_everything_open,
                    NULL);
     add_loop_tests(suite, "life beside the caller", CONCURRENT, end, closing_now_drops_what_has_not_started,
-                   closing_waits_for_threads_that_wait, NULL);
+                   closing_waits_for_threads_that_wait, closing_is_woken_by_a_long_task_whose_followers_were_stolen, NULL);
     add_tests(suite, "options", bad_options_are_refused_with_words, NULL);
     if (end == KINDS)
         add_loop_tests(suite, "with processes", 0, end, a_task_may_open_a_pool_of_its_own,
