@@ -280,6 +280,24 @@ START_TEST(a_worker_is_idle_until_it_leaves)
 }
 END_TEST
 
+START_TEST(a_worker_is_away_until_it_is_back)
+{
+    unsigned worker = numbers[_i];
+
+    open_board(false, CROWD);
+    brood__away_enter(board, worker);
+    for (unsigned i = 0; i < CROWD; i++)
+        if (brood__away_is(board, i) != (i == worker) || brood__idle_is(board, i))
+            ck_abort_msg("worker %u is wrong", i);
+    brood__away_leave(board, worker);
+    brood__away_leave(board, worker);
+    for (unsigned i = 0; i < CROWD; i++)
+        if (brood__away_is(board, i))
+            ck_abort_msg("worker %u is wrong", i);
+    close_board();
+}
+END_TEST
+
 START_TEST(an_idle_worker_is_woken_once)
 {
     unsigned worker = numbers[_i];
@@ -377,12 +395,20 @@ static void become_idle(void *argument)
     brood__idle_enter(board, 0);
 }
 
-/* Else a submitter's store could wait in its processor while it finds nobody idle, and the worker nothing to do. */
-START_TEST(a_worker_that_becomes_idle_fences_in_the_submitters_too)
+static void go_away(void *argument)
+{
+    (void)argument;
+    brood__away_enter(board, 0);
+}
+
+/* Else a submitter's store could wait in its processor while it finds nobody idle or away, and the worker nothing to do. */
+START_TEST(a_worker_that_becomes_idle_or_goes_away_fences_in_the_submitters_too)
 {
     open_board(true, 1);
-    if (brood__fence_open())
+    if (brood__fence_open()) {
         ck_assert(reaches_other_processes(become_idle, NULL));
+        ck_assert(reaches_other_processes(go_away, NULL));
+    }
     close_board();
 }
 END_TEST
@@ -572,11 +598,12 @@ int main(void)
               a_board_that_does_not_fit_says_so, a_state_is_what_was_set_last, NULL);
     add_tests(suite, "attach", who_attaches_sees_the_same_board_and_lanes, a_board_of_another_version_is_refused,
               a_file_that_is_no_board_is_refused, what_is_no_segment_is_refused, a_board_that_is_cut_is_refused, NULL);
-    add_loop_tests(suite, "idle", 0, NUMBERS, a_worker_is_idle_until_it_leaves, an_idle_worker_is_woken_once,
-                   any_idle_worker_is_found_and_no_other_woken, NULL);
+    add_loop_tests(suite, "idle", 0, NUMBERS, a_worker_is_idle_until_it_leaves, a_worker_is_away_until_it_is_back,
+                   an_idle_worker_is_woken_once, any_idle_worker_is_found_and_no_other_woken, NULL);
     add_tests(suite, "wake", of_many_that_wake_at_once_each_wakes_another, a_worker_that_two_would_wake_is_woken_by_one,
-              a_worker_that_becomes_idle_fences_in_the_submitters_too, an_idle_worker_in_another_process_is_woken,
-              all_workers_are_woken_idle_or_not, a_waiter_that_does_not_exist_does_no_harm, the_whole_host_is_woken, NULL);
+              a_worker_that_becomes_idle_or_goes_away_fences_in_the_submitters_too,
+              an_idle_worker_in_another_process_is_woken, all_workers_are_woken_idle_or_not,
+              a_waiter_that_does_not_exist_does_no_harm, the_whole_host_is_woken, NULL);
     add_loop_tests(suite, "waiters", 0, WAKES, the_waiters_of_a_slot_are_woken, NULL);
     add_tests(suite, "tasks", a_task_is_entered_once, a_full_table_says_so_and_still_knows_its_tasks,
               a_name_that_is_too_long_is_refused, a_count_that_a_worker_spoiled_is_not_believed, NULL);

@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "child.h"
 #include "os/process.h"
@@ -53,6 +54,27 @@ static void reset_what_a_program_had_set(void *argument)
 START_TEST(handlers_are_gone_nothing_is_blocked_and_what_was_ignored_stays_so)
 {
     in_child(reset_what_a_program_had_set, NULL);
+}
+END_TEST
+
+static void reset_an_ignored_sigchld(void *argument)
+{
+    int status;
+
+    (void)argument;
+    ck_assert(signal(SIGCHLD, SIG_IGN) != SIG_ERR);
+    brood__process_reset_signals();
+    pid_t pid = fork();
+
+    if (pid == 0)
+        _exit(7);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(WEXITSTATUS(status), 7);
+}
+
+START_TEST(how_children_end_is_known_although_the_program_ignored_it)
+{
+    in_child(reset_an_ignored_sigchld, NULL);
 }
 END_TEST
 
@@ -256,6 +278,56 @@ static void read_nothing_without_stdin(void *argument)
     ck_assert_int_eq(fcntl(STDIN_FILENO, F_GETFD) & FD_CLOEXEC, 0);
 }
 
+static void move_each(void *argument)
+{
+    (void)argument;
+    for (int standard = STDIN_FILENO; standard <= STDERR_FILENO; standard++) {
+        int fd;
+
+        close(standard);
+        fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+        if (fd != standard)
+            _exit(100);
+        fd = brood__fd_not_standard(fd);
+        if (fd <= STDERR_FILENO || is_open(standard) || !(fcntl(fd, F_GETFD) & FD_CLOEXEC))
+            _exit(101 + standard);
+        if (read(fd, &(char){1}, 1) != 1) /* it is the same file */
+            _exit(104);
+        open_at(standard);
+    }
+}
+
+START_TEST(a_descriptor_with_a_standard_number_gets_another)
+{
+    in_child(move_each, NULL);
+}
+END_TEST
+
+static void stay_without_other_numbers(void *argument)
+{
+    struct rlimit three = {3, 3};
+
+    (void)argument;
+    close(STDIN_FILENO);
+    open_at(STDIN_FILENO);
+    if (setrlimit(RLIMIT_NOFILE, &three) < 0 || brood__fd_not_standard(STDIN_FILENO) != STDIN_FILENO ||
+        !is_open(STDIN_FILENO))
+        _exit(1);
+}
+
+START_TEST(other_descriptors_stay_as_they_are)
+{
+    int fd = dup(STDERR_FILENO);
+
+    ck_assert_int_gt(fd, STDERR_FILENO);
+    ck_assert_int_eq(brood__fd_not_standard(fd), fd);
+    ck_assert_int_eq(brood__fd_not_standard(-1), -1);
+    ck_assert_int_eq(brood__fd_not_standard(-EMFILE), -EMFILE);
+    in_child(stay_without_other_numbers, NULL);
+    close(fd);
+}
+END_TEST
+
 START_TEST(standard_input_reads_as_empty)
 {
     int ends[2];
@@ -278,11 +350,13 @@ int main(void)
     Suite *suite = suite_create("process");
 
     add_tests(suite, "signals", handlers_are_gone_nothing_is_blocked_and_what_was_ignored_stays_so,
-              an_interrupt_from_the_terminal_is_ignored_and_a_termination_is_not, NULL);
+              an_interrupt_from_the_terminal_is_ignored_and_a_termination_is_not,
+              how_children_end_is_known_although_the_program_ignored_it, NULL);
     add_tests(suite, "end", a_process_dies_with_its_parent, whose_parent_has_died_before_is_told_so, NULL);
     add_tests(suite, "name", a_name_is_cut_before_its_suffix_is, NULL);
     add_loop_tests(suite, "descriptors", 0, SELECTIONS, every_descriptor_is_closed_but_those_kept_and_the_standard_ones,
                    NULL);
-    add_tests(suite, "input", standard_input_reads_as_empty, NULL);
+    add_tests(suite, "standard", standard_input_reads_as_empty, a_descriptor_with_a_standard_number_gets_another,
+              other_descriptors_stay_as_they_are, NULL);
     return run_suite(suite);
 }

@@ -230,6 +230,24 @@ START_TEST(a_shared_segment_is_closed_on_exec)
 }
 END_TEST
 
+static void open_without_stdin(void *argument)
+{
+    struct segment segment;
+
+    (void)argument;
+    close(STDIN_FILENO);
+    segment = open_segment(true, MIB, 64 * KIB);
+    ck_assert_int_gt(segment.fd, STDERR_FILENO);
+    ck_assert_int_eq(fcntl(segment.fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    ck_assert_int_lt(fcntl(STDIN_FILENO, F_GETFD), 0);
+}
+
+START_TEST(a_shared_segment_is_never_standard_input)
+{
+    in_child(open_without_stdin, NULL);
+}
+END_TEST
+
 START_TEST(a_shared_segment_is_made_by_shm_open_where_there_is_room)
 {
     struct segment segment = open_segment(true, MIB, 64 * KIB);
@@ -776,7 +794,8 @@ int main(void)
                    the_mapping_of_a_closed_segment_is_gone, a_segment_is_left_out_of_core_dumps,
                    what_a_child_writes_is_seen_in_a_shared_segment_and_not_in_a_private_one, NULL);
     add_tests(suite, "file", a_shared_segment_has_no_name, a_shared_segment_is_its_owners_alone_whatever_the_umask,
-              a_shared_segment_is_closed_on_exec, a_shared_segment_is_made_by_shm_open_where_there_is_room,
+              a_shared_segment_is_closed_on_exec, a_shared_segment_is_never_standard_input,
+              a_shared_segment_is_made_by_shm_open_where_there_is_room,
               memory_is_taken_as_it_is_committed_and_not_as_it_is_reserved, NULL);
     add_tests(suite, "attach", an_attached_segment_is_the_same_memory,
               what_is_committed_after_another_attached_is_there_for_both, what_is_no_file_with_content_cannot_be_attached,

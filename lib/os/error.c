@@ -12,6 +12,11 @@ const char *brood_error(void)
     return reason;
 }
 
+char *brood__error_words(void)
+{
+    return reason;
+}
+
 void brood__error_clear(void)
 {
     reason[0] = '\0';

@@ -7,4 +7,7 @@
 /* Forgets the thread's last reason: what brood_error() says afterwards was said since. */
 void brood__error_clear(void);
 
+/* Where the words of this thread are, for who clears them very often: the first byte is 0 when there are none. */
+char *brood__error_words(void);
+
 #endif

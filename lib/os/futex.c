@@ -86,8 +86,3 @@ uint32_t brood__life_word(void)
     /* FUTEX_WAITERS: the kernel wakes somebody only if the word says that somebody may be waiting. */
     return ((uint32_t)syscall(SYS_gettid) & FUTEX_TID_MASK) | FUTEX_WAITERS;
 }
-
-int brood__life_is_over(uint32_t word)
-{
-    return (word & FUTEX_OWNER_DIED) != 0;
-}

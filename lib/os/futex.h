@@ -32,6 +32,9 @@ int brood__futex_die_with_me(_Atomic uint32_t *word);
 
 /* The value of a word that stands for the calling thread's life; and does a word say that its thread has died? */
 uint32_t brood__life_word(void);
-int brood__life_is_over(uint32_t word);
+static inline int brood__life_is_over(uint32_t word)
+{
+    return (word & 0x40000000u) != 0; /* FUTEX_OWNER_DIED */
+}
 
 #endif

@@ -23,10 +23,7 @@ struct brood_future *brood__future_new(struct brood_pool *pool)
         (void)brood_fail(-ENOMEM, "out of memory");
         return NULL;
     }
-    memset(future, 0, offsetof(struct brood_future, inline_result));
-    future->pool = pool;
-    future->job.settle = brood__future_settle;
-    future->result = future->inline_result;
+    brood__future_init(future, pool, future->inline_result, 0);
     pool->futures++;
     return future;
 }

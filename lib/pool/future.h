@@ -32,10 +32,32 @@ struct brood_future {
 };
 _Static_assert(sizeof(struct brood_future) == 128, "two cache lines");
 
+/* The job's settle() for a single task. */
+void brood__future_settle(struct brood_pool *pool, struct job *job, const struct answer *answer);
+
 /* Acquire: who sees that it is done sees the outcome.  Pairs with the release in brood__future_finish(). */
 static inline bool brood__future_is_done(const struct brood_future *future)
 {
     return atomic_load_explicit(&future->done, memory_order_acquire);
+}
+
+/* An empty future, whose result goes to those `room` bytes.  Field by field: for a struct of this size gcc clears memory by
+ * `rep stos`, which takes 11 ns where these stores take one or two. */
+static inline void brood__future_init(struct brood_future *future, struct brood_pool *pool, void *result, uint32_t room)
+{
+    future->job.settle = brood__future_settle;
+    future->job.in_lane = false;
+    future->pool = pool;
+    atomic_init(&future->done, false);
+    future->abandoned = future->is_map = future->owns_result = false;
+    future->outcome = 0;
+    future->room = room;
+    future->length = 0;
+    future->result = result;
+    future->map = NULL;
+    future->block = future->result_offset = 0;
+    future->words = NULL;
+    future->death = NULL;
 }
 
 /* A future of this pool.  NULL when memory is short, in words.  Locked. */
@@ -52,9 +74,6 @@ void brood__future_drop_words(struct brood_future *future);
 /* What a death or a failure leaves behind.  Locked, before it is finished. */
 void brood__future_keep_words(struct brood_future *future, const char *words, size_t size);
 void brood__future_keep_death(struct brood_future *future, const struct answer *answer, uint64_t item, const char *task);
-
-/* The job's settle() for a single task. */
-void brood__future_settle(struct brood_pool *pool, struct job *job, const struct answer *answer);
 
 /* Waits for it.  Locked on entry and return. */
 int brood__future_wait(struct brood_future *future, brood_deadline deadline);

@@ -119,6 +119,7 @@ struct work {
     const char *name;
     char *args, *results;
     _Atomic int16_t *status;
+    char *words; /* brood_error() of this thread */
 };
 
 static struct work open_work(struct server *server, const struct slot *slot)
@@ -128,31 +129,32 @@ static struct work open_work(struct server *server, const struct slot *slot)
     struct work work = {.window = window, .args = base + window->args, .results = base + window->results};
 
     work.status = (_Atomic int16_t *)(void *)(base + window->status);
+    work.words = brood__error_words();
     work.task = find_task(server, window->task, &work.name);
     return work;
 }
 
-static int run_item(const struct work *work, uint32_t item)
-{
-    const struct window *window = work->window;
-    struct brood_bytes arg = {work->args + (size_t)item * window->arg_bytes, window->arg_bytes};
-    size_t length = window->result_bytes;
-
-    return brood__task_run(work->task, work->name, arg, work->results + (size_t)item * window->result_bytes, &length);
-}
-
+/* As brood__task_run() does, with what is the same for all items done once. */
 static void run_items(struct server *server, const struct work *work, struct slot *slot, struct note *note, uint32_t lo,
                       uint32_t count)
 {
+    const struct window *window = work->window;
     struct range *range = &work->window->ranges[server->worker];
+    struct brood_bytes arg = {work->args + (size_t)lo * window->arg_bytes, window->arg_bytes};
+    struct brood_reply reply = {.space = work->results + (size_t)lo * window->result_bytes, .room = window->result_bytes};
+    bool fits = brood__task_fits(work->task, arg.len, reply.room);
 
     for (uint32_t i = lo; i < lo + count; i++) {
         range_begin_item(range, i);
-        int r = run_item(work, i);
+        work->words[0] = '\0';
+        int r = fits ? brood__task_call(work->task, arg, &reply)
+                     : brood__task_run(work->task, work->name, arg, reply.space, &(size_t){reply.room});
 
         if (r < 0)
             keep_words(slot, note, i);
         item_finish(&work->status[i], r < 0 ? (int16_t)r : ITEM_DONE);
+        arg.ptr = (const char *)arg.ptr + arg.len;
+        reply.space = (char *)reply.space + reply.room;
     }
 }
 
@@ -242,7 +244,7 @@ static bool run_own(struct server *server)
     if (!brood__lane_next(server->lane, &server->head, &position))
         return false;
     if (!(position & MAILBOX))
-        __builtin_prefetch(&server->lane->slots[(position + SLOTS_AHEAD) & server->lane->mask], 1);
+        slot_prefetch_write(&server->lane->slots[(position + SLOTS_AHEAD) & server->lane->mask]);
     (void)run_slot(server, server->worker, position); /* if it was stolen just now there may be a next one */
     if (!(position & MAILBOX))
         server->head = position + 1;

@@ -5,6 +5,7 @@
 
 #include "os/error.h"
 #include "os/fence.h"
+#include "os/futex.h"
 #include "pool/backend.h"
 #include "pool/future.h"
 #include "pool/map.h"
@@ -113,7 +114,7 @@ static unsigned shortest_lane(const struct brood_pool *pool)
     uint64_t least = wait_in(pool, best);
 
     for (unsigned i = 1; i < pool->workers && least > 0 && (i < LANES_COMPARED || least == UINT64_MAX); i++) {
-        unsigned lane = (pool->last_lane + i) % pool->workers;
+        unsigned lane = pool->last_lane + i < pool->workers ? pool->last_lane + i : pool->last_lane + i - pool->workers;
         uint64_t wait = wait_in(pool, lane);
 
         if (wait < least) {
@@ -140,6 +141,15 @@ static uint64_t take_position(struct mirror *mirror)
     return mirror->outstanding == 0 ? MAILBOX | ++mirror->mailbox : mirror->tail++;
 }
 
+/* The commonest size without a call. */
+static void copy_small(void *to, const void *from, size_t bytes)
+{
+    if (bytes == 8)
+        memcpy(to, from, 8);
+    else
+        memcpy(to, from, bytes);
+}
+
 static void fill_slot(struct slot *slot, const struct request *request)
 {
     slot->task = (uint16_t)request->task;
@@ -150,7 +160,7 @@ static void fill_slot(struct slot *slot, const struct request *request)
     if (request->arg_offset)
         slot->arg.offset = request->arg_offset;
     else if (request->arg.len > 0)
-        memcpy(slot->arg.bytes, request->arg.ptr, request->arg.len);
+        copy_small(slot->arg.bytes, request->arg.ptr, request->arg.len);
     if (request->result_offset)
         slot->result.offset = request->result_offset;
 }
@@ -183,7 +193,7 @@ bool brood__submit(struct brood_pool *pool, struct job *job, const struct reques
     mirror->outstanding++;
     pool->last_lane = number;
     fill_slot(&lane->slots[index], request);
-    __builtin_prefetch(&lane->slots[(mirror->tail + SLOTS_AHEAD) & lane->mask], 1);
+    slot_prefetch_write(&lane->slots[(mirror->tail + SLOTS_AHEAD) & lane->mask]);
     slot_publish(&lane->slots[index], job->position);
     wake_for(pool, number);
     return true;
@@ -274,6 +284,16 @@ static int check(const struct brood_task *task, struct brood_bytes arg)
     return 0;
 }
 
+/* The usual case, before the long way round of brood__wait_for_room(). */
+static bool takes_more(const struct brood_pool *pool)
+{
+    const struct board *board = pool->shared.board;
+
+    return pool->outstanding < pool->queue && !pool->closing && !pool->broken &&
+           brood__board_state(board) != BOARD_BROKEN &&
+           !brood__life_is_over(atomic_load_explicit(&board->life, memory_order_relaxed));
+}
+
 /* Locked; `future` is ready but for the slot. */
 static int submit_task(struct brood_pool *pool, struct brood_future *future, const struct brood_task *task,
                        struct brood_bytes arg, brood_deadline deadline)
@@ -289,10 +309,8 @@ static int submit_task(struct brood_pool *pool, struct brood_future *future, con
         return r;
     request.task = (unsigned)r;
     r = place(pool, future, &request);
-    do {
-        if (r == 0)
-            r = brood__wait_for_room(pool, deadline);
-    } while (r == 0 && !brood__submit(pool, &future->job, &request, ANY_LANE));
+    while (r == 0 && !(takes_more(pool) && brood__submit(pool, &future->job, &request, ANY_LANE)))
+        r = brood__wait_for_room(pool, deadline);
     if (r == 0)
         pool->outstanding++;
     else if (future->block)
@@ -336,16 +354,14 @@ static int apply_async(struct brood_pool *pool, const struct brood_task *task, s
 /* A future of the caller's own: on its stack, the result straight into its memory. */
 static int apply(struct brood_pool *pool, const struct brood_task *task, struct brood_space *result, struct brood_bytes arg)
 {
-    struct brood_future future = {.pool = pool,
-                                  .job.settle = brood__future_settle,
-                                  .result = result->ptr,
-                                  .room = (uint32_t)(result->len < UINT32_MAX ? result->len : UINT32_MAX)};
+    struct brood_future future;
     int r = check(task, arg);
 
     if (r == 0)
         r = brood__pool_enter(pool);
     if (r < 0)
         return r;
+    brood__future_init(&future, pool, result->ptr, (uint32_t)(result->len < UINT32_MAX ? result->len : UINT32_MAX));
     r = submit_task(pool, &future, task, arg, BROOD_FOREVER);
     brood__run_inline(pool);
     if (r == 0)

@@ -6,8 +6,6 @@
 #include "os/error.h"
 #include "pool/task.h"
 
-#define ERRNO_MAX 4095
-
 /* A list that only grows, at its head, by CAS: no lock that a fork could leave held. */
 struct entry {
     const struct brood_task *task;
@@ -87,12 +85,20 @@ int brood_reply_set(struct brood_reply *reply, const void *result, size_t size)
     return 0;
 }
 
-/* The reply is looked at after the task has run. */
-static int outcome_of(int returned, const struct brood_reply *reply)
+int brood__task_bad_return(int returned)
 {
-    if (returned < -ERRNO_MAX)
-        return brood_fail(-ERANGE, "the task returned %d, which is no negative errno", returned);
-    return returned < 0 ? returned : reply->error;
+    return brood_fail(-ERANGE, "the task returned %d, which is no negative errno", returned);
+}
+
+static int misfit(const struct brood_task *task, const char *name, size_t arg_bytes, size_t result_bytes)
+{
+    if (!task)
+        return brood_fail(-ENOENT, "the worker does not know the task '%s'", name);
+    if (task->arg_size != arg_bytes)
+        return brood_fail(-EPROTO, "task '%s' takes %zu bytes in the worker, and was given %zu", name, task->arg_size,
+                          arg_bytes);
+    return brood_fail(-EPROTO, "task '%s' gives %zu bytes in the worker, and the host expects %zu", name, task->result_size,
+                      result_bytes);
 }
 
 int brood__task_run(const struct brood_task *task, const char *name, struct brood_bytes arg, void *space, size_t *length)
@@ -101,16 +107,10 @@ int brood__task_run(const struct brood_task *task, const char *name, struct broo
     int r;
 
     *length = 0;
+    if (!brood__task_fits(task, arg.len, reply.room))
+        return misfit(task, name, arg.len, reply.room);
     brood__error_clear();
-    if (!task)
-        return brood_fail(-ENOENT, "the worker does not know the task '%s'", name);
-    if (task->arg_size != BROOD_ANY_SIZE && task->arg_size != arg.len)
-        return brood_fail(-EPROTO, "task '%s' takes %zu bytes in the worker, and was given %zu", name, task->arg_size,
-                          arg.len);
-    if (task->arg_size != BROOD_ANY_SIZE && task->result_size != reply.room)
-        return brood_fail(-EPROTO, "task '%s' gives %zu bytes in the worker, and the host expects %zu", name,
-                          task->result_size, reply.room);
-    r = outcome_of(task->run(arg, &reply), &reply);
+    r = brood__task_call(task, arg, &reply);
     if (r == 0)
         *length = reply.length;
     return r;

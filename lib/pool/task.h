@@ -2,18 +2,33 @@
 #ifndef BROOD_POOL_TASK_H
 #define BROOD_POOL_TASK_H
 
+#include <stdbool.h>
+
 #include <brood/task.h>
 
 /* 0, or -EEXIST in words when two tasks of one name have been registered. */
 int brood__tasks_check(void);
 
-/* Where a result goes. */
-struct brood_reply {
-    void *space;
-    size_t room;   /* bytes at `space` */
-    size_t length; /* of the result */
-    int error;     /* 0 or -EMSGSIZE */
-};
+/* Says that a task's return value is none, in words. */
+int brood__task_bad_return(int returned);
+
+/* Calls the task and says its outcome.  The reply is looked at after the task has run. */
+static inline int brood__task_call(const struct brood_task *task, struct brood_bytes arg, struct brood_reply *reply)
+{
+    int r;
+
+    reply->error = 0;
+    r = task->run(arg, reply);
+    if (r < -4095)
+        return brood__task_bad_return(r);
+    return r < 0 ? r : reply->error;
+}
+
+/* Would a call with these sizes be refused by brood__task_run()? */
+static inline bool brood__task_fits(const struct brood_task *task, size_t arg_bytes, size_t result_bytes)
+{
+    return task && (task->arg_size == BROOD_ANY_SIZE || (task->arg_size == arg_bytes && task->result_size == result_bytes));
+}
 
 /* Runs a task, or reports it missing (NULL).  0 or a negative errno; brood_error() has the words, if there are any.
  * *length is the room for the result, and becomes its length. */

@@ -1,5 +1,6 @@
 /* wait.c - how the host learns that something is over: by looking, by spinning, by sleeping. */
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 
 #include "os/clock.h"
@@ -146,7 +147,9 @@ static bool is_crowded(const struct brood_pool *pool)
     return board->workers - brood__idle_count(board) + 1 > board->cpus;
 }
 
-static void spin_on(const struct slot *slot, uint64_t position, int64_t until)
+/* In a crowd the CPU goes to whoever may bring the answer about: a switch there and back costs a tenth of a sleep and its
+ * wake, and the worker comes back with all that it had to do, not with the one task that it was asked for. */
+static void spin_on(const struct slot *slot, uint64_t position, int64_t until, bool crowded)
 {
     do
         for (int i = 0; i < POLLS_PER_CLOCK; i++) {
@@ -154,7 +157,10 @@ static void spin_on(const struct slot *slot, uint64_t position, int64_t until)
 
             if (is_over(word, position) || word_position(word) != position)
                 return;
-            brood__pause();
+            if (crowded)
+                (void)sched_yield();
+            else
+                brood__pause();
         }
     while (brood__now_ns() < until);
 }
@@ -164,15 +170,17 @@ static void spin(struct brood_pool *pool, struct watch *watch, brood_deadline de
     struct job *job = watch->next_job(pool, watch, NULL);
     int64_t until;
 
-    if (!job || is_crowded(pool))
+    if (!job)
         return;
+    bool crowded = is_crowded(pool);
+
     until = brood__now_ns() + pool->spin_ns;
     const struct lane *lane = &pool->shared.lanes[job->lane];
     const struct slot *slot = &lane->slots[lane_index(lane, job->position)];
     uint64_t position = job->position;
 
     (void)pthread_mutex_unlock(&pool->lock);
-    spin_on(slot, position, until < deadline.ns ? until : deadline.ns);
+    spin_on(slot, position, until < deadline.ns ? until : deadline.ns, crowded);
     (void)pthread_mutex_lock(&pool->lock);
     if (is_over(slot_look(slot), position))
         pool->spin_ns = pool->spin_ns * 2 < SPIN_NS_MAX ? pool->spin_ns * 2 : SPIN_NS_MAX;

@@ -173,6 +173,18 @@ static inline uint64_t lane_first_position(const struct lane *lane)
     return (uint64_t)lane->mask + 1;
 }
 
+/* Asks for the line of a slot that will be written some tasks later.  A store to a line that another CPU has holds up all
+ * stores behind it, so it had better be here by then.  (`__builtin_prefetch(, 1)` asks for it to be read, unless the
+ * compiler may use prefetchw; where a CPU does not know that instruction, it does nothing.) */
+static inline void slot_prefetch_write(const struct slot *slot)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" : : "m"(*slot));
+#else
+    __builtin_prefetch(slot, 1);
+#endif
+}
+
 static inline uint64_t slot_look(const struct slot *slot)
 {
     return atomic_load_explicit(&slot->word, memory_order_acquire);

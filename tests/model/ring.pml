@@ -1,11 +1,39 @@
-// expect ok:    -DPUTS0=1 -DPUTS1=1
+// expect ok:    -DPUTS0=2 -DPUTS1=1
+// expect ok:    -DPUTS0=1 -DPUTS1=1 -DKILLS=1
+// expect ok:    -DPUTS0=2 -DPUTS1=1 -DKILLS=1 -DKILL_CONSUMER
+// expect ok:    -DPUTS0=1 -DPUTS1=1 -DKILLS=2 -DREUSE -DKILL_PRODUCER
+// expect ok:    -DPUTS0=3 -DPUTS1=1 -DCONSUMERS=1 -DKILLS=1 -DREUSE
+// expect ok:    -DHELD -DPUTS0=2 -DPUTS1=0 -DCONSUMERS=4
+// expect ok:    -DHELD -DPUTS0=2 -DPUTS1=0 -DCONSUMERS=4 -DRESTARTS=1
+// expect long:  -DPUTS0=2 -DPUTS1=2
+// expect long:  -DPUTS0=2 -DPUTS1=1 -DKILLS=1 -DKILL_PRODUCER
+// expect long:  -DPUTS0=1 -DPUTS1=2 -DKILLS=1 -DKILL_PRODUCER
+// expect long:  -DPUTS0=1 -DPUTS1=1 -DKILLS=2 -DREUSE -DKILL_CONSUMER
+// expect long:  -DPUTS0=1 -DPUTS1=1 -DKILLS=1 -DRESTARTS=1
+// expect long:  -DHELD -DPUTS0=2 -DPUTS1=1 -DCONSUMERS=4
+// expect error: -DPUTS0=1 -DPUTS1=1 -DKILLS=1 -DNOOWNER_WRITING # a producer's claim does not say whose it is
+// expect error: -DPUTS0=1 -DPUTS1=1 -DKILLS=1 -DNOOWNER_READING # a consumer's claim does not say whose it is
+// expect error: -DPUTS0=2 -DPUTS1=1 -DFULLFIRST                 # FULL is stored before the message
+// expect error: -DPUTS0=1 -DPUTS1=1 -DKILLS=1 -DHANDFIRST       # the message is in the hand before it is copied
+// expect error: -DPUTS0=1 -DPUTS1=1 -DKILLS=1 -DFREEFIRST       # the slot is free before the message is in the hand
+// expect error: -DPUTS0=1 -DPUTS1=1 -DKILLS=1 -DNOTOMB          # recovery leaves an unfinished put as it is
+// expect error: -DPUTS0=1 -DPUTS1=1 -DKILLS=1 -DTOMBFREE        # recovery frees the position of an unfinished put
+// expect error: -DPUTS0=1 -DPUTS1=1 -DKILLS=1 -DSKIPTOMB        # consumers do not pass a tomb
+// expect error: -DPUTS0=1 -DPUTS1=1 -DKILLS=1 -DNOLOOKAGAIN     # nobody is told of a message that is handed back
+// expect error: -DPUTS0=1 -DPUTS1=1 -DKILLS=1 -DEARLYAGAIN      # all are told before it is handed back
+// expect error: -DPUTS0=1 -DPUTS1=1 -DKILLS=1 -DNORECHECK       # "empty" without a second look at `again`
+// expect error: -DPUTS0=1 -DPUTS1=1 -DKILLS=1 -DREUSE -DKEEPHAND # recovery leaves the dead one's hand as it is
+// expect error: -DPUTS0=1 -DPUTS1=1 -DKILLS=1 -DNOFENCE         # recovery does not wait until the victim's stores are over
+// expect error: -DHELD -DPUTS0=2 -DPUTS1=0 -DCONSUMERS=4 -DAGAINFULL # a message that is handed back looks like any other
+// expect error: -DHELD -DPUTS0=2 -DPUTS1=0 -DCONSUMERS=4 -DNOVERSION # `again` without a version
+// expect error: -DHELD -DPUTS0=2 -DPUTS1=1 -DCONSUMERS=4 -DLAPJUMP # consumers step over two laps at once
 
 /* The ring: owner-stamped slots, two producers, consumers, any of them killed before any step, and their supervisor.
  *
  * A step is one access to memory that others write, as in lib/shm/ring.c.  Hints are not modelled as words: whoever starts to
  * look begins at any position that a hint can have had, from the first to the next unclaimed one, so that it does not matter
- * how hints come to lag.  A message is copied in the same step as the store that follows: until then its slot is touched by
- * nobody else.
+ * how hints come to lag.  (The short cut of get() and put(), which try one slot before they look further, is among these
+ * starts.)  A message is copied in the same step as the store that follows: until then its slot is touched by nobody else.
  *
  * Checked: each message has one fate, and all have one in the end; messages are claimed in the order of their positions;
  * "empty" and "full" are true of one moment; nobody waits for ever; no slot is held by anyone at the end.  A process that
@@ -15,7 +43,7 @@
  * of versions, which only grow here.
  *
  * Flags: PUTS0, PUTS1 (messages of each producer), CONSUMERS, KILLS, KILL_PRODUCER or KILL_CONSUMER (only the first of them
- * is killed; the others do the same), REUSE (a dead one's number is used again after its recovery), RESTARTS (recoveries cut
+ * is killed; the others do the same), HELD (two consumers were killed before the story begins, each with a message), REUSE (a dead one's number is used again after its recovery), RESTARTS (recoveries cut
  * short by a death and begun again), N (slots); all other flags change a step of the protocol. */
 
 #ifndef N
@@ -437,7 +465,7 @@ end:
 #ifndef KILL_PRODUCER
     :: KILL(2)
 #if CONSUMERS > 1
-#if !defined(KILL_CONSUMER) || KILLS > 1
+#ifndef KILL_CONSUMER
     :: KILL(3)
 #endif
 #endif
@@ -445,7 +473,7 @@ end:
     od
 }
 
-/* With HELD the story begins after two messages were put and the first two consumers were killed with them half read. */
+/* HELD: two messages were put, and the first two consumers were killed with them half read. */
 #ifdef HELD
 #define WAS_KILLED(w) ((w) == 2 || (w) == 3)
 #else
