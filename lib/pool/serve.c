@@ -21,8 +21,12 @@
 #define SPIN_NS_CROWDED 5000 /* with more that want to run than CPUs, whoever spins keeps another from working */
 #define POLLS_PER_CLOCK 16   /* reading the clock costs as much as several polls */
 
+/* The ring is looked at less often than the mailbox: a worker that follows its host from slot to slot takes from it each
+ * line that it is about to write, and both go at the pace of that.  Who is some tasks behind finds them together. */
+#define POLLS_PER_RING 16
+
 /* The host has the lines of the slots to come: so many are asked for ahead, else each task would wait for its own. */
-#define SLOTS_AHEAD 8
+#define SLOTS_AHEAD 2
 
 /* A worker that has made no progress for this long is busy with something long, and what waits behind it may be stolen. */
 #define THEFT_NS 2000
@@ -376,8 +380,10 @@ static bool spin(struct server *server)
     uint64_t position;
 
     do {
-        for (int i = 0; i < POLLS_PER_CLOCK; i++) {
-            if (brood__lane_next(server->lane, &server->head, &position))
+        for (int i = 1; i <= POLLS_PER_CLOCK; i++) {
+            if (brood__lane_mailbox(server->lane, &position))
+                return true;
+            if (i % POLLS_PER_RING == 0 && brood__lane_next(server->lane, &server->head, &position))
                 return true;
             if (!is_open(server))
                 return false;

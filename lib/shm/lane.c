@@ -18,7 +18,7 @@ struct slot *brood__lane_held_by(const struct lane *lanes, unsigned lane_count, 
     return slot;
 }
 
-static bool mailbox_next(const struct lane *lane, uint64_t *ret_position)
+bool brood__lane_mailbox(const struct lane *lane, uint64_t *ret_position)
 {
     uint64_t word = slot_look(&lane->slots[lane->mask + 1]);
 
@@ -28,7 +28,7 @@ static bool mailbox_next(const struct lane *lane, uint64_t *ret_position)
 
 bool brood__lane_next(const struct lane *lane, uint64_t *head, uint64_t *ret_position)
 {
-    if (mailbox_next(lane, ret_position))
+    if (brood__lane_mailbox(lane, ret_position))
         return true;
     for (;;) {
         uint64_t word = slot_look(&lane->slots[*head & lane->mask]);

@@ -249,6 +249,9 @@ static inline void slot_lose(struct slot *slot, uint64_t position, unsigned work
  */
 bool brood__lane_next(const struct lane *lane, uint64_t *head, uint64_t *ret_position);
 
+/* Worker: is there a task in the mailbox of its own lane? */
+bool brood__lane_mailbox(const struct lane *lane, uint64_t *ret_position);
+
 /* Is any task waiting in the lane?  For a worker that is about to sleep, and for thieves: from its worker's head on. */
 bool brood__lane_waiting(const struct lane *lane, uint64_t *ret_position);
 

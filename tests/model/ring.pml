@@ -39,12 +39,13 @@
  * "empty" and "full" are true of one moment; nobody waits for ever; no slot is held by anyone at the end.  A process that
  * hears -EAGAIN waits until what made it so has changed: if that never comes, Spin reports an invalid end state.
  *
- * Left out: store buffers, since no step needs a store of its own to be seen before its next load; the wrap of positions and
- * of versions, which only grow here.
+ * Left out: store buffers, since no step needs a store of its own to be seen before its next load; the wrap of positions,
+ * which only grow here, and of the version of `again`.
  *
  * Flags: PUTS0, PUTS1 (messages of each producer), CONSUMERS, KILLS, KILL_PRODUCER or KILL_CONSUMER (only the first of them
- * is killed; the others do the same), HELD (two consumers were killed before the story begins, each with a message), REUSE (a dead one's number is used again after its recovery), RESTARTS (recoveries cut
- * short by a death and begun again), N (slots); all other flags change a step of the protocol. */
+ * is killed), HELD (two consumers were killed before the story begins, each with a message half read), REUSE (a dead one's
+ * number is used again after its recovery), RESTARTS (recoveries cut short by a death and begun again), N (slots); all other
+ * flags change a step of the protocol. */
 
 #ifndef N
 #define N 2
@@ -473,7 +474,6 @@ end:
     od
 }
 
-/* HELD: two messages were put, and the first two consumers were killed with them half read. */
 #ifdef HELD
 #define WAS_KILLED(w) ((w) == 2 || (w) == 3)
 #else
