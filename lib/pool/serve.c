@@ -138,25 +138,40 @@ static struct work open_work(struct server *server, const struct slot *slot)
     return work;
 }
 
+static void finish_item(const struct work *work, struct slot *slot, struct note *note, uint32_t item, int r)
+{
+    if (r < 0)
+        keep_words(slot, note, item);
+    item_finish(&work->status[item], r < 0 ? (int16_t)r : ITEM_DONE);
+}
+
+/* The worker's task does not fit: each item fails, with words. */
+static void refuse_items(const struct work *work, struct slot *slot, struct note *note, uint32_t lo, uint32_t count)
+{
+    struct brood_bytes arg = {work->args, work->window->arg_bytes};
+
+    for (uint32_t i = lo; i < lo + count; i++) {
+        size_t length = work->window->result_bytes;
+
+        finish_item(work, slot, note, i, brood__task_run(work->task, work->name, arg, work->results, &length));
+    }
+}
+
 /* As brood__task_run() does, with what is the same for all items done once. */
 static void run_items(struct server *server, const struct work *work, struct slot *slot, struct note *note, uint32_t lo,
                       uint32_t count)
 {
     const struct window *window = work->window;
+    const struct brood_task *task = work->task;
     struct range *range = &work->window->ranges[server->worker];
     struct brood_bytes arg = {work->args + (size_t)lo * window->arg_bytes, window->arg_bytes};
     struct brood_reply reply = {.space = work->results + (size_t)lo * window->result_bytes, .room = window->result_bytes};
-    bool fits = brood__task_fits(work->task, arg.len, reply.room);
+    char *words = work->words;
 
     for (uint32_t i = lo; i < lo + count; i++) {
         range_begin_item(range, i);
-        work->words[0] = '\0';
-        int r = fits ? brood__task_call(work->task, arg, &reply)
-                     : brood__task_run(work->task, work->name, arg, reply.space, &(size_t){reply.room});
-
-        if (r < 0)
-            keep_words(slot, note, i);
-        item_finish(&work->status[i], r < 0 ? (int16_t)r : ITEM_DONE);
+        words[0] = '\0';
+        finish_item(work, slot, note, i, brood__task_call(task, arg, &reply));
         arg.ptr = (const char *)arg.ptr + arg.len;
         reply.space = (char *)reply.space + reply.room;
     }
@@ -194,11 +209,15 @@ static uint32_t claim_items(struct server *server, struct window *window, uint32
 static void run_map(struct server *server, struct slot *slot, struct note *note)
 {
     struct work work = open_work(server, slot);
+    bool fits = brood__task_fits(work.task, work.window->arg_bytes, work.window->result_bytes);
     int64_t since = brood__now_ns(), now;
     uint32_t adaptive = 1, lo, count;
 
     while ((count = claim_items(server, work.window, adaptive, &lo)) > 0) {
-        run_items(server, &work, slot, note, lo, count);
+        if (fits)
+            run_items(server, &work, slot, note, lo, count);
+        else
+            refuse_items(&work, slot, note, lo, count);
         if (!work.window->chunk) {
             now = brood__now_ns();
             adaptive = adapt(adaptive, now - since);
