@@ -98,7 +98,7 @@ static bool was_named(const struct segment *segment, const char *prefix)
 
 static bool is_shm(const struct segment *segment)
 {
-    return was_named(segment, "/dev/shm/brood-");
+    return was_named(segment, "/dev/shm/"); /* of a file that never had a name: "#" and its inode */
 }
 
 static bool is_memfd(const struct segment *segment)
@@ -248,7 +248,7 @@ START_TEST(a_shared_segment_is_never_standard_input)
 }
 END_TEST
 
-START_TEST(a_shared_segment_is_made_by_shm_open_where_there_is_room)
+START_TEST(a_shared_segment_is_a_file_of_dev_shm_where_there_is_room)
 {
     struct segment segment = open_segment(true, MIB, 64 * KIB);
 
@@ -795,7 +795,7 @@ int main(void)
                    what_a_child_writes_is_seen_in_a_shared_segment_and_not_in_a_private_one, NULL);
     add_tests(suite, "file", a_shared_segment_has_no_name, a_shared_segment_is_its_owners_alone_whatever_the_umask,
               a_shared_segment_is_closed_on_exec, a_shared_segment_is_never_standard_input,
-              a_shared_segment_is_made_by_shm_open_where_there_is_room,
+              a_shared_segment_is_a_file_of_dev_shm_where_there_is_room,
               memory_is_taken_as_it_is_committed_and_not_as_it_is_reserved, NULL);
     add_tests(suite, "attach", an_attached_segment_is_the_same_memory,
               what_is_committed_after_another_attached_is_there_for_both, what_is_no_file_with_content_cannot_be_attached,

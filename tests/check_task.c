@@ -147,7 +147,7 @@ END_TEST
 #define THREADS 4
 #define EACH 1000
 
-static char names[THREADS][EACH][24];
+static char names[THREADS][EACH][32];
 static struct brood_task many[THREADS][EACH];
 static _Atomic int go, registered;
 

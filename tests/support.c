@@ -1,5 +1,6 @@
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,7 +53,7 @@ static int count_mappings(void)
     int count = 0;
 
     while (maps && fgets(line, sizeof(line), maps))
-        count += strstr(line, "/dev/shm/brood-") || strstr(line, "/memfd:brood");
+        count += strstr(line, "/dev/shm/") || strstr(line, "/memfd:brood");
     if (maps)
         fclose(maps);
     return count;
@@ -80,10 +81,31 @@ static bool is_as_before(const struct inventory *before)
 
 static struct inventory before;
 
+#ifdef __SANITIZE_THREAD__
+static void *nothing(void *argument)
+{
+    return argument;
+}
+
+/* The sanitizer starts a thread of its own with the program's first. */
+static void start_helpers(void)
+{
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, nothing, NULL) == 0)
+        pthread_join(thread, NULL);
+}
+#else
+static void start_helpers(void)
+{
+}
+#endif
+
 /* Orphans come to this process, so that no descendant of the test can hide. */
 static void note_what_there_is(void)
 {
     prctl(PR_SET_CHILD_SUBREAPER, 1);
+    start_helpers();
     before = take_inventory();
 }
 

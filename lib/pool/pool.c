@@ -314,13 +314,15 @@ int brood_pool_close(struct brood_pool *pool, brood_deadline deadline)
 void *brood_alloc(struct brood_pool *pool, size_t bytes)
 {
     uint64_t offset;
+    void *memory;
     int r = brood__pool_enter(pool);
 
     if (r < 0)
         return NULL;
     r = brood__heap_alloc(&pool->heap, bytes ? bytes : 1, true, &offset);
+    memory = r < 0 ? NULL : pool->shared.segment.base + offset;
     brood__pool_leave(pool);
-    return r < 0 ? NULL : pool->shared.segment.base + offset;
+    return memory;
 }
 
 void brood_free(struct brood_pool *pool, void *memory)

@@ -15,13 +15,16 @@ struct entry {
 static struct entry *_Atomic entries;
 static _Atomic(const char *) doubled; /* the first name that was registered twice */
 
+static const struct brood_task *find_between(const struct entry *entry, const struct entry *end, const char *name)
+{
+    while (entry != end && strcmp(entry->task->name, name) != 0)
+        entry = entry->next;
+    return entry != end ? entry->task : NULL;
+}
+
 const struct brood_task *brood_task_find(const char *name)
 {
-    struct entry *entry = atomic_load_explicit(&entries, memory_order_acquire);
-
-    while (entry && strcmp(entry->task->name, name) != 0)
-        entry = entry->next;
-    return entry ? entry->task : NULL;
+    return find_between(atomic_load_explicit(&entries, memory_order_acquire), NULL, name);
 }
 
 static int refuse_double(const struct brood_task *task)
@@ -32,27 +35,47 @@ static int refuse_double(const struct brood_task *task)
     return brood_fail(-EEXIST, "two tasks are named '%s': a worker finds a task by its name", task->name);
 }
 
-int brood_task_register(const struct brood_task *task)
+static int check(const struct brood_task *task)
 {
-    const struct brood_task *known;
-    struct entry *entry;
-
     if (!task || !task->name || !task->name[0] || !task->run)
         return brood_fail(-EINVAL, "a task needs a name and a function");
     if (strlen(task->name) > BROOD_TASK_NAME_MAX)
         return brood_fail(-EINVAL, "a task's name has at most %d bytes: '%s'", BROOD_TASK_NAME_MAX, task->name);
-    known = brood_task_find(task->name);
-    if (known)
-        return known == task ? 0 : refuse_double(task);
+    return 0;
+}
+
+/* Looks through what others have pushed since, each time that the push fails: of two tasks of one name one comes in. */
+static int push(struct entry *entry)
+{
+    struct entry *looked_from = NULL;
+    const struct brood_task *known;
+
+    entry->next = atomic_load_explicit(&entries, memory_order_acquire);
+    do {
+        known = find_between(entry->next, looked_from, entry->task->name);
+        if (known)
+            return known == entry->task ? 1 : refuse_double(entry->task);
+        looked_from = entry->next;
+    } while (
+        !atomic_compare_exchange_weak_explicit(&entries, &entry->next, entry, memory_order_acq_rel, memory_order_acquire));
+    return 0;
+}
+
+int brood_task_register(const struct brood_task *task)
+{
+    struct entry *entry;
+    int r = check(task);
+
+    if (r < 0)
+        return r;
     entry = malloc(sizeof(*entry));
     if (!entry)
         return brood_fail(-ENOMEM, "out of memory");
     entry->task = task;
-    entry->next = atomic_load_explicit(&entries, memory_order_relaxed);
-    while (
-        !atomic_compare_exchange_weak_explicit(&entries, &entry->next, entry, memory_order_release, memory_order_relaxed))
-        ;
-    return 0;
+    r = push(entry);
+    if (r != 0)
+        free(entry);
+    return r < 0 ? r : 0;
 }
 
 int brood__tasks_check(void)

@@ -33,8 +33,8 @@ static size_t shm_free_bytes(void)
     return statvfs("/dev/shm", &fs) == 0 ? (size_t)fs.f_bavail * fs.f_frsize : 0;
 }
 
-/* A file of /dev/shm without a name: made with one that nobody can guess, and unlinked before anyone could use it. */
-static int open_shm(void)
+/* Where files cannot be made without a name: with one that nobody can guess, gone before anyone could use it. */
+static int open_named(void)
 {
     char name[32];
     uint64_t number;
@@ -48,6 +48,15 @@ static int open_shm(void)
         return -errno;
     (void)shm_unlink(name);
     return fd;
+}
+
+/* What shm_open() would make, but without a name from the first instruction on: whoever is killed between shm_open() and
+ * shm_unlink() leaves a file behind. */
+static int open_shm(void)
+{
+    int fd = open("/dev/shm", O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600);
+
+    return fd >= 0 ? fd : open_named();
 }
 
 static int open_file(size_t commit)

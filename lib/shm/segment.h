@@ -1,9 +1,9 @@
 /* segment.h - a range of memory that the processes of one pool share.
  *
  * Address space is reserved large and sparse; pages are committed step by step, so that a lack of memory is an error of
- * brood__segment_commit() and never SIGBUS.  A shared segment is a shm_open() file whose name is gone as soon as it is
- * made, so nothing can leak; a memfd where /dev/shm is absent or small (64 MB in many containers).  A private one, for
- * workers that are threads, is plain memory.
+ * brood__segment_commit() and never SIGBUS.  A shared segment is a file of /dev/shm that never
+ * has a name, so nothing can leak; a memfd where /dev/shm is absent or small (64 MB in many containers).  A private one,
+ * for workers that are threads, is plain memory.
  */
 #ifndef BROOD_SHM_SEGMENT_H
 #define BROOD_SHM_SEGMENT_H
