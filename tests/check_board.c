@@ -205,6 +205,26 @@ START_TEST(a_board_of_another_version_is_refused)
 }
 END_TEST
 
+static const struct geometry {
+    uint32_t workers, lane_slots;
+} nonsense[] = {
+    {0, SLOTS},  {BROOD_WORKERS_MAX + 1, SLOTS}, {UINT32_MAX, SLOTS}, {1, 0}, {1, 12}, {1, 1U << 31}, {1, UINT32_MAX},
+    {512, 4096},
+};
+#define NONSENSE (int)(sizeof(nonsense) / sizeof(nonsense[0]))
+
+START_TEST(a_board_that_cannot_be_is_refused)
+{
+    ck_assert_int_eq(brood__shared_open(&shared, true, 4, SLOTS, 64 * MIB), 0);
+    board = shared.board;
+    board->workers = nonsense[_i].workers;
+    board->lane_slots = nonsense[_i].lane_slots;
+    expect_no_board(dup(shared.segment.fd), "");
+    board->workers = 4;
+    close_board();
+}
+END_TEST
+
 START_TEST(a_file_that_is_no_board_is_refused)
 {
     static const size_t sizes[] = {1, 4096, sizeof(struct board) - 1, sizeof(struct board), MIB};
@@ -272,8 +292,11 @@ START_TEST(a_worker_is_idle_until_it_leaves)
     for (unsigned i = 0; i < CROWD; i++)
         if (brood__idle_is(board, i) != (i == worker))
             ck_abort_msg("worker %u is wrong", i);
+    brood__idle_enter(board, worker ^ 1);
     brood__idle_leave(board, worker);
+    ck_assert(brood__idle_is(board, worker ^ 1));
     brood__idle_leave(board, worker);
+    brood__idle_leave(board, worker ^ 1);
     ck_assert(!brood__idle_any(board));
     ck_assert_uint_eq(wakes_of(worker), 0);
     close_board();
@@ -289,8 +312,11 @@ START_TEST(a_worker_is_away_until_it_is_back)
     for (unsigned i = 0; i < CROWD; i++)
         if (brood__away_is(board, i) != (i == worker) || brood__idle_is(board, i))
             ck_abort_msg("worker %u is wrong", i);
+    brood__away_enter(board, worker ^ 1);
     brood__away_leave(board, worker);
+    ck_assert(brood__away_is(board, worker ^ 1));
     brood__away_leave(board, worker);
+    brood__away_leave(board, worker ^ 1);
     for (unsigned i = 0; i < CROWD; i++)
         if (brood__away_is(board, i))
             ck_abort_msg("worker %u is wrong", i);
@@ -598,6 +624,7 @@ int main(void)
               a_board_that_does_not_fit_says_so, a_state_is_what_was_set_last, NULL);
     add_tests(suite, "attach", who_attaches_sees_the_same_board_and_lanes, a_board_of_another_version_is_refused,
               a_file_that_is_no_board_is_refused, what_is_no_segment_is_refused, a_board_that_is_cut_is_refused, NULL);
+    add_loop_tests(suite, "nonsense", 0, NONSENSE, a_board_that_cannot_be_is_refused, NULL);
     add_loop_tests(suite, "idle", 0, NUMBERS, a_worker_is_idle_until_it_leaves, a_worker_is_away_until_it_is_back,
                    an_idle_worker_is_woken_once, any_idle_worker_is_found_and_no_other_woken, NULL);
     add_tests(suite, "wake", of_many_that_wake_at_once_each_wakes_another, a_worker_that_two_would_wake_is_woken_by_one,

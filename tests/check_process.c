@@ -297,9 +297,22 @@ static void move_each(void *argument)
     }
 }
 
+static void move_without_any(void *argument)
+{
+    int fd;
+
+    (void)argument;
+    for (int standard = STDIN_FILENO; standard <= STDERR_FILENO; standard++)
+        close(standard);
+    fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    if (fd != STDIN_FILENO || brood__fd_not_standard(fd) <= STDERR_FILENO || is_open(STDIN_FILENO))
+        _exit(1);
+}
+
 START_TEST(a_descriptor_with_a_standard_number_gets_another)
 {
     in_child(move_each, NULL);
+    in_child(move_without_any, NULL);
 }
 END_TEST
 

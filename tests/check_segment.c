@@ -195,10 +195,8 @@ END_TEST
 
 START_TEST(a_shared_segment_has_no_name)
 {
-    int before = names_in_shm();
     struct segment segment = open_segment(true, MIB, 64 * KIB);
 
-    ck_assert_int_eq(names_in_shm(), before);
     ck_assert_uint_eq(look_at(&segment).st_nlink, 0);
     brood__segment_close(&segment);
 }
@@ -696,6 +694,72 @@ START_TEST(where_dev_shm_is_large_enough_it_is_used)
 }
 END_TEST
 
+/* An old kernel, or an odd file system. */
+static void refuse_nameless_files(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])), /* the low half, little-endian */
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, O_TMPFILE & ~O_DIRECTORY, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EOPNOTSUPP),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+
+    load_filter(code, sizeof(code) / sizeof(code[0]));
+    ck_assert_int_lt(open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), 0);
+}
+
+static void live_with_names(void *argument)
+{
+    struct segment segment;
+
+    (void)argument;
+    replace_shm("size=300m");
+    refuse_nameless_files();
+    (void)umask(0);
+    segment = open_segment(true, GIB, 64 * KIB);
+    ck_assert(is_shm(&segment));
+    ck_assert_int_eq(names_in_shm(), 0);
+    ck_assert_uint_eq(look_at(&segment).st_nlink, 0);
+    ck_assert_uint_eq(look_at(&segment).st_mode & 07777, 0600);
+    ck_assert_int_eq(fcntl(segment.fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    brood__segment_close(&segment);
+}
+
+START_TEST(where_files_must_have_a_name_it_is_gone_at_once)
+{
+    in_child(live_with_names, NULL);
+}
+END_TEST
+
+static void open_until_killed(void *argument)
+{
+    die_after_us(*(int *)argument);
+    for (;;) {
+        struct segment segment;
+
+        if (brood__segment_open(&segment, true, MIB, 64 * KIB) < 0)
+            _exit(1);
+        brood__segment_close(&segment);
+    }
+}
+
+static void kill_those_who_open(void *argument)
+{
+    (void)argument;
+    replace_shm("size=300m");
+    for (int life_us = 100; life_us < 2000; life_us += 19)
+        bury(spawn(open_until_killed, &life_us));
+    ck_assert_int_eq(names_in_shm(), 0);
+}
+
+START_TEST(whoever_is_killed_while_it_opens_a_segment_leaves_no_name)
+{
+    in_child(kill_those_who_open, NULL);
+}
+END_TEST
+
 static void live_without_shm(void *argument)
 {
     (void)argument;
@@ -808,7 +872,8 @@ int main(void)
               where_files_are_limited_less_is_reserved, files_that_are_too_small_are_an_error_and_no_signal,
               without_a_descriptor_there_is_no_shared_segment, NULL);
     add_loop_tests(suite, "small", 0, SMALL, where_dev_shm_is_small_a_memfd_is_used, NULL);
-    add_tests(suite, "shm", where_dev_shm_is_large_enough_it_is_used, where_dev_shm_is_absent_a_memfd_is_used,
+    add_tests(suite, "shm", where_dev_shm_is_large_enough_it_is_used, where_files_must_have_a_name_it_is_gone_at_once,
+              whoever_is_killed_while_it_opens_a_segment_leaves_no_name, where_dev_shm_is_absent_a_memfd_is_used,
               where_dev_shm_is_read_only_a_memfd_is_used, without_any_shared_memory_there_is_an_error_in_words,
               a_full_dev_shm_is_an_error_that_says_how_much_is_missing_and_no_signal, NULL);
     return run_suite(suite);

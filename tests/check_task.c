@@ -21,7 +21,7 @@ BROOD_TASK(double_it, int, int)
 }
 
 struct pair {
-    long one, two;
+    int64_t one, two;
 };
 
 /* Returns what it is told; negative numbers of three digits with words. */
@@ -386,6 +386,15 @@ START_TEST(an_argument_of_another_size_is_refused_with_both_sizes)
 }
 END_TEST
 
+START_TEST(a_result_of_another_size_is_refused_with_both_sizes)
+{
+    ck_assert_int_eq(run(&obey.task, &(int){0}, sizeof(int), sizeof(struct pair) + 8), -EPROTO);
+    expect_words("gives 16 bytes");
+    expect_words("expects 24");
+    ck_assert_uint_eq(length, 0);
+}
+END_TEST
+
 /* As when host and worker were built from different sources. */
 static void run_with_too_little_room(void *argument)
 {
@@ -440,8 +449,8 @@ int main(void)
               a_failure_is_its_errno_with_its_words_and_without_a_result,
               a_failure_without_words_has_none_of_an_earlier_ones, what_is_no_errno_is_replaced,
               a_result_without_room_is_a_failure_whatever_the_task_says, an_unknown_task_is_an_error_with_its_name,
-              an_argument_of_another_size_is_refused_with_both_sizes, a_result_type_larger_than_the_host_knows_is_refused,
-              NULL);
+              an_argument_of_another_size_is_refused_with_both_sizes, a_result_of_another_size_is_refused_with_both_sizes,
+              a_result_type_larger_than_the_host_knows_is_refused, NULL);
     add_tests(suite, "words", the_words_of_a_failure_arrive_at_its_future, NULL);
     return run_suite(suite);
 }

@@ -8,7 +8,7 @@
  *     r = brood_ring_get(ring, me, &message);             // 0, or -EAGAIN: empty
  *
  * Any number of producers and consumers, threads or processes, each with an owner number of its own.  Messages are got in
- * the order in which they were put.
+ * the order in which they were put, but for one that is delivered again because its first consumer died: it comes next.
  *
  * Progress.  No call waits.  But a participant that is stopped between its claim of a slot and the end of its copy makes
  * the others hear -EAGAIN when their turn comes to that slot, until it runs on or is recovered: nothing overtakes.

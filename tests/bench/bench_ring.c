@@ -6,6 +6,7 @@
  * then yields, and it is the same for both rings.  Counted is the time from the first begin to the last end, and consumers
  * add up what they get, so that nothing can be lost unnoticed.
  */
+#include <errno.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -123,13 +124,14 @@ static void *map(size_t bytes)
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
     if (memory == MAP_FAILED)
-        bench_fail("mmap: %m");
+        bench_fail("mmap: %s", strerror(errno));
     return memory;
 }
 
-static void look_again(unsigned *looks)
+/* Between two looks. */
+static void rest(unsigned looks)
 {
-    if (++*looks % LOOKS == 0)
+    if (looks % LOOKS == LOOKS - 1)
         sched_yield();
 #ifdef __x86_64__
     else
@@ -139,21 +141,18 @@ static void look_again(unsigned *looks)
 
 static void produce(const struct contest *contest, void *queue, unsigned owner)
 {
-    unsigned looks = 0;
-
     for (uint64_t i = 1; i <= MESSAGES / contest->sides; i++)
-        while (!contest->queue.put(queue, owner, i))
-            look_again(&looks);
+        for (unsigned looks = 0; !contest->queue.put(queue, owner, i); looks++)
+            rest(looks);
 }
 
 static uint64_t consume(const struct contest *contest, void *queue, unsigned owner)
 {
     uint64_t message, sum = 0;
-    unsigned looks = 0;
 
     for (uint64_t i = 1; i <= MESSAGES / contest->sides; i++) {
-        while (!contest->queue.get(queue, owner, &message))
-            look_again(&looks);
+        for (unsigned looks = 0; !contest->queue.get(queue, owner, &message); looks++)
+            rest(looks);
         sum += message;
     }
     contest->queue.leave(queue, owner);
@@ -192,7 +191,7 @@ static void fork_all(const struct contest *contest, struct batch *batch, void *q
         pid_t pid = fork();
 
         if (pid < 0)
-            bench_fail("fork: %m");
+            bench_fail("fork: %s", strerror(errno));
         if (pid == 0) {
             take_part(contest, batch, queue, i);
             _exit(0);
@@ -226,7 +225,7 @@ static double ns_per_message(void *state)
     batch->go = true;
     for (unsigned i = 0; i < 2 * contest->sides; i++)
         if (wait(NULL) < 0)
-            bench_fail("wait: %m");
+            bench_fail("wait: %s", strerror(errno));
     if (batch->sum != contest->sides * (each * (each + 1) / 2))
         bench_fail("%s has lost messages", contest->queue.name);
     ns = (double)time_of(batch, 2 * contest->sides) / MESSAGES;
