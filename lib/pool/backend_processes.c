@@ -72,6 +72,8 @@ static int wait_until_ready(struct brood_pool *pool, const struct processes *pro
     for (;;) {
         uint32_t seen = brood__parker_look(&board->parkers[0]);
         uint32_t alive = atomic_load(&board->life);
+        /* Not born yet; or dying, with the kernel's mark on the word but not yet readable as dead. */
+        bool is_told = alive != 0 && !brood__life_is_over(alive);
         int r = look(pool, processes);
 
         if (r <= 0) {
@@ -81,7 +83,7 @@ static int wait_until_ready(struct brood_pool *pool, const struct processes *pro
         if (brood__is_past(deadline))
             return brood_fail(-ETIMEDOUT, "%d of %u workers were not ready in %d s",
                               (int)board->workers - count_ready(&pool->shared), board->workers, READY_MS / 1000);
-        brood__parker_sleep(&board->parkers[0], seen, &board->life, alive, alive ? deadline : brood__after_ns(UNBORN_NS));
+        brood__parker_sleep(&board->parkers[0], seen, &board->life, alive, is_told ? deadline : brood__after_ns(UNBORN_NS));
     }
 }
 

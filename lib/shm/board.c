@@ -52,7 +52,8 @@ int brood__shared_open(struct shared *ret_shared, bool between_processes, unsign
 {
     size_t control = lanes_offset(workers) + workers * lane_bytes(lane_slots);
     struct shared shared = {.segment = SEGMENT_CLOSED};
-    int r = brood__segment_open(&shared.segment, between_processes, control + memory_bytes, control);
+    size_t reserve = memory_bytes < SIZE_MAX / 2 - control ? control + memory_bytes : SIZE_MAX / 2;
+    int r = brood__segment_open(&shared.segment, between_processes, reserve, control);
 
     if (r < 0)
         return r;

@@ -86,7 +86,7 @@ static int map(struct segment *segment, size_t reserve, size_t least)
     int flags = MAP_NORESERVE | (segment->fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
     void *base = MAP_FAILED;
 
-    for (; reserve >= least; reserve = reserve / 2 / PAGE * PAGE) {
+    for (; reserve >= least && reserve > 0; reserve = reserve / 2 / PAGE * PAGE) {
         base = mmap(NULL, reserve, PROT_READ | PROT_WRITE, flags, segment->fd, 0);
         if (base != MAP_FAILED)
             break;

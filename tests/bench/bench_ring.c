@@ -109,6 +109,7 @@ static void ck_leave(void *queue, unsigned owner)
 struct contest {
     struct queue queue;
     unsigned sides; /* so many producers, and so many consumers */
+    bool mixed;     /* and not apart */
 };
 
 /* What the participants of a batch share, besides the queue. */
@@ -168,11 +169,29 @@ static void touch(const void *memory, size_t bytes)
         (void)bytes_of[i];
 }
 
+static int count_cpus(void)
+{
+    int count = 0;
+
+    while (bench_cpu(count) >= 0)
+        count++;
+    return count;
+}
+
+/* For participant `number`: producers come first. */
+static int choose_cpu(const struct contest *contest, int number)
+{
+    int cpus = count_cpus(), sides = (int)contest->sides;
+    int half = cpus < 2 ? 1 : cpus / 2;
+
+    if (contest->mixed || cpus < 2)
+        return bench_cpu(number % cpus);
+    return bench_cpu(number < sides ? number % half : half + (number - sides) % half);
+}
+
 static void take_part(const struct contest *contest, struct batch *batch, void *queue, unsigned number)
 {
-    int cpu = bench_cpu((int)number);
-
-    bench_pin(0, cpu >= 0 ? cpu : bench_cpu((int)number % 2 > 0 && bench_cpu(1) >= 0));
+    bench_pin(0, choose_cpu(contest, (int)number));
     touch(queue, contest->queue.bytes);
     batch->ready++;
     while (!batch->go)
@@ -236,12 +255,14 @@ static double ns_per_message(void *state)
 
 /* ---- the benchmarks ---- */
 
-static void measure(struct report *report, unsigned sides, const char *what)
+static void measure(struct report *report, const char *what, unsigned sides, bool mixed)
 {
     struct contest contests[] = {
-        {{"brood_ring", brood_ring_bytes(SLOTS, sizeof(uint64_t)), ring_init, ring_put, ring_get, ring_leave}, sides},
+        {{"brood_ring", brood_ring_bytes(SLOTS, sizeof(uint64_t)), ring_init, ring_put, ring_get, ring_leave},
+         sides,
+         mixed},
 #ifdef BROOD_HAVE_CK
-        {{"ck_ring, mpmc", sizeof(struct ck), ck_init, ck_put, ck_get, ck_leave}, sides},
+        {{"ck_ring, mpmc", sizeof(struct ck), ck_init, ck_put, ck_get, ck_leave}, sides, mixed},
 #endif
     };
     size_t count = sizeof(contests) / sizeof(contests[0]);
@@ -263,14 +284,20 @@ static void measure(struct report *report, unsigned sides, const char *what)
 
 static void one_of_each(struct report *report)
 {
-    measure(report, 1, "a message, 1 producer, 1 consumer");
+    measure(report, "a message, 1 producer, 1 consumer", 1, false);
 }
 
 static void two_of_each(struct report *report)
 {
-    measure(report, 2, "a message, 2 producers, 2 consumers");
-    if (bench_cpu(3) < 0)
+    measure(report, "a message, 2 producers, 2 consumers", 2, false);
+    if (count_cpus() < 4)
         report_remark(report, "there are fewer CPUs than participants");
+}
+
+static void two_of_each_mixed(struct report *report)
+{
+    if (count_cpus() < 4)
+        measure(report, "the same, mixed", 2, true);
 }
 
 int main(int argc, char **argv)
@@ -278,6 +305,7 @@ int main(int argc, char **argv)
     static const struct bench benches[] = {
         {"1p1c", "a message from one process to another", one_of_each},
         {"2p2c", "messages from two processes to two others", two_of_each},
+        {"2p2c-mixed", "the same, a producer and a consumer on each CPU", two_of_each_mixed},
         {NULL, NULL, NULL},
     };
 
