@@ -207,7 +207,7 @@ static struct brood_pool *new_pool(const struct brood_pool_options *options)
     pool->workers = (unsigned)options->workers;
     pool->queue = options->queue ? options->queue : (size_t)QUEUE_PER_WORKER * pool->workers;
     pool->parkers_free = ~(uint64_t)1; /* number 0 is for who opens the pool */
-    pool->spin_ns = 50000;
+    pool->spin_ns = SPIN_NS_MAX;
     (void)pthread_mutex_init(&pool->lock, NULL);
     (void)pthread_cond_init(&pool->left, NULL);
     return pool;

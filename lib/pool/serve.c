@@ -13,14 +13,6 @@
 #include "pool/task.h"
 #include "shm/range.h"
 
-/* Sleeping and being woken costs the two sides together about 10 µs, so spinning that long is at most twice the optimum.
- * Less than twice a wake-up's latency would be a trap: a host that has slept comes back just after the worker has gone to
- * sleep, and the other way round.  It may grow while it pays: a hot worker answers fifty times sooner than a woken one. */
-#define SPIN_NS_MIN 20000
-#define SPIN_NS_MAX 50000
-#define SPIN_NS_CROWDED 5000 /* with more that want to run than CPUs, whoever spins keeps another from working */
-#define POLLS_PER_CLOCK 16   /* reading the clock costs as much as several polls */
-
 /* The ring is looked at less often than the mailbox: a worker that follows its host from slot to slot takes from it each
  * line that it is about to write, and both go at the pace of that.  Who is some tasks behind finds them together. */
 #define POLLS_PER_RING 16
@@ -329,13 +321,6 @@ static bool is_open(const struct server *server)
     return brood__board_state(server->shared->board) == BOARD_OPEN;
 }
 
-static bool is_crowded(const struct server *server)
-{
-    const struct board *board = server->shared->board;
-
-    return board->workers - brood__idle_count(board) + 1 > board->cpus;
-}
-
 static bool anything_waiting(const struct server *server)
 {
     uint64_t position;
@@ -395,7 +380,7 @@ static void run_all_own(struct server *server)
  */
 static bool spin(struct server *server)
 {
-    int64_t until = server->now_ns + (is_crowded(server) ? SPIN_NS_CROWDED : server->spin_ns);
+    int64_t until = server->now_ns + (brood__is_crowded(server->shared->board) ? SPIN_NS_CROWDED : server->spin_ns);
     uint64_t position;
 
     do {

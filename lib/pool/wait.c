@@ -9,11 +9,6 @@
 #include "pool/map.h"
 #include "pool/pool.h"
 
-/* As for a worker (serve.c): about what a sleep and its wake would cost, more while it pays. */
-#define SPIN_NS_MIN 20000
-#define SPIN_NS_MAX 50000
-#define POLLS_PER_CLOCK 16
-
 /* While a lane is collected: so many slots are asked for ahead, since the worker has their lines. */
 #define SLOTS_AHEAD 6
 
@@ -139,14 +134,6 @@ void brood__check_life(struct brood_pool *pool)
 
 /* ---- waiting ---- */
 
-/* Do more want to run than there are CPUs?  Then whoever spins keeps a worker from working. */
-static bool is_crowded(const struct brood_pool *pool)
-{
-    const struct board *board = pool->shared.board;
-
-    return board->workers - brood__idle_count(board) + 1 > board->cpus;
-}
-
 /* In a crowd the CPU goes to whoever may bring the answer about: a switch there and back costs a tenth of a sleep and its
  * wake, and the worker comes back with all that it had to do, not with the one task that it was asked for. */
 static void spin_on(const struct slot *slot, uint64_t position, int64_t until, bool crowded)
@@ -172,7 +159,7 @@ static void spin(struct brood_pool *pool, struct watch *watch, brood_deadline de
 
     if (!job)
         return;
-    bool crowded = is_crowded(pool);
+    bool crowded = brood__is_crowded(pool->shared.board);
 
     until = brood__now_ns() + pool->spin_ns;
     const struct lane *lane = &pool->shared.lanes[job->lane];

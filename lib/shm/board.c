@@ -201,6 +201,11 @@ unsigned brood__idle_count(const struct board *board)
     return count;
 }
 
+bool brood__is_crowded(const struct board *board)
+{
+    return board->workers - brood__idle_count(board) + 1 > board->cpus;
+}
+
 void brood__board_set_state(struct board *board, enum board_state state)
 {
     atomic_store_explicit(&board->state, (uint32_t)state, memory_order_release);

@@ -101,6 +101,9 @@ void brood__wake_host(struct board *board);
 
 unsigned brood__idle_count(const struct board *board);
 
+/* Do more workers and host threads want to run than there are CPUs? */
+bool brood__is_crowded(const struct board *board);
+
 static inline bool brood__idle_any(const struct board *board)
 {
     for (unsigned i = 0; i < (board->workers + 63) / 64; i++)

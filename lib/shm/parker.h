@@ -39,6 +39,14 @@ void brood__parker_sleep(struct parker *parker, uint32_t seen, _Atomic uint32_t 
 /* Wakes all who sleep here.  Never blocks. */
 void brood__parker_wake(struct parker *parker);
 
+/* Sleeping and being woken costs the two sides together about 10 µs, so spinning that long is at most twice the optimum.
+ * Less than twice a wake-up's latency would be a trap: a host that has slept comes back just after the worker has gone to
+ * sleep, and the other way round.  It may grow while it pays: a hot worker answers fifty times sooner than a woken one. */
+#define SPIN_NS_MIN 20000
+#define SPIN_NS_MAX 50000
+#define SPIN_NS_CROWDED 5000 /* with more that want to run than CPUs, whoever spins keeps another from working */
+#define POLLS_PER_CLOCK 16   /* reading the clock costs as much as several polls */
+
 /* One pause of a spinning loop. */
 static inline void brood__pause(void)
 {
