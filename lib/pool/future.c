@@ -9,20 +9,56 @@
 #include "pool/future.h"
 #include "pool/map.h"
 
+#define SPARES_AHEAD 4
+
+/* Room for every future that exists, so that giving one back cannot fail. */
+static bool make_room(struct brood_pool *pool)
+{
+    size_t room = pool->spare_room ? 2 * pool->spare_room : 64;
+    struct brood_future **spares;
+
+    if (pool->made < pool->spare_room)
+        return true;
+    spares = realloc(pool->spares, room * sizeof(struct brood_future *));
+    if (!spares)
+        return false;
+    pool->spares = spares;
+    pool->spare_room = room;
+    return true;
+}
+
+static struct brood_future *make_future(struct brood_pool *pool)
+{
+    struct brood_future *future = make_room(pool) ? aligned_alloc(64, sizeof(*future)) : NULL;
+
+    if (future)
+        pool->made++;
+    else
+        (void)brood_fail(-ENOMEM, "out of memory");
+    return future;
+}
+
+/* The ones that come next are likely to be long out of the cache.  (They are in an array because a list would make each
+ * wait for the one before: the address of the next would be in a line that is not there yet.) */
+static struct brood_future *take_spare(struct brood_pool *pool)
+{
+    struct brood_future *future = pool->spares[--pool->spare_count];
+
+    if (pool->spare_count >= SPARES_AHEAD) {
+        const char *next = (const char *)pool->spares[pool->spare_count - SPARES_AHEAD];
+
+        __builtin_prefetch(next, 1);
+        __builtin_prefetch(next + 64, 1);
+    }
+    return future;
+}
+
 struct brood_future *brood__future_new(struct brood_pool *pool)
 {
-    struct brood_future *future = pool->spare;
+    struct brood_future *future = pool->spare_count > 0 ? take_spare(pool) : make_future(pool);
 
-    if (future) {
-        pool->spare = future->next_spare;
-        __builtin_prefetch(pool->spare, 1); /* likely the next to be taken, and long out of the cache */
-    } else {
-        future = aligned_alloc(64, sizeof(*future));
-    }
-    if (!future) {
-        (void)brood_fail(-ENOMEM, "out of memory");
+    if (!future)
         return NULL;
-    }
     brood__future_init(future, pool, future->inline_result, 0);
     pool->futures++;
     return future;
@@ -40,8 +76,7 @@ void brood__future_drop(struct brood_future *future)
     }
     if (future->map)
         brood__map_free(future->map);
-    future->next_spare = pool->spare;
-    pool->spare = future;
+    pool->spares[pool->spare_count++] = future;
     pool->futures--;
 }
 

@@ -13,7 +13,7 @@ struct map;
 /* All of it is guarded by the pool's lock, until `done` is set; afterwards nothing changes.  Two cache lines, the first
  * with all that a small task needs: a host that keeps thousands of futures goes through them three times. */
 struct brood_future {
-    struct job job; /* of a single task */
+    _Alignas(64) struct job job; /* of a single task */
     struct brood_pool *pool;
     atomic_bool done;
     bool abandoned; /* freed before it was done: whoever settles it frees it */
@@ -27,7 +27,6 @@ struct brood_future {
     uint64_t result_offset;    /* where in the segment a large result lies; 0: in the slot */
     char *words;               /* malloc()ed, or NULL */
     struct brood_death *death; /* malloc()ed, or NULL */
-    struct brood_future *next_spare;
     _Alignas(16) unsigned char inline_result[FUTURE_INLINE_BYTES];
 };
 _Static_assert(sizeof(struct brood_future) == 128, "two cache lines");

@@ -57,12 +57,9 @@ void brood__pool_leave(struct brood_pool *pool)
 
 static void free_spares(struct brood_pool *pool)
 {
-    while (pool->spare) {
-        struct brood_future *future = pool->spare;
-
-        pool->spare = future->next_spare;
-        free(future);
-    }
+    while (pool->spare_count > 0)
+        free(pool->spares[--pool->spare_count]);
+    free(pool->spares);
 }
 
 void brood__pool_release(struct brood_pool *pool)

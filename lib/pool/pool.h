@@ -70,7 +70,8 @@ struct brood_pool {
     pthread_cond_t left; /* users has become 0 */
     bool closing, closed, broken;
     char why_broken[256];
-    struct brood_future *spare; /* freed futures */
+    struct brood_future **spares; /* freed futures, the last one on top; room for all that were made */
+    size_t spare_count, spare_room, made;
 
     struct {
         const struct brood_task *task;
