@@ -41,7 +41,7 @@ install(FILES README.md CHANGELOG.md LICENSE TYPE DOC)
 
 # The manual is Markdown, to be read as it is; where pandoc is there, it becomes man pages too.
 set(brood_pages_1 brood brood-worker)
-set(brood_pages_3 brood_alloc brood_base brood_future brood_pool brood_task brood_worker)
+set(brood_pages_3 brood_alloc brood_base brood_future brood_pool brood_ring brood_task brood_worker)
 find_program(BROOD_PANDOC pandoc)
 mark_as_advanced(BROOD_PANDOC)
 foreach(section 1 3)
