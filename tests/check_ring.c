@@ -236,6 +236,17 @@ START_TEST(a_ring_that_was_written_over_is_found_out)
 }
 END_TEST
 
+START_TEST(a_ring_may_begin_at_any_cache_line)
+{
+    size_t bytes = brood_ring_bytes(4, 8);
+    struct brood_ring *ring = (struct brood_ring *)(void *)((char *)shared_memory(bytes + 64) + 64);
+
+    ck_assert_int_eq(brood_ring_init(ring, 4, 8), 0);
+    expect_whole(ring, 1);
+    ck_assert_int_eq(brood_ring_check(ring, bytes, 8), 0);
+}
+END_TEST
+
 START_TEST(a_message_of_any_size_comes_out_as_it_went_in)
 {
     static const size_t sizes[] = {1, 7, 8, 9, 16, 24, 25, 55, 56, 57, 64, 120, 121, 4096, 100001};
@@ -1105,7 +1116,8 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "--threads") == 0)
         return run_suite(suite);
     add_tests(suite, "shapes", what_makes_no_ring_is_refused_in_words, an_owner_number_that_is_none_is_refused_in_words,
-              memory_that_is_not_such_a_ring_is_found_out, a_ring_that_was_written_over_is_found_out, NULL);
+              memory_that_is_not_such_a_ring_is_found_out, a_ring_that_was_written_over_is_found_out,
+              a_ring_may_begin_at_any_cache_line, NULL);
     add_loop_tests(suite, "sizes", 0, 15, a_message_of_any_size_comes_out_as_it_went_in, NULL);
     add_loop_tests(suite, "bounds", 0, 4, a_ring_is_full_at_its_capacity_and_then_empty_after_as_many, NULL);
     add_tests(suite, "order", a_slot_is_free_as_soon_as_its_message_was_got, order_is_kept_for_thousands_of_laps,

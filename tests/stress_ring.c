@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -50,7 +51,7 @@ struct account {
 /* The supervisor's. */
 struct total {
     uint64_t kills, unfinished, redelivered, in_hand;
-    uint64_t *doubtful; /* the message of each producer that was killed, unless its put was unfinished */
+    uint64_t *doubtful; /* the message that each dead producer was at */
     size_t doubtful_count;
 };
 
@@ -150,6 +151,7 @@ static void start(unsigned owner)
     if (pid < 0)
         fail("fork");
     if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (is_producer(owner))
             produce(owner);
         else

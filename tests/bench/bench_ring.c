@@ -9,9 +9,11 @@
  */
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -180,6 +182,7 @@ static int count_cpus(void)
 
 static void take_part(const struct contest *contest, struct batch *batch, void *queue, unsigned number)
 {
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody would stop it */
     bench_pin(0, bench_cpu((int)number % count_cpus()));
     touch(queue, contest->queue.bytes);
     batch->ready++;

@@ -30,10 +30,11 @@
 
 /* The ring: owner-stamped slots, two producers, consumers, any of them killed before any step, and their supervisor.
  *
- * A step is one access to memory that others write, as in lib/shm/ring.c.  Hints are not modelled as words: whoever starts to
- * look begins at any position that a hint can have had, from the first to the next unclaimed one, so that it does not matter
- * how hints come to lag.  (The short cut of get() and put(), which try one slot before they look further, is among these
- * starts.)  A message is copied in the same step as the store that follows: until then its slot is touched by nobody else.
+ * A step is one access to memory that others write, as in lib/shm/ring.c.  Hints are not modelled as words: whoever starts
+ * to look begins at any position that a hint can have had, from the first to the next unclaimed one, so that it does not
+ * matter how hints come to lag.  (The short cut of get() and put(), which try one slot before they look further, is among
+ * these starts.)  A message is copied in the same step as the store that follows: until then its slot is touched by nobody
+ * else.
  *
  * Checked: each message has one fate, and all have one in the end; messages are claimed in the order of their positions;
  * "empty" and "full" are true of one moment; nobody waits for ever; no slot is held by anyone at the end.  A process that
@@ -101,7 +102,7 @@
 /* The ring. */
 byte word[N];
 byte payload[N];
-byte hand[OWNERS]; /* READING(p, w), and 1 from when that slot is free: the value does not matter then */
+byte hand[OWNERS]; /* READING(p, w); 1 from when that slot is free, since then the value does not matter */
 bool again_any;
 byte again_position;
 byte head, tail; /* how far the hints may be: the first positions that nobody has claimed */
