@@ -36,7 +36,7 @@ struct brood_ring; /* lies in shared memory at any address; holds no pointer */
 #define BROOD_RING_OWNERS_MAX 256 /* owner numbers are 1 … this */
 #define BROOD_RING_SLOTS_MAX (1u << 24)
 
-/* Bytes of memory for a ring of `slots` messages (a power of two, 2 or more) of `message_bytes` each (1 or more); 0 if
+/* Bytes of memory for a ring of `slots` messages (a power of two, 2 or more) of `message_bytes` each (1 to 2^30); 0 if
  * those make no ring. */
 BROOD_API size_t brood_ring_bytes(size_t slots, size_t message_bytes);
 
