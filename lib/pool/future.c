@@ -44,12 +44,8 @@ static struct brood_future *take_spare(struct brood_pool *pool)
 {
     struct brood_future *future = pool->spares[--pool->spare_count];
 
-    if (pool->spare_count >= SPARES_AHEAD) {
-        const char *next = (const char *)pool->spares[pool->spare_count - SPARES_AHEAD];
-
-        __builtin_prefetch(next, 1);
-        __builtin_prefetch(next + 64, 1);
-    }
+    if (pool->spare_count >= SPARES_AHEAD)
+        __builtin_prefetch(pool->spares[pool->spare_count - SPARES_AHEAD], 1);
     return future;
 }
 
@@ -59,9 +55,25 @@ struct brood_future *brood__future_new(struct brood_pool *pool)
 
     if (!future)
         return NULL;
-    brood__future_init(future, pool, future->inline_result, 0);
+    brood__future_init(future, pool, NULL, 0);
     pool->futures++;
     return future;
+}
+
+void brood__future_add_more(struct brood_future *future)
+{
+    if (!future->has_more)
+        memset(&future->more, 0, sizeof(future->more));
+    future->has_more = true;
+}
+
+void brood__future_free_more(struct brood_future *future)
+{
+    if (!future->has_more)
+        return;
+    free(future->more.words);
+    free(future->more.death);
+    future->has_more = false;
 }
 
 void brood__future_drop(struct brood_future *future)
@@ -70,11 +82,9 @@ void brood__future_drop(struct brood_future *future)
 
     if (future->owns_result)
         free(future->result);
-    if (future->outcome < 0) {
-        free(future->words);
-        free(future->death);
-    }
-    if (future->map)
+    if (future->has_more)
+        brood__future_free_more(future);
+    if (brood__future_map(future))
         brood__map_free(future->map);
     pool->spares[pool->spare_count++] = future;
     pool->futures--;
@@ -84,11 +94,11 @@ void brood__future_finish(struct brood_future *future, int outcome)
 {
     struct brood_pool *pool = future->pool;
 
-    if (future->block) {
-        (void)brood__heap_free(&pool->heap, future->block);
-        future->block = 0;
+    if (future->has_more && future->more.block) {
+        (void)brood__heap_free(&pool->heap, future->more.block);
+        future->more.block = 0;
     }
-    future->outcome = outcome;
+    future->outcome = (int16_t)outcome;
     pool->outstanding--;
     atomic_store_explicit(&future->done, true, memory_order_release);
     if (future->abandoned)
@@ -97,14 +107,17 @@ void brood__future_finish(struct brood_future *future, int outcome)
 
 void brood__future_drop_words(struct brood_future *future)
 {
-    free(future->words);
-    future->words = NULL;
+    if (!future->has_more)
+        return;
+    free(future->more.words);
+    future->more.words = NULL;
 }
 
 void brood__future_keep_words(struct brood_future *future, const char *words, size_t size)
 {
-    free(future->words);
-    future->words = strndup(words, size); /* NULL when memory is short: the outcome stands without words */
+    brood__future_add_more(future);
+    free(future->more.words);
+    future->more.words = strndup(words, size); /* NULL when memory is short: the outcome stands without words */
 }
 
 void brood__future_keep_death(struct brood_future *future, const struct answer *answer, uint64_t item, const char *task)
@@ -112,14 +125,15 @@ void brood__future_keep_death(struct brood_future *future, const struct answer *
     const struct note *note = answer->note;
     char words[256], how[64];
 
-    free(future->death);
-    future->death = malloc(sizeof(*future->death));
-    if (future->death)
-        *future->death = (struct brood_death){.pid = note->pid,
-                                              .worker = (int32_t)answer->worker,
-                                              .signal = note->signal,
-                                              .exit_code = note->exit_code,
-                                              .item = item};
+    brood__future_add_more(future);
+    free(future->more.death);
+    future->more.death = malloc(sizeof(*future->more.death));
+    if (future->more.death)
+        *future->more.death = (struct brood_death){.pid = note->pid,
+                                                   .worker = (int32_t)answer->worker,
+                                                   .signal = note->signal,
+                                                   .exit_code = note->exit_code,
+                                                   .item = item};
     if (note->signal)
         (void)snprintf(how, sizeof(how), "was killed by signal %d (%s)", note->signal, strsignal(note->signal));
     else
@@ -138,6 +152,19 @@ static const char *task_name(const struct brood_pool *pool, const struct slot *s
     return entry ? entry->name : "?";
 }
 
+/* To where the caller wants it, unless it lies there already. */
+static void copy_result(const struct brood_pool *pool, struct brood_future *future, const struct slot *slot, size_t length)
+{
+    const char *from = (const char *)slot->result.bytes;
+
+    if (future->has_more && future->more.result_offset)
+        from = pool->shared.segment.base + future->more.result_offset;
+    else if (length > SLOT_RESULT_BYTES)
+        length = SLOT_RESULT_BYTES;
+    if (from != future->result)
+        memcpy(future->result, from, length);
+}
+
 /* What is read from the slot is read once and checked: a worker may have written anything. */
 static int take_answer(struct brood_pool *pool, struct brood_future *future, const struct answer *answer)
 {
@@ -152,12 +179,10 @@ static int take_answer(struct brood_pool *pool, struct brood_future *future, con
     }
     if (length > future->room)
         return -EMSGSIZE;
-    if (!future->result)
-        ; /* the caller does not want it */
-    else if (future->result_offset == 0)
-        memcpy(future->result, slot->result.bytes, length <= SLOT_RESULT_BYTES ? length : SLOT_RESULT_BYTES);
-    else if (future->result != pool->shared.segment.base + future->result_offset)
-        memcpy(future->result, pool->shared.segment.base + future->result_offset, length);
+    if (future->is_inline)
+        memcpy(future->inline_result, slot->result.bytes, SLOT_RESULT_BYTES);
+    else if (future->result)
+        copy_result(pool, future, slot, length);
     future->length = (uint32_t)length;
     return 0;
 }
@@ -186,7 +211,7 @@ static bool is_done(struct brood_pool *pool, struct watch *watch)
 {
     struct brood_future *future = watch->subject;
 
-    if (future->map)
+    if (future->is_map)
         brood__map_collect(pool, future->map);
     else if (brood__collect(pool, &future->job) && pool->mirrors[future->job.lane].outstanding > 0)
         brood__collect_lane(pool, future->job.lane); /* its neighbours, while we are here: their owners need no lock then */
@@ -198,7 +223,7 @@ static struct job *job_of(struct brood_pool *pool, struct watch *watch, struct j
     struct brood_future *future = watch->subject;
 
     (void)pool;
-    if (future->map)
+    if (brood__future_map(future))
         return brood__map_job(future->map, previous);
     return !previous && future->job.in_lane ? &future->job : NULL;
 }
@@ -242,7 +267,7 @@ static int not_done(const struct brood_future *future)
 
 static int fail(const struct brood_future *future)
 {
-    if (future->map)
+    if (brood__future_map(future))
         return brood_fail(future->outcome, "item %zu: %s", brood__map_first_failed(future->map),
                           brood_future_error(future));
     return brood_fail(future->outcome, "%s", brood_future_error(future));
@@ -257,7 +282,7 @@ int brood_future_result(struct brood_future *future, void *ret_result, size_t si
     if (future->length > size)
         return brood_fail(-EMSGSIZE, "the result has %u bytes, and there is room for %zu", future->length, size);
     if (future->length > 0)
-        memcpy(ret_result, future->result, future->length);
+        copy_small(ret_result, future->is_inline ? future->inline_result : future->result, future->length);
     return 0;
 }
 
@@ -272,7 +297,7 @@ int brood_future_item(struct brood_future *future, size_t item)
 
     if (!brood_future_done(future))
         return not_done(future);
-    if (!future->map) {
+    if (!brood__future_map(future)) {
         if (item > 0 || future->is_map)
             return brood_fail(-ERANGE, future->is_map ? "the map has no items" : "a single task has one item");
         return future->outcome < 0 ? fail(future) : 0;
@@ -296,8 +321,8 @@ const char *brood_future_error(const struct brood_future *future)
 
     if (!brood__future_is_done(future) || future->outcome == 0)
         return "";
-    if (future->words)
-        return future->words;
+    if (future->has_more && future->more.words)
+        return future->more.words;
     for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++)
         if (said[i].outcome == future->outcome)
             return said[i].words;
@@ -306,9 +331,9 @@ const char *brood_future_error(const struct brood_future *future)
 
 int brood_future_death(const struct brood_future *future, struct brood_death *ret_death)
 {
-    if (!brood__future_is_done(future) || !future->death)
+    if (!brood__future_is_done(future) || !future->has_more || !future->more.death)
         return brood_fail(-ENODATA, "no worker died of it");
-    *ret_death = *future->death;
+    *ret_death = *future->more.death;
     return 0;
 }
 
@@ -334,7 +359,7 @@ bool brood_future_running(struct brood_future *future)
 
     if (brood_future_done(future) || brood__pool_enter(future->pool) < 0)
         return false;
-    if (future->map)
+    if (brood__future_map(future))
         running = brood__map_is_running(future->pool, future->map);
     else if (future->job.in_lane)
         running = brood__is_claimed(future->pool, &future->job);
@@ -355,13 +380,14 @@ int brood_future_cancel(struct brood_future *future)
     r = brood__pool_enter(pool);
     if (r < 0)
         return r;
-    if (future->map)
+    if (brood__future_map(future))
         cancelled = brood__map_cancel(pool, future->map);
     else
         cancelled = brood__take_back(pool, &future->job);
     while (brood__maps_turn(pool))
         ;
-    cancelled |= brood__future_is_done(future) && future->outcome == -ECANCELED && !future->map; /* by another thread */
+    cancelled |= brood__future_is_done(future) && future->outcome == -ECANCELED &&
+                 !brood__future_map(future); /* by another thread */
     brood__pool_leave(pool);
     return cancelled ? 0 : brood_fail(-EBUSY, "it is running already");
 }
@@ -372,12 +398,12 @@ void brood_future_free(struct brood_future *future)
 
     if (!future || !brood__pool_is_ours(pool))
         return;
-    if (future->map && !brood__future_is_done(future)) {
+    if (brood__future_map(future) && !brood__future_is_done(future)) {
         (void)brood_future_cancel(future);
         if (brood_future_wait(future, BROOD_FOREVER) < 0)
             return;
     }
-    (void)pthread_mutex_lock(&pool->lock);
+    brood__lock(&pool->lock);
     if (brood__future_is_done(future))
         brood__future_drop(future);
     else

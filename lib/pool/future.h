@@ -3,6 +3,7 @@
 #define BROOD_POOL_FUTURE_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 
 #include "pool/pool.h"
 
@@ -10,26 +11,34 @@ struct map;
 
 #define FUTURE_INLINE_BYTES SLOT_RESULT_BYTES
 
-/* All of it is guarded by the pool's lock, until `done` is set; afterwards nothing changes.  Two cache lines, the first
- * with all that a small task needs: a host that keeps thousands of futures goes through them three times. */
+/* All of it is guarded by the pool's lock, until `done` is set; afterwards nothing changes.  One cache line for all that a
+ * small task needs, since a host that keeps thousands of futures goes through them three times; the second is not touched
+ * before `has_more`. */
 struct brood_future {
     _Alignas(64) struct job job; /* of a single task */
     struct brood_pool *pool;
     atomic_bool done;
     bool abandoned; /* freed before it was done: whoever settles it frees it */
-    bool is_map, owns_result;
-    int outcome;
+    bool is_map, owns_result, has_more;
+    bool is_inline;        /* the result is kept here */
+    int16_t outcome;       /* 0 or a negative errno */
     uint32_t room, length; /* of the result: promised, and got */
-    void *result;          /* where it goes; malloc()ed if `owns_result` */
-    struct map *map;       /* or NULL */
+    union {
+        struct {
+            void *result;    /* where it goes; malloc()ed if `owns_result` */
+            struct map *map; /* if `is_map`; NULL if that is empty */
+        };
+        unsigned char inline_result[FUTURE_INLINE_BYTES];
+    };
 
-    uint64_t block;            /* of the segment, for a large argument and a large result; 0: none */
-    uint64_t result_offset;    /* where in the segment a large result lies; 0: in the slot */
-    char *words;               /* malloc()ed, or NULL */
-    struct brood_death *death; /* malloc()ed, or NULL */
-    _Alignas(16) unsigned char inline_result[FUTURE_INLINE_BYTES];
+    struct {
+        uint64_t block;            /* of the segment, for a large argument and a large result; 0: none */
+        uint64_t result_offset;    /* where in the segment a large result lies; 0: in the slot */
+        char *words;               /* malloc()ed, or NULL */
+        struct brood_death *death; /* malloc()ed, or NULL */
+    } more;
 };
-_Static_assert(sizeof(struct brood_future) == 128, "two cache lines");
+_Static_assert(offsetof(struct brood_future, more) == 64, "one cache line");
 
 /* The job's settle() for a single task. */
 void brood__future_settle(struct brood_pool *pool, struct job *job, const struct answer *answer);
@@ -40,6 +49,11 @@ static inline bool brood__future_is_done(const struct brood_future *future)
     return atomic_load_explicit(&future->done, memory_order_acquire);
 }
 
+static inline struct map *brood__future_map(const struct brood_future *future)
+{
+    return future->is_map ? future->map : NULL;
+}
+
 /* An empty future, whose result goes to those `room` bytes.  Field by field: for a struct of this size gcc clears memory by
  * `rep stos`, which takes 11 ns where these stores take one or two. */
 static inline void brood__future_init(struct brood_future *future, struct brood_pool *pool, void *result, uint32_t room)
@@ -48,16 +62,17 @@ static inline void brood__future_init(struct brood_future *future, struct brood_
     future->job.in_lane = false;
     future->pool = pool;
     atomic_init(&future->done, false);
-    future->abandoned = future->is_map = future->owns_result = false;
+    future->abandoned = future->is_map = future->owns_result = future->has_more = future->is_inline = false;
     future->outcome = 0;
     future->room = room;
     future->length = 0;
     future->result = result;
     future->map = NULL;
-    future->block = future->result_offset = 0;
-    future->words = NULL;
-    future->death = NULL;
 }
+
+/* The second line, for what few futures need.  Locked. */
+void brood__future_add_more(struct brood_future *future);
+void brood__future_free_more(struct brood_future *future);
 
 /* A future of this pool.  NULL when memory is short, in words.  Locked. */
 struct brood_future *brood__future_new(struct brood_pool *pool);

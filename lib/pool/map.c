@@ -296,9 +296,9 @@ static bool turn(struct brood_pool *pool, struct map_window *window)
     uint32_t count;
     bool again;
 
-    (void)pthread_mutex_unlock(&pool->lock);
+    brood__unlock(&pool->lock);
     again = sweep(window, end);
-    (void)pthread_mutex_lock(&pool->lock);
+    brood__lock(&pool->lock);
     if (again)
         return true;
     if (ending(pool, map))
@@ -308,9 +308,9 @@ static bool turn(struct brood_pool *pool, struct map_window *window)
         return false;
     window->first = first;
     window->count = count;
-    (void)pthread_mutex_unlock(&pool->lock);
+    brood__unlock(&pool->lock);
     fill(window, first, count);
-    (void)pthread_mutex_lock(&pool->lock);
+    brood__lock(&pool->lock);
     return true;
 }
 

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +19,12 @@
 
 /* ---- one process ---- */
 
-static atomic_uint fork_generation; /* counts in each child: a pool belongs to the process that opened it */
+atomic_uint brood__fork_generation;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
 static void count_fork(void)
 {
-    atomic_fetch_add(&fork_generation, 1);
+    atomic_fetch_add(&brood__fork_generation, 1);
 }
 
 static void watch_forks(void)
@@ -31,26 +32,17 @@ static void watch_forks(void)
     (void)pthread_atfork(NULL, NULL, count_fork);
 }
 
-bool brood__pool_is_ours(const struct brood_pool *pool)
-{
-    return pool->fork_generation == atomic_load_explicit(&fork_generation, memory_order_relaxed);
-}
-
-int brood__pool_enter(struct brood_pool *pool)
+int brood__pool_not_ours(const struct brood_pool *pool)
 {
     if (!pool)
         return brood_fail(-EINVAL, "the pool is NULL: not open yet, or, in a forked worker, opened only after the fork");
-    if (!brood__pool_is_ours(pool))
-        return brood_fail(-EPERM, "this pool belongs to the process that forked this one: open one here");
-    (void)pthread_mutex_lock(&pool->lock);
-    pool->users++;
-    return 0;
+    return brood_fail(-EPERM, "this pool belongs to the process that forked this one: open one here");
 }
 
-void brood__pool_leave(struct brood_pool *pool)
+void brood__pool_leave_closing(struct brood_pool *pool)
 {
-    if (--pool->users <= 1 && pool->closing) /* the last but the one that closes */
-        (void)pthread_cond_broadcast(&pool->left);
+    if (pool->users <= 1) /* who closes it */
+        brood__lock_tell(&pool->left);
     brood__pool_release(pool);
 }
 
@@ -65,12 +57,10 @@ void brood__pool_release(struct brood_pool *pool)
 {
     bool last = pool->closed && pool->futures == 0 && pool->users == 0;
 
-    (void)pthread_mutex_unlock(&pool->lock);
+    brood__unlock(&pool->lock);
     if (!last)
         return;
     free_spares(pool);
-    (void)pthread_cond_destroy(&pool->left);
-    (void)pthread_mutex_destroy(&pool->lock);
     free(pool);
 }
 
@@ -78,9 +68,9 @@ void brood__run_inline(struct brood_pool *pool)
 {
     if (pool->kind != BROOD_INLINE)
         return;
-    (void)pthread_mutex_unlock(&pool->lock);
+    brood__unlock(&pool->lock);
     pool->backend->run(pool);
-    (void)pthread_mutex_lock(&pool->lock);
+    brood__lock(&pool->lock);
 }
 
 /* ---- opening ---- */
@@ -197,15 +187,13 @@ static struct brood_pool *new_pool(const struct brood_pool_options *options)
 
     if (!pool)
         return NULL;
-    pool->fork_generation = atomic_load(&fork_generation);
+    pool->fork_generation = atomic_load(&brood__fork_generation);
     pool->kind = options->kind;
     pool->backend = backend_of(options->kind);
     pool->workers = (unsigned)options->workers;
     pool->queue = options->queue ? options->queue : (size_t)QUEUE_PER_WORKER * pool->workers;
     pool->parkers_free = ~(uint64_t)1; /* number 0 is for who opens the pool */
     pool->spin_ns = SPIN_NS_MAX;
-    (void)pthread_mutex_init(&pool->lock, NULL);
-    (void)pthread_cond_init(&pool->left, NULL);
     return pool;
 }
 
@@ -234,7 +222,7 @@ int brood_pool_open(struct brood_pool **ret_pool, const struct brood_pool_option
         return 0;
     }
     pool->closed = true;
-    (void)pthread_mutex_lock(&pool->lock);
+    brood__lock(&pool->lock);
     brood__pool_release(pool);
     return r;
 }
@@ -273,7 +261,7 @@ static void take_back_all(struct brood_pool *pool)
 static void await_users(struct brood_pool *pool)
 {
     while (pool->users > 1)
-        (void)pthread_cond_wait(&pool->left, &pool->lock);
+        brood__lock_await(&pool->lock, &pool->left);
 }
 
 int brood_pool_close(struct brood_pool *pool, brood_deadline deadline)
@@ -294,9 +282,9 @@ int brood_pool_close(struct brood_pool *pool, brood_deadline deadline)
         take_back_all(pool);
     if (pool->kind == BROOD_INLINE)
         await_users(pool); /* one of them may be the worker */
-    (void)pthread_mutex_unlock(&pool->lock);
+    brood__unlock(&pool->lock);
     pool->backend->stop(pool, drained ? brood_after_ms(1000) : BROOD_NOW);
-    (void)pthread_mutex_lock(&pool->lock);
+    brood__lock(&pool->lock);
     brood__settle_all(pool);
     await_users(pool);
     brood__settle_all(pool); /* a window of a map that one of them was filling meanwhile */

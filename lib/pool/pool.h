@@ -7,10 +7,11 @@
 #ifndef BROOD_POOL_POOL_H
 #define BROOD_POOL_POOL_H
 
-#include <pthread.h>
+#include <string.h>
 
 #include <brood/pool.h>
 
+#include "os/lock.h"
 #include "shm/board.h"
 #include "shm/heap.h"
 
@@ -44,7 +45,7 @@ struct backend; /* a kind of worker: backend.h */
 struct map_window;
 
 struct brood_pool {
-    pthread_mutex_t lock;
+    struct lock lock;
     unsigned fork_generation; /* of the process that opened it */
     enum brood_kind kind;
     struct shared shared;
@@ -65,9 +66,9 @@ struct brood_pool {
     int64_t spin_ns;
     uint32_t alive; /* what board->life says while the supervisor lives; 0: there is none */
 
-    unsigned users;      /* threads inside a call */
-    unsigned futures;    /* that exist */
-    pthread_cond_t left; /* users has become 0 */
+    unsigned users;        /* threads inside a call */
+    unsigned futures;      /* that exist */
+    _Atomic uint32_t left; /* counts how often, since the pool is being closed, nobody but who closes it was left */
     bool closing, closed, broken;
     char why_broken[256];
     struct brood_future **spares; /* freed futures, the last one on top; room for all that were made */
@@ -81,17 +82,51 @@ struct brood_pool {
 
 /* ---- using a pool ---- */
 
-/* Locks the pool for a call.  0; -EPERM in a process that did not open it.  Every use ends with brood__pool_leave(). */
-int brood__pool_enter(struct brood_pool *pool);
-void brood__pool_leave(struct brood_pool *pool);
+extern atomic_uint brood__fork_generation; /* counts in each child: a pool belongs to the process that opened it */
 
 /* Is this the process that opened it? */
-bool brood__pool_is_ours(const struct brood_pool *pool);
+static inline bool brood__pool_is_ours(const struct brood_pool *pool)
+{
+    return pool && pool->fork_generation == atomic_load_explicit(&brood__fork_generation, memory_order_relaxed);
+}
+
+/* Why not, in words: -EINVAL or -EPERM. */
+int brood__pool_not_ours(const struct brood_pool *pool);
+
+/* Locks the pool for a call.  0; -EPERM in a process that did not open it.  Every use ends with brood__pool_leave(). */
+static inline int brood__pool_enter(struct brood_pool *pool)
+{
+    if (!brood__pool_is_ours(pool))
+        return brood__pool_not_ours(pool);
+    brood__lock(&pool->lock);
+    pool->users++;
+    return 0;
+}
+
+void brood__pool_leave_closing(struct brood_pool *pool);
+
+static inline void brood__pool_leave(struct brood_pool *pool)
+{
+    pool->users--;
+    if (pool->closing)
+        brood__pool_leave_closing(pool);
+    else
+        brood__unlock(&pool->lock);
+}
 
 /* Frees what is left of a closed pool when its last future is gone.  Locked on entry, not on return. */
 void brood__pool_release(struct brood_pool *pool);
 
 /* ---- submission (submit.c) ---- */
+
+/* The commonest size without a call. */
+static inline void copy_small(void *to, const void *from, size_t bytes)
+{
+    if (bytes == 8)
+        memcpy(to, from, 8);
+    else
+        memcpy(to, from, bytes);
+}
 
 struct watch;
 

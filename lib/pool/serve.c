@@ -13,9 +13,11 @@
 #include "pool/task.h"
 #include "shm/range.h"
 
-/* The ring is looked at less often than the mailbox: a worker that follows its host from slot to slot takes from it each
- * line that it is about to write, and both go at the pace of that.  Who is some tasks behind finds them together. */
-#define POLLS_PER_RING 16
+/* The mailbox is polled all the time, the ring after so many polls.  A worker that follows its host from slot to slot takes
+ * from it each line that it is about to write, and both go at the pace of that.  So who finds many tasks at once looks less
+ * often, and stays some way behind; who finds few is asked for one at a time. */
+#define POLLS_PER_RING_MIN 4
+#define POLLS_PER_RING_MAX 256
 
 /* The host has the lines of the slots to come: so many are asked for ahead, else each task would wait for its own. */
 #define SLOTS_AHEAD 2
@@ -46,6 +48,7 @@ int brood__server_open(struct server *ret_server, struct shared *shared, unsigne
         .worker = worker,
         .head = atomic_load_explicit(&shared->lanes[worker].station->head, memory_order_relaxed),
         .spin_ns = SPIN_NS_MAX,
+        .polls_per_ring = POLLS_PER_RING_MIN,
         .seen = calloc(shared->board->workers, sizeof(struct progress)),
     };
     return ret_server->seen ? 0 : brood_fail(-ENOMEM, "out of memory");
@@ -259,7 +262,7 @@ static bool run_own(struct server *server)
     if (!brood__lane_next(server->lane, &server->head, &position))
         return false;
     if (!(position & MAILBOX))
-        slot_prefetch_write(&server->lane->slots[(position + SLOTS_AHEAD) & server->lane->mask]);
+        slot_prefetch_write(&server->lane->slots[lane_index(server->lane, position + SLOTS_AHEAD)]);
     (void)run_slot(server, server->worker, position); /* if it was stolen just now there may be a next one */
     if (!(position & MAILBOX))
         server->head = position + 1;
@@ -364,9 +367,19 @@ static void note_pace(struct server *server, int64_t took_ns, unsigned tasks)
         atomic_store_explicit(&station->pace_ns, (uint32_t)(pace < UINT32_MAX ? pace : UINT32_MAX), memory_order_relaxed);
 }
 
+/* How many tasks of its ring were there together: see POLLS_PER_RING_MIN. */
+static void note_company(struct server *server, uint64_t came_together)
+{
+    if (came_together > 1 && server->polls_per_ring < POLLS_PER_RING_MAX)
+        server->polls_per_ring *= 2;
+    else if (came_together == 1 && server->polls_per_ring > POLLS_PER_RING_MIN)
+        server->polls_per_ring /= 2;
+}
+
 static void run_all_own(struct server *server)
 {
     int64_t began = server->now_ns;
+    uint64_t head = server->head;
     unsigned tasks = 0;
 
     while (run_own(server))
@@ -374,6 +387,7 @@ static void run_all_own(struct server *server)
     server->now_ns = brood__now_ns();
     if (tasks > 0)
         note_pace(server, server->now_ns - began, tasks);
+    note_company(server, server->head - head);
 }
 
 /* Polls until there is work, or the pool stops, or it has spun for long enough: true if there is work, or was for a thief.
@@ -382,12 +396,13 @@ static bool spin(struct server *server)
 {
     int64_t until = server->now_ns + (brood__is_crowded(server->shared->board) ? SPIN_NS_CROWDED : server->spin_ns);
     uint64_t position;
+    unsigned polls = 0;
 
     do {
         for (int i = 1; i <= POLLS_PER_CLOCK; i++) {
             if (brood__lane_mailbox(server->lane, &position))
                 return true;
-            if (i % POLLS_PER_RING == 0 && brood__lane_next(server->lane, &server->head, &position))
+            if (++polls % server->polls_per_ring == 0 && brood__lane_next(server->lane, &server->head, &position))
                 return true;
             if (!is_open(server))
                 return false;

@@ -17,12 +17,13 @@ struct server {
     struct shared *shared;
     const struct lane *lane; /* its own */
     unsigned worker;
-    bool is_process;       /* its standard output is its own */
-    uint64_t head;         /* the next position of its own ring */
-    int64_t spin_ns;       /* how long to spin before sleeping: adapts to whether spinning has paid */
-    int64_t now_ns;        /* when it last looked at the clock */
-    int64_t next_theft_ns; /* when to look at the other lanes again */
-    struct progress *seen; /* of each other worker, when it last looked */
+    bool is_process;         /* its standard output is its own */
+    uint64_t head;           /* the next position of its own ring */
+    int64_t spin_ns;         /* how long to spin before sleeping: adapts to whether spinning has paid */
+    unsigned polls_per_ring; /* while it spins: adapts to how many tasks come together */
+    int64_t now_ns;          /* when it last looked at the clock */
+    int64_t next_theft_ns;   /* when to look at the other lanes again */
+    struct progress *seen;   /* of each other worker, when it last looked */
     const struct brood_task *tasks[BOARD_TASKS];
 };
 

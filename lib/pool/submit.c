@@ -26,9 +26,8 @@
 static bool has_slot(const struct brood_pool *pool, unsigned lane)
 {
     const struct mirror *mirror = &pool->mirrors[lane];
-    uint32_t mask = pool->shared.lanes[lane].mask;
 
-    return mirror->outstanding == 0 || !mirror->jobs[mirror->tail & mask];
+    return mirror->outstanding == 0 || !mirror->jobs[lane_index(&pool->shared.lanes[lane], mirror->tail)];
 }
 
 bool brood__has_slot(const struct brood_pool *pool)
@@ -58,18 +57,18 @@ struct job *brood__middle_job(struct brood_pool *pool, struct watch *watch, stru
     (void)watch;
     for (unsigned i = previous ? previous->lane + 1 : 0; i < pool->workers; i++) {
         struct mirror *mirror = &pool->mirrors[i];
-        uint32_t mask = pool->shared.lanes[i].mask;
+        const struct lane *lane = &pool->shared.lanes[i];
 
         uint64_t middle = mirror->oldest + (mirror->tail - mirror->oldest) / 2;
 
         for (uint64_t p = middle; p < mirror->tail; p++)
-            if (mirror->jobs[p & mask])
-                return mirror->jobs[p & mask];
+            if (mirror->jobs[lane_index(lane, p)])
+                return mirror->jobs[lane_index(lane, p)];
         for (uint64_t p = mirror->oldest; p < middle; p++) /* thieves have done the rest */
-            if (mirror->jobs[p & mask])
-                return mirror->jobs[p & mask];
-        if (mirror->jobs[mask + 1])
-            return mirror->jobs[mask + 1];
+            if (mirror->jobs[lane_index(lane, p)])
+                return mirror->jobs[lane_index(lane, p)];
+        if (mirror->jobs[lane_index(lane, MAILBOX)])
+            return mirror->jobs[lane_index(lane, MAILBOX)];
     }
     return NULL;
 }
@@ -141,15 +140,6 @@ static uint64_t take_position(struct mirror *mirror)
     return mirror->outstanding == 0 ? MAILBOX | ++mirror->mailbox : mirror->tail++;
 }
 
-/* The commonest size without a call. */
-static void copy_small(void *to, const void *from, size_t bytes)
-{
-    if (bytes == 8)
-        memcpy(to, from, 8);
-    else
-        memcpy(to, from, bytes);
-}
-
 static void fill_slot(struct slot *slot, const struct request *request)
 {
     slot->task = (uint16_t)request->task;
@@ -193,7 +183,7 @@ bool brood__submit(struct brood_pool *pool, struct job *job, const struct reques
     mirror->outstanding++;
     pool->last_lane = number;
     fill_slot(&lane->slots[index], request);
-    slot_prefetch_write(&lane->slots[(mirror->tail + SLOTS_AHEAD) & lane->mask]);
+    slot_prefetch_write(&lane->slots[lane_index(lane, mirror->tail + SLOTS_AHEAD)]);
     slot_publish(&lane->slots[index], job->position);
     wake_for(pool, number);
     return true;
@@ -250,18 +240,22 @@ static int place(struct brood_pool *pool, struct brood_future *future, struct re
 
     if (copy_arg || copy_result) {
         bytes = (copy_arg ? align(request->arg.len) : 0) + (copy_result ? request->result_room : 0);
-        r = brood__heap_alloc(&pool->heap, bytes, false, &future->block);
+        brood__future_add_more(future);
+        r = brood__heap_alloc(&pool->heap, bytes, false, &future->more.block);
         if (r < 0)
             return r;
     }
     if (copy_result)
-        request->result_offset = future->block + (copy_arg ? align(request->arg.len) : 0);
-    future->result_offset = result_is_large ? request->result_offset : 0;
+        request->result_offset = future->more.block + (copy_arg ? align(request->arg.len) : 0);
+    if (result_is_large) {
+        brood__future_add_more(future);
+        future->more.result_offset = request->result_offset;
+    }
     if (copy_arg) {
-        request->arg_offset = future->block;
-        (void)pthread_mutex_unlock(&pool->lock);
+        request->arg_offset = future->more.block;
+        brood__unlock(&pool->lock);
         memcpy(pool->shared.segment.base + request->arg_offset, request->arg.ptr, request->arg.len);
-        (void)pthread_mutex_lock(&pool->lock);
+        brood__lock(&pool->lock);
     }
     return 0;
 }
@@ -313,15 +307,16 @@ static int submit_task(struct brood_pool *pool, struct brood_future *future, con
         r = brood__wait_for_room(pool, deadline);
     if (r == 0)
         pool->outstanding++;
-    else if (future->block)
-        (void)brood__heap_free(&pool->heap, future->block);
+    else if (future->has_more && future->more.block)
+        (void)brood__heap_free(&pool->heap, future->more.block);
     return r;
 }
 
 static int set_room(struct brood_future *future, size_t room)
 {
     future->room = (uint32_t)room;
-    if (room <= FUTURE_INLINE_BYTES)
+    future->is_inline = room <= FUTURE_INLINE_BYTES;
+    if (future->is_inline)
         return 0;
     future->result = malloc(room);
     future->owns_result = true;
@@ -370,8 +365,7 @@ static int apply(struct brood_pool *pool, const struct brood_task *task, struct 
     if (r == 0 && future.outcome < 0)
         r = brood_fail(future.outcome, "%s", brood_future_error(&future));
     result->len = future.length;
-    free(future.words);
-    free(future.death);
+    brood__future_free_more(&future);
     return r;
 }
 

@@ -58,19 +58,21 @@ bool brood__collect(struct brood_pool *pool, struct job *job)
     return true;
 }
 
-void brood__collect_lane(struct brood_pool *pool, unsigned lane)
+void brood__collect_lane(struct brood_pool *pool, unsigned number)
 {
-    struct mirror *mirror = &pool->mirrors[lane];
-    uint32_t mask = pool->shared.lanes[lane].mask;
+    struct mirror *mirror = &pool->mirrors[number];
+    const struct lane *lane = &pool->shared.lanes[number];
+    struct job *last = mirror->jobs[lane_index(lane, MAILBOX)];
 
-    if (mirror->jobs[mask + 1])
-        (void)brood__collect(pool, mirror->jobs[mask + 1]);
-    if (mirror->tail - mirror->oldest > mask) /* those before have been collected one by one, and their slots used again */
-        mirror->oldest = mirror->tail - mask - 1;
+    if (last)
+        (void)brood__collect(pool, last);
+    if (mirror->tail - mirror->oldest >
+        lane->mask) /* those before have been collected one by one, and their slots used again */
+        mirror->oldest = mirror->tail - lane->mask - 1;
     for (; mirror->oldest < mirror->tail; mirror->oldest++) {
-        struct job *job = mirror->jobs[mirror->oldest & mask];
+        struct job *job = mirror->jobs[lane_index(lane, mirror->oldest)];
 
-        __builtin_prefetch(&pool->shared.lanes[lane].slots[(mirror->oldest + SLOTS_AHEAD) & mask]);
+        __builtin_prefetch(&lane->slots[lane_index(lane, mirror->oldest + SLOTS_AHEAD)]);
         if (job && !brood__collect(pool, job))
             break;
     }
@@ -166,9 +168,9 @@ static void spin(struct brood_pool *pool, struct watch *watch, brood_deadline de
     const struct slot *slot = &lane->slots[lane_index(lane, job->position)];
     uint64_t position = job->position;
 
-    (void)pthread_mutex_unlock(&pool->lock);
+    brood__unlock(&pool->lock);
     spin_on(slot, position, until < deadline.ns ? until : deadline.ns, crowded);
-    (void)pthread_mutex_lock(&pool->lock);
+    brood__lock(&pool->lock);
     if (is_over(slot_look(slot), position))
         pool->spin_ns = pool->spin_ns * 2 < SPIN_NS_MAX ? pool->spin_ns * 2 : SPIN_NS_MAX;
     else
@@ -227,15 +229,15 @@ static void sleep_once(struct brood_pool *pool, struct watch *watch, brood_deadl
         announce(pool, watch, parker);
     if (pool->stalled) /* a map waits for room in a lane */
         announce(pool, &(struct watch){.next_job = brood__middle_job}, parker);
-    (void)pthread_mutex_unlock(&pool->lock);
+    brood__unlock(&pool->lock);
     brood__fence_heavy();
-    (void)pthread_mutex_lock(&pool->lock);
+    brood__lock(&pool->lock);
     brood__check_life(pool); /* said before this thread was announced, and not again */
     ready = watch->is_ready(pool, watch) || brood__maps_need_turn(pool);
-    (void)pthread_mutex_unlock(&pool->lock);
+    brood__unlock(&pool->lock);
     if (!ready)
         brood__parker_sleep(&board->parkers[parker], seen, pool->alive ? &board->life : NULL, pool->alive, deadline);
-    (void)pthread_mutex_lock(&pool->lock);
+    brood__lock(&pool->lock);
     give_parker(pool, parker);
     brood__check_life(
         pool); /* the kernel tells one sleeper of the supervisor's death; the others hear of it from that one */

@@ -31,7 +31,7 @@ bool brood__lane_next(const struct lane *lane, uint64_t *head, uint64_t *ret_pos
     if (brood__lane_mailbox(lane, ret_position))
         return true;
     for (;;) {
-        uint64_t word = slot_look(&lane->slots[*head & lane->mask]);
+        uint64_t word = slot_look(&lane->slots[lane_index(lane, *head)]);
 
         if (word_position(word) < *head)
             return false;
