@@ -152,23 +152,25 @@ static void refuse_items(const struct work *work, struct slot *slot, struct note
     }
 }
 
-/* As brood__task_run() does, with what is the same for all items done once. */
+/* As brood__task_run() does, with what is the same for all items done once.  Where the next item's things are stands in
+ * variables of its own: a sum that is kept in `reply`, which the task sees, would wait for the memory each time. */
 static void run_items(struct server *server, const struct work *work, struct slot *slot, struct note *note, uint32_t lo,
                       uint32_t count)
 {
-    const struct window *window = work->window;
-    const struct brood_task *task = work->task;
+    const size_t arg_bytes = work->window->arg_bytes, result_bytes = work->window->result_bytes;
+    const char *arg = work->args + lo * arg_bytes;
+    char *result = work->results + lo * result_bytes, *words = work->words;
     struct range *range = &work->window->ranges[server->worker];
-    struct brood_bytes arg = {work->args + (size_t)lo * window->arg_bytes, window->arg_bytes};
-    struct brood_reply reply = {.space = work->results + (size_t)lo * window->result_bytes, .room = window->result_bytes};
-    char *words = work->words;
+    struct brood_reply reply = {.room = result_bytes};
 
-    for (uint32_t i = lo; i < lo + count; i++) {
-        range_begin_item(range, i);
-        words[0] = '\0';
-        finish_item(work, slot, note, i, brood__task_call(task, arg, &reply));
-        arg.ptr = (const char *)arg.ptr + arg.len;
-        reply.space = (char *)reply.space + reply.room;
+    for (uint32_t item = lo; item < lo + count; item++) {
+        range_begin_item(range, item);
+        if (words[0])
+            words[0] = '\0';
+        reply.space = result;
+        finish_item(work, slot, note, item, brood__task_call(work->task, (struct brood_bytes){arg, arg_bytes}, &reply));
+        arg += arg_bytes;
+        result += result_bytes;
     }
 }
 

@@ -6,6 +6,8 @@
 #include "os/error.h"
 #include "pool/task.h"
 
+#define ERRNO_MAX 4095
+
 /* A list that only grows, at its head, by CAS: no lock that a fork could leave held. */
 struct entry {
     const struct brood_task *task;
@@ -108,9 +110,14 @@ int brood_reply_set(struct brood_reply *reply, const void *result, size_t size)
     return 0;
 }
 
-int brood__task_bad_return(int returned)
+int brood__task_outcome(int returned, struct brood_reply *reply)
 {
-    return brood_fail(-ERANGE, "the task returned %d, which is no negative errno", returned);
+    int error = reply->error;
+
+    reply->error = 0;
+    if (returned < -ERRNO_MAX)
+        return brood_fail(-ERANGE, "the task returned %d, which is no negative errno", returned);
+    return returned < 0 ? returned : error;
 }
 
 static int misfit(const struct brood_task *task, const char *name, size_t arg_bytes, size_t result_bytes)

@@ -9,19 +9,15 @@
 /* 0, or -EEXIST in words when two tasks of one name have been registered. */
 int brood__tasks_check(void);
 
-/* Says that a task's return value is none, in words. */
-int brood__task_bad_return(int returned);
+/* The outcome of a task that has returned that and left that in the reply, whose `error` is 0 again. */
+int brood__task_outcome(int returned, struct brood_reply *reply);
 
-/* Calls the task and says its outcome.  The reply is looked at after the task has run. */
+/* Calls the task and says its outcome.  The reply's `error` is 0 before and after. */
 static inline int brood__task_call(const struct brood_task *task, struct brood_bytes arg, struct brood_reply *reply)
 {
-    int r;
+    int r = task->run(arg, reply);
 
-    reply->error = 0;
-    r = task->run(arg, reply);
-    if (r < -4095)
-        return brood__task_bad_return(r);
-    return r < 0 ? r : reply->error;
+    return r == 0 && reply->error == 0 ? 0 : brood__task_outcome(r, reply);
 }
 
 /* Would a call with these sizes be refused by brood__task_run()? */
