@@ -211,7 +211,7 @@ static bool is_done(struct brood_pool *pool, struct watch *watch)
 {
     struct brood_future *future = watch->subject;
 
-    if (future->is_map)
+    if (brood__future_map(future))
         brood__map_collect(pool, future->map);
     else if (brood__collect(pool, &future->job) && pool->mirrors[future->job.lane].outstanding > 0)
         brood__collect_lane(pool, future->job.lane); /* its neighbours, while we are here: their owners need no lock then */

@@ -57,6 +57,7 @@ struct brood_pool {
     unsigned workers;
     unsigned last_lane;         /* the one used last is the one most likely to be hot */
     size_t outstanding;         /* jobs in lanes, and maps */
+    uint64_t settled;           /* jobs so far */
     size_t queue;               /* at most so many */
     struct map_window *turns;   /* windows of maps that nobody works on: map.h */
     struct map_window *stalled; /* … and those that have found no room in a lane */

@@ -29,6 +29,7 @@ static void settle(struct brood_pool *pool, unsigned lane_number, uint32_t index
     mirror->jobs[index] = NULL;
     mirror->waiters[index] = WAITER_NONE;
     mirror->outstanding--;
+    pool->settled++;
     job->in_lane = false;
     job->settle(pool, job, &answer);
     /* The worker wakes them too; but it may look at `waiter` only after the slot has been used again. */
@@ -66,8 +67,7 @@ void brood__collect_lane(struct brood_pool *pool, unsigned number)
 
     if (last)
         (void)brood__collect(pool, last);
-    if (mirror->tail - mirror->oldest >
-        lane->mask) /* those before have been collected one by one, and their slots used again */
+    if (mirror->tail - mirror->oldest > lane->mask) /* the others have been collected, and their slots used again */
         mirror->oldest = mirror->tail - lane->mask - 1;
     for (; mirror->oldest < mirror->tail; mirror->oldest++) {
         struct job *job = mirror->jobs[lane_index(lane, mirror->oldest)];
@@ -83,6 +83,15 @@ void brood__collect_all(struct brood_pool *pool)
     for (unsigned i = 0; i < pool->workers; i++)
         if (pool->mirrors[i].outstanding > 0)
             brood__collect_lane(pool, i);
+}
+
+/* Also what is over behind something that is not. */
+static void collect_scattered(struct brood_pool *pool)
+{
+    for (unsigned i = 0; i < pool->workers; i++)
+        for (uint32_t index = 0; pool->mirrors[i].outstanding > 0 && index <= pool->shared.lanes[i].mask + 1; index++)
+            if (pool->mirrors[i].jobs[index])
+                (void)brood__collect(pool, pool->mirrors[i].jobs[index]);
 }
 
 bool brood__is_claimed(struct brood_pool *pool, struct job *job)
@@ -215,12 +224,26 @@ static void announce(struct brood_pool *pool, struct watch *watch, unsigned park
     }
 }
 
-/* Sleeps until something may have happened.  The second look is behind the fence: parker.h says why. */
+/* The second look, behind the fence: parker.h says why.  Of many jobs, some were chosen to name the parker: should one have
+ * been over already, others have to be. */
+static bool need_not_sleep(struct brood_pool *pool, struct watch *watch, uint64_t settled)
+{
+    brood__check_life(pool); /* said before this thread was announced, and not again */
+    if (watch->is_ready(pool, watch) || brood__maps_need_turn(pool))
+        return true;
+    if (watch->next_job != brood__middle_job && !pool->stalled)
+        return false;
+    collect_scattered(pool);
+    return pool->settled != settled;
+}
+
+/* Sleeps until something may have happened. */
 static void sleep_once(struct brood_pool *pool, struct watch *watch, brood_deadline deadline)
 {
     struct board *board = pool->shared.board;
     unsigned parker = take_parker(pool);
     uint32_t seen = brood__parker_look(&board->parkers[parker]);
+    uint64_t settled = pool->settled;
     bool ready;
 
     if (parker == 0 && brood__after_ns(UNPARKED_NS).ns < deadline.ns)
@@ -232,8 +255,7 @@ static void sleep_once(struct brood_pool *pool, struct watch *watch, brood_deadl
     brood__unlock(&pool->lock);
     brood__fence_heavy();
     brood__lock(&pool->lock);
-    brood__check_life(pool); /* said before this thread was announced, and not again */
-    ready = watch->is_ready(pool, watch) || brood__maps_need_turn(pool);
+    ready = need_not_sleep(pool, watch, settled);
     brood__unlock(&pool->lock);
     if (!ready)
         brood__parker_sleep(&board->parkers[parker], seen, pool->alive ? &board->life : NULL, pool->alive, deadline);
