@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,6 +119,65 @@ BROOD_TASK_DEFINE(fork_and_leave, int, int)
     else if (child == 0)
         return 0; /* on into the worker's loop, which must not run twice */
     return WIFSIGNALED(status) ? 0 : -ECHILD;
+}
+
+BROOD_TASK_DEFINE(obey, int, int)
+{
+    *result = *arg;
+    while (!brood_cancelled())
+        usleep(100);
+    return brood_fail(-EINTR, "told to stop");
+}
+
+BROOD_TASK_DEFINE(defy, int, int)
+{
+    sigset_t all;
+
+    *result = *arg;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    while (*result == *arg)
+        pause();
+    return 0;
+}
+
+/* Ends when `left` is 0, which is never reached; the compiler does not know. */
+static int descend(volatile int *left)
+{
+    volatile char frame[4096];
+
+    frame[0] = (char)*left;
+    return --*left == 0 ? frame[0] : descend(left) + frame[0];
+}
+
+BROOD_TASK_DEFINE(overflow, int, int)
+{
+    volatile int left = INT_MAX - *arg;
+
+    *result = descend(&left);
+    return 0;
+}
+
+BROOD_TASK_DEFINE(touch_nothing, int, int)
+{
+    volatile uintptr_t address = 64;
+
+    *(volatile int *)address = *arg; /* NOLINT */
+    *result = 0;
+    return 0;
+}
+
+BROOD_TASK_DEFINE(die_at_first, struct trial, int)
+{
+    int fd = open(arg->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+    if (fd < 0 || write(fd, "", 1) != 1)
+        return -errno;
+    *result = (int)lseek(fd, 0, SEEK_END);
+    close(fd);
+    if (*result <= arg->deaths)
+        raise(SIGKILL);
+    return 0;
 }
 
 BROOD_TASK_BYTES_DEFINE(reverse, 1 << 20)

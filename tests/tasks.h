@@ -16,6 +16,11 @@ struct wide {
     _Alignas(16) double lanes[4];
 };
 
+struct trial {
+    char path[64]; /* of a file that grows by a byte each time */
+    int deaths;
+};
+
 struct place {
     int pid, worker;
 };
@@ -32,7 +37,12 @@ BROOD_TASK_DECLARE(leave_with, int, int);       /* exits with that status */
 BROOD_TASK_DECLARE(die_if_divisible, int, int); /* SIGKILLs its worker if 97 divides the argument */
 BROOD_TASK_DECLARE(nest, int, int);             /* maps over a pool of its own */
 BROOD_TASK_DECLARE(fork_and_leave, int, int);   /* forks a child that returns from the task, too */
-BROOD_TASK_BYTES_DECLARE(reverse);              /* the bytes of its argument, backwards */
-BROOD_TASK_BYTES_DECLARE(boast);                /* promises 10 bytes, and delivers as many as its argument has */
+BROOD_TASK_DECLARE(obey, int, int);             /* runs until it is told to stop; then -EINTR, with words */
+BROOD_TASK_DECLARE(defy, int, int);             /* runs for ever, with SIGTERM blocked */
+BROOD_TASK_DECLARE(overflow, int, int);         /* its stack */
+BROOD_TASK_DECLARE(touch_nothing, int, int);    /* writes to address 64 */
+BROOD_TASK_DECLARE(die_at_first, struct trial, int); /* SIGKILLs its worker so many times, then says how many it took */
+BROOD_TASK_BYTES_DECLARE(reverse);                   /* the bytes of its argument, backwards */
+BROOD_TASK_BYTES_DECLARE(boast);                     /* promises 10 bytes, and delivers as many as its argument has */
 
 #endif

@@ -9,7 +9,7 @@
  * outcome, which never changes, and which may be asked for again:
  *
  *     0               it ran and succeeded                -EOWNERDEAD  its worker died while running it
- *     other negative  what the task returned              -ECANCELED   it was cancelled and never started
+ *     other negative  what the task returned              -ECANCELED   it was cancelled and never started, or killed
  *     -EMSGSIZE       its result is larger than promised  -ESHUTDOWN   the pool closed, or broke, first
  *     -ENOENT         the worker does not know the task   -ETIMEDOUT   killed at its own deadline
  *
@@ -47,22 +47,44 @@ BROOD_API BROOD_MUST_USE int brood_future_item(struct brood_future *future, size
  * map, about the first failing item.  The text lives as long as the future. */
 BROOD_API const char *brood_future_error(const struct brood_future *future);
 
-/* What is known about a worker's death. */
+enum brood_cause {
+    BROOD_DIED,      /* of the task, or of somebody's signal: -EOWNERDEAD */
+    BROOD_TIMED_OUT, /* killed, because the task had had its time: -ETIMEDOUT */
+    BROOD_KILLED,    /* by brood_future_kill(): -ECANCELED */
+};
+
+/* What is known about a worker's death.  The texts live as long as the future. */
 struct brood_death {
     int32_t pid;       /* of the worker */
     int32_t worker;    /* its number in the pool */
     int32_t signal;    /* that killed it, or 0 */
     int32_t exit_code; /* if it exited by itself, else 0 */
     uint64_t item;     /* the item of the map that it was running, else 0 */
+    enum brood_cause cause;
+    uint32_t attempt;       /* to run the task: 1 is the first (see `.retries`) */
+    int64_t user_us;        /* CPU time of the worker's whole life … */
+    int64_t system_us;      /* … and the kernel's, for it */
+    int64_t peak_rss_kib;   /* of memory that it had */
+    bool dumped_core;       /* see core(5) */
+    int32_t fault_code;     /* a fault's si_code, see sigaction(2), else 0 */
+    uint64_t fault_address; /* what it touched, or where it was */
+    const char *task;       /* its name */
+    const char *backtrace;  /* where it was when it faulted or had had its time, a line a frame; or "" */
 };
 
-/* After -EOWNERDEAD: which worker died, and how.  0; -ENODATA when this outcome is not a death.  For a map: the death that
- * took the first item lost so. */
+/* After -EOWNERDEAD, and after -ETIMEDOUT and -ECANCELED of a task that was killed: which worker died, and how.  0;
+ * -ENODATA when this outcome is not a death.  For a map: the death that took the first item lost so. */
 BROOD_API BROOD_MUST_USE int brood_future_death(const struct brood_future *future, struct brood_death *ret_death);
 
 /* Asks that the work does not start.  0: it never ran and never will, its outcome is -ECANCELED (also when asked again);
  * -EBUSY: it is running or done.  A map loses the items that have not started; 0 only if none had. */
 BROOD_API int brood_future_cancel(struct brood_future *future);
+
+/* Like cancel, and if the task is running already, kills the worker that runs it; the task fails with -ECANCELED.  0: it
+ * has not started and never will, or the kill is on its way: wait for the outcome, which is what the task returned if it
+ * was quicker.  -EBUSY: it is done; -ENOTSUP: it is running and its worker is a thread, or it is a map: it has only been
+ * asked to stop (brood_cancelled()); -EAGAIN: too many kills at once. */
+BROOD_API int brood_future_kill(struct brood_future *future);
 
 /* Is the outcome there?  Is the work in a worker's hands?  Neither blocks; both are hints the moment they return. */
 BROOD_API bool brood_future_done(struct brood_future *future);

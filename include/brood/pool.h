@@ -13,7 +13,8 @@
  *
  * Forked workers see this process's memory as it was at open, copy-on-write.  They are started as an executable would be:
  * signal handlers reset (SIGINT ignored), no signal blocked, standard input from /dev/null, and every descriptor above 2
- * closed unless `.inherit_fds` is set.  They end by _exit().  If this process has other threads at open, their locks may be
+ * closed unless `.inherit_fds` is set.  In a worker brood handles SIGTERM and the signals of faults, to write down where it
+ * was; then they do what they do.  They end by _exit().  If this process has other threads at open, their locks may be
  * held in the forked workers for ever; `.worker` is always safe.
  *
  * Threads: any number of threads of the process that opened the pool may use it at once, except that brood_pool_close()
@@ -59,6 +60,14 @@ struct brood_pool_options {
     size_t memory_bytes; /* address space for large arguments, results and brood_alloc(); 0: as much as the machine has */
     const char *name;    /* of its processes and threads in ps and top, at most 10 bytes count; "brood" */
     bool inherit_fds;    /* forked workers keep every open descriptor */
+    /* What a task, or an item of a map, may take, from when it starts; 0: as long as it likes.  Then brood_cancelled() is
+     * true in it and its worker gets SIGTERM, which the task may catch; after the grace (0: at once) the worker is killed
+     * and the task fails with -ETIMEDOUT.  Threads are only told.  A call may have its own: struct brood_call_options. */
+    int limit_ms, grace_ms;
+    /* How often a task whose worker died, or which had had its time, is run again before that becomes its outcome.  0:
+     * never, since it may have had effects.  Each time it waits `retry_pause_ms`, and twice as long the next time; who
+     * waits for anything in the pool brings it on.  Items of maps do not wait. */
+    int retries, retry_pause_ms;
 };
 
 #ifndef __cplusplus
@@ -107,9 +116,25 @@ BROOD_API BROOD_MUST_USE int brood_pool_apply_bytes_async(struct brood_pool *poo
                                                           struct brood_future **ret_future, struct brood_bytes arg,
                                                           brood_deadline deadline);
 
+/* What is special about one call.  Every zero means what the pool's options say; a negative number means none. */
+struct brood_call_options {
+    size_t size; /* sizeof(struct brood_call_options): BROOD_CALL(...) fills it in */
+    int limit_ms, grace_ms, retries;
+};
+
+#ifndef __cplusplus
+#define BROOD_CALL(...) (&(struct brood_call_options){.size = sizeof(struct brood_call_options), __VA_ARGS__})
+#endif
+
+/* Like brood_pool_apply_bytes_async(), with options; NULL means all defaults. */
+BROOD_API BROOD_MUST_USE int brood_pool_submit(struct brood_pool *pool, const struct brood_task *task,
+                                               struct brood_future **ret_future, struct brood_bytes arg,
+                                               const struct brood_call_options *options, brood_deadline deadline);
+
 struct brood_map_options {
-    size_t size;  /* sizeof(struct brood_map_options): BROOD_MAP(...) fills it in */
-    size_t chunk; /* items that a worker claims at once; 0: grows with what the items cost */
+    size_t size;                     /* sizeof(struct brood_map_options): BROOD_MAP(...) fills it in */
+    size_t chunk;                    /* items that a worker claims at once; 0: grows with what the items cost */
+    int limit_ms, grace_ms, retries; /* of an item; as in struct brood_call_options */
 };
 
 #ifndef __cplusplus
@@ -137,6 +162,9 @@ BROOD_API BROOD_MUST_USE int brood_pool_map_async(struct brood_pool *pool, const
     brood_pool_apply_async((pool), &(t).task, (ret_future), BROOD_IN(t, (__VA_ARGS__)), BROOD_FOREVER)
 #define brood_apply_async_until(pool, t, ret_future, deadline, ...) \
     brood_pool_apply_async((pool), &(t).task, (ret_future), BROOD_IN(t, (__VA_ARGS__)), (deadline))
+#define brood_submit(pool, t, ret_future, options, ...) \
+    brood_pool_submit((pool), &(t).task, (ret_future),  \
+                      ((struct brood_bytes){BROOD_IN(t, (__VA_ARGS__)), (t).task.arg_size}), (options), BROOD_FOREVER)
 #define brood_apply_bytes(pool, t, result, ...) brood_pool_apply_bytes((pool), &(t).task, (result), (__VA_ARGS__))
 #define brood_apply_bytes_async(pool, t, ret_future, ...) \
     brood_pool_apply_bytes_async((pool), &(t).task, (ret_future), (__VA_ARGS__), BROOD_FOREVER)

@@ -15,6 +15,8 @@
 #ifndef BROOD_WORKER_H
 #define BROOD_WORKER_H
 
+#include <stdbool.h>
+
 #include <brood/base.h>
 
 BROOD_BEGIN
@@ -26,6 +28,12 @@ BROOD_API int brood_worker_main(int argc, char **argv);
 
 /* Inside a task: the number of the worker that runs it, 0 … workers-1.  Elsewhere -1. */
 BROOD_API int brood_worker_id(void);
+
+/* Inside a task: should it give up?  True when it has had its time (see `.limit_ms` in brood/pool.h), when somebody has
+ * asked it to stop (brood_future_kill) or when the pool is being closed and no longer waits.  A task that asks now and
+ * then, cleans up and returns an error is spared the SIGKILL that comes after the grace.  Costs a few nanoseconds without a
+ * limit, a look at the clock with one.  False outside a task. */
+BROOD_API bool brood_cancelled(void);
 
 BROOD_END
 

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -52,14 +53,34 @@ int brood__pidfd_wait(int pidfd, brood_deadline deadline)
     }
 }
 
+int brood__pidfd_stop(int pidfd)
+{
+    siginfo_t info = {0};
+    int r = brood__pidfd_kill(pidfd, SIGSTOP);
+
+    while (r == 0 && waitid(P_PIDFD, (id_t)pidfd, &info, WSTOPPED | WEXITED | WNOWAIT) < 0)
+        r = errno == EINTR ? 0 : -errno;
+    return r < 0 ? r : info.si_code == CLD_STOPPED ? 0 : -ESRCH;
+}
+
+static int64_t microseconds(struct timeval time)
+{
+    return (int64_t)time.tv_sec * 1000000 + time.tv_usec;
+}
+
 struct brood__ending brood__pidfd_reap(int pidfd)
 {
     struct brood__ending ending = {0};
+    struct rusage usage = {0};
     siginfo_t info = {0};
 
-    while (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED) < 0)
+    while (syscall(SYS_waitid, P_PIDFD, pidfd, &info, WEXITED, &usage) < 0) /* the C library's has no rusage */
         if (errno != EINTR)
             return ending;
+    ending.dumped_core = info.si_code == CLD_DUMPED;
+    ending.user_us = microseconds(usage.ru_utime);
+    ending.system_us = microseconds(usage.ru_stime);
+    ending.peak_rss_kib = usage.ru_maxrss;
     if (info.si_code == CLD_EXITED)
         ending.exit_code = info.si_status;
     else

@@ -6,6 +6,8 @@
 #ifndef BROOD_OS_PIDFD_H
 #define BROOD_OS_PIDFD_H
 
+#include <stdbool.h>
+
 #include <brood/base.h>
 #include <sys/types.h>
 
@@ -18,10 +20,16 @@ int brood__pidfd_kill(int pidfd, int signal);
 /* Waits until the process is dead: 0 or -ETIMEDOUT.  Does not reap it. */
 int brood__pidfd_wait(int pidfd, brood_deadline deadline);
 
+/* Stops a child, and returns when it stands still: 0; -ESRCH when it died instead.  SIGCONT lets it go on. */
+int brood__pidfd_stop(int pidfd);
+
 /* How a process ended. */
 struct brood__ending {
     int signal;    /* that killed it, or 0 */
     int exit_code; /* if it exited */
+    bool dumped_core;
+    int64_t user_us, system_us; /* of CPU time */
+    int64_t peak_rss_kib;
 };
 
 /* Reaps a child.  Waits for it to die.  If somebody else has reaped it, or the program ignores SIGCHLD, it is just as dead,

@@ -16,6 +16,10 @@ struct backend {
      * started by then has been taken back. */
     void (*stop)(struct brood_pool *pool, brood_deadline deadline);
 
+    /* Kills whoever runs the task at that position, without waiting; NULL where nobody can be killed. 0, or -EAGAIN: too
+     * many such orders at once. */
+    int (*kill_task)(struct brood_pool *pool, unsigned lane, uint64_t position);
+
     /* Runs what is in the lanes, if that is the caller's business; else NULL. */
     void (*run)(struct brood_pool *pool);
 };

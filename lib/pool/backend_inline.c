@@ -16,7 +16,7 @@ static int start(struct brood_pool *pool, const struct brood_pool_options *optio
 {
     struct nobody *nobody = malloc(sizeof(*nobody));
     pthread_mutexattr_t recursive;
-    int r = nobody ? brood__server_open(&nobody->server, &pool->shared, 0) : brood_fail(-ENOMEM, "out of memory");
+    int r = nobody ? brood__server_open(&nobody->server, &pool->shared, 0, false) : brood_fail(-ENOMEM, "out of memory");
 
     (void)options;
     if (r < 0) {

@@ -117,17 +117,25 @@ static brood_deadline later(brood_deadline deadline, int64_t ns)
 static void stop(struct brood_pool *pool, brood_deadline deadline)
 {
     struct processes *processes = pool->backend_state;
-    struct stop_message message = {STOP_MAGIC, deadline.ns};
+    struct order order = {.magic = ORDER_MAGIC, .kind = ORDER_STOP, .deadline_ns = deadline.ns};
 
     if (brood__board_state(pool->shared.board) == BOARD_OPEN) {
         brood__board_set_state(pool->shared.board, BOARD_STOPPING);
         brood__wake_workers(&pool->shared);
-        (void)send(processes->control, &message, sizeof(message), MSG_NOSIGNAL);
+        (void)send(processes->control, &order, sizeof(order), MSG_NOSIGNAL);
     } else {
         (void)shutdown(processes->control, SHUT_RDWR); /* a broken pool waits for nothing else */
     }
     await_end(processes, later(deadline, STOP_NS));
     close_processes(processes);
+}
+
+static int kill_task(struct brood_pool *pool, unsigned lane, uint64_t position)
+{
+    struct processes *processes = pool->backend_state;
+    struct order order = {.magic = ORDER_MAGIC, .kind = ORDER_KILL, .position = position, .lane = lane};
+
+    return send(processes->control, &order, sizeof(order), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
 static int start_supervisor(struct brood_pool *pool, const struct brood_pool_options *options, struct processes *processes)
@@ -188,4 +196,5 @@ const struct backend brood__backend_processes = {
     .between_processes = true,
     .start = start,
     .stop = stop,
+    .kill_task = kill_task,
 };

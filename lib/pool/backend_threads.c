@@ -40,7 +40,7 @@ static void end(struct brood_pool *pool, struct threads *threads)
 static int start_thread(struct brood_pool *pool, struct thread *thread, unsigned worker)
 {
     char name[16];
-    int r = brood__server_open(&thread->server, &pool->shared, worker);
+    int r = brood__server_open(&thread->server, &pool->shared, worker, false);
 
     if (r < 0)
         return r;

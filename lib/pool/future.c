@@ -6,8 +6,10 @@
 #include <brood/future.h>
 
 #include "os/error.h"
+#include "pool/backend.h"
 #include "pool/future.h"
 #include "pool/map.h"
+#include "pool/retry.h"
 
 #define SPARES_AHEAD 4
 
@@ -73,6 +75,7 @@ void brood__future_free_more(struct brood_future *future)
         return;
     free(future->more.words);
     free(future->more.death);
+    free(future->more.retry);
     future->has_more = false;
 }
 
@@ -120,27 +123,78 @@ void brood__future_keep_words(struct brood_future *future, const char *words, si
     future->more.words = strndup(words, size); /* NULL when memory is short: the outcome stands without words */
 }
 
+int brood__outcome_of_death(const struct answer *answer)
+{
+    uint32_t cause = answer->note->cause;
+
+    return cause == BROOD_TIMED_OUT ? -ETIMEDOUT : cause == BROOD_KILLED ? -ECANCELED : -EOWNERDEAD;
+}
+
+static struct record *new_record(const char *task, const struct certificate *certificate)
+{
+    size_t length = certificate ? strnlen(certificate->backtrace, sizeof(certificate->backtrace)) : 0;
+    struct record *record = calloc(1, sizeof(*record) + length + 1);
+
+    if (!record)
+        return NULL;
+    (void)snprintf(record->task, sizeof(record->task), "%s", task);
+    record->death.task = record->task;
+    record->death.backtrace = record->backtrace;
+    if (!certificate)
+        return record;
+    memcpy(record->backtrace, certificate->backtrace, length);
+    record->death.user_us = certificate->user_us;
+    record->death.system_us = certificate->system_us;
+    record->death.peak_rss_kib = certificate->peak_rss_kib;
+    record->death.dumped_core = certificate->dumped_core;
+    record->death.fault_code = certificate->fault_code;
+    record->death.fault_address = certificate->fault_address;
+    return record;
+}
+
+static void say_how(char *to, size_t size, const struct brood_death *death)
+{
+    if (death->cause == BROOD_TIMED_OUT)
+        (void)snprintf(to, size, "was killed because the task had had its time");
+    else if (death->cause == BROOD_KILLED)
+        (void)snprintf(to, size, "was killed on request");
+    else if (death->signal)
+        (void)snprintf(to, size, "was killed by signal %d (%s)", death->signal, strsignal(death->signal));
+    else
+        (void)snprintf(to, size, "exited with status %d", death->exit_code);
+}
+
+static void say_death(struct brood_future *future, const struct brood_death *death)
+{
+    char words[384], how[64], attempt[32] = "";
+
+    say_how(how, sizeof(how), death);
+    if (death->attempt > 1)
+        (void)snprintf(attempt, sizeof(attempt), ", attempt %u", death->attempt);
+    (void)snprintf(words, sizeof(words), "worker %d (pid %d) %s while it ran task '%s'%s", death->worker, death->pid, how,
+                   death->task, attempt);
+    brood__future_keep_words(future, words, sizeof(words));
+}
+
+/* Out of memory, the outcome stands without a record. */
 void brood__future_keep_death(struct brood_future *future, const struct answer *answer, uint64_t item, const char *task)
 {
     const struct note *note = answer->note;
-    char words[256], how[64];
+    struct record *record = new_record(task, brood__certificate(&future->pool->shared, note->certificate));
 
     brood__future_add_more(future);
     free(future->more.death);
-    future->more.death = malloc(sizeof(*future->more.death));
-    if (future->more.death)
-        *future->more.death = (struct brood_death){.pid = note->pid,
-                                                   .worker = (int32_t)answer->worker,
-                                                   .signal = note->signal,
-                                                   .exit_code = note->exit_code,
-                                                   .item = item};
-    if (note->signal)
-        (void)snprintf(how, sizeof(how), "was killed by signal %d (%s)", note->signal, strsignal(note->signal));
-    else
-        (void)snprintf(how, sizeof(how), "exited with status %d", note->exit_code);
-    (void)snprintf(words, sizeof(words), "worker %u (pid %d) %s while it ran task '%s'", answer->worker, note->pid, how,
-                   task);
-    brood__future_keep_words(future, words, sizeof(words));
+    future->more.death = record;
+    if (!record)
+        return;
+    record->death.pid = note->pid;
+    record->death.worker = (int32_t)answer->worker;
+    record->death.signal = note->signal;
+    record->death.exit_code = note->exit_code;
+    record->death.item = item;
+    record->death.cause = (enum brood_cause)note->cause;
+    record->death.attempt = future->more.attempt ? future->more.attempt : 1;
+    say_death(future, &record->death);
 }
 
 /* ---- settling a single task ---- */
@@ -197,8 +251,10 @@ void brood__future_settle(struct brood_pool *pool, struct job *job, const struct
     else if (answer->state == SLOT_CANCELLED)
         outcome = -ECANCELED;
     else if (answer->state == SLOT_LOST) {
-        outcome = -EOWNERDEAD;
+        outcome = brood__outcome_of_death(answer);
         brood__future_keep_death(future, answer, 0, task_name(pool, answer->slot));
+        if (outcome != -ECANCELED && brood__retry(pool, future))
+            return;
     } else
         brood__future_keep_words(future, pool->broken ? pool->why_broken : "the pool was closed first",
                                  sizeof(pool->why_broken));
@@ -222,10 +278,11 @@ static struct job *job_of(struct brood_pool *pool, struct watch *watch, struct j
 {
     struct brood_future *future = watch->subject;
 
-    (void)pool;
     if (brood__future_map(future))
         return brood__map_job(future->map, previous);
-    return !previous && future->job.in_lane ? &future->job : NULL;
+    if (!future->job.in_lane) /* it is to be run again, as soon as there is room */
+        return brood__middle_job(pool, watch, previous);
+    return !previous ? &future->job : NULL;
 }
 
 int brood__future_wait(struct brood_future *future, brood_deadline deadline)
@@ -333,7 +390,7 @@ int brood_future_death(const struct brood_future *future, struct brood_death *re
 {
     if (!brood__future_is_done(future) || !future->has_more || !future->more.death)
         return brood_fail(-ENODATA, "no worker died of it");
-    *ret_death = *future->more.death;
+    *ret_death = future->more.death->death;
     return 0;
 }
 
@@ -369,6 +426,12 @@ bool brood_future_running(struct brood_future *future)
 
 /* ---- giving up ---- */
 
+/* What was killed has the same outcome, and a record of the death. */
+static bool never_ran(const struct brood_future *future)
+{
+    return future->outcome == -ECANCELED && !(future->has_more && future->more.death);
+}
+
 int brood_future_cancel(struct brood_future *future)
 {
     struct brood_pool *pool = future->pool;
@@ -376,20 +439,62 @@ int brood_future_cancel(struct brood_future *future)
     int r;
 
     if (brood_future_done(future))
-        return future->outcome == -ECANCELED ? 0 : brood_fail(-EBUSY, "it is done already");
+        return never_ran(future) ? 0 : brood_fail(-EBUSY, "it is done already");
     r = brood__pool_enter(pool);
     if (r < 0)
         return r;
     if (brood__future_map(future))
         cancelled = brood__map_cancel(pool, future->map);
     else
-        cancelled = brood__take_back(pool, &future->job);
+        cancelled = brood__take_back(pool, &future->job) || brood__retry_forget(pool, future, -ECANCELED);
     while (brood__maps_turn(pool))
         ;
     cancelled |= brood__future_is_done(future) && future->outcome == -ECANCELED &&
                  !brood__future_map(future); /* by another thread */
     brood__pool_leave(pool);
     return cancelled ? 0 : brood_fail(-EBUSY, "it is running already");
+}
+
+static int kill_running(struct brood_pool *pool, const struct job *job)
+{
+    struct lane *lane = &pool->shared.lanes[job->lane];
+
+    atomic_store_explicit(&lane->notes[lane_index(lane, job->position)].stopped, job->position, memory_order_relaxed);
+    if (!pool->backend->kill_task)
+        return -ENOTSUP;
+    return pool->backend->kill_task(pool, job->lane, job->position);
+}
+
+static int kill_map(struct brood_pool *pool, struct map *map)
+{
+    int r = 0;
+
+    for (struct job *job = brood__map_job(map, NULL); job && r == 0; job = brood__map_job(map, job))
+        r = kill_running(pool, job);
+    return r;
+}
+
+int brood_future_kill(struct brood_future *future)
+{
+    struct brood_pool *pool = future->pool;
+    int r = 0;
+
+    if (brood_future_cancel(future) == 0)
+        return 0;
+    if (brood_future_done(future))
+        return brood_fail(-EBUSY, "it is done already");
+    r = brood__pool_enter(pool);
+    if (r < 0)
+        return r;
+    if (brood__future_map(future))
+        r = kill_map(pool, future->map);
+    else if (future->job.in_lane)
+        r = kill_running(pool, &future->job);
+    brood__retry_never(future);
+    brood__pool_leave(pool);
+    return r < 0 ? brood_fail(r, r == -ENOTSUP ? "a thread cannot be killed; it has been asked to stop"
+                                               : "the supervisor has many orders to kill: ask again")
+                 : 0;
 }
 
 void brood_future_free(struct brood_future *future)

@@ -8,6 +8,14 @@
 #include "pool/pool.h"
 
 struct map;
+struct retry;
+
+/* What is known of a death, with its texts. */
+struct record {
+    struct brood_death death;
+    char task[BROOD_TASK_NAME_MAX + 1];
+    char backtrace[];
+};
 
 #define FUTURE_INLINE_BYTES SLOT_RESULT_BYTES
 
@@ -32,10 +40,12 @@ struct brood_future {
     };
 
     struct {
-        uint64_t block;            /* of the segment, for a large argument and a large result; 0: none */
-        uint64_t result_offset;    /* where in the segment a large result lies; 0: in the slot */
-        char *words;               /* malloc()ed, or NULL */
-        struct brood_death *death; /* malloc()ed, or NULL */
+        uint64_t block;         /* of the segment, for a large argument and a large result; 0: none */
+        uint64_t result_offset; /* where in the segment a large result lies; 0: in the slot */
+        char *words;            /* malloc()ed, or NULL */
+        struct record *death;   /* malloc()ed, or NULL */
+        struct retry *retry;    /* malloc()ed, or NULL */
+        uint32_t attempt;       /* that runs or ran last, from 1; 0 where nobody counts */
     } more;
 };
 _Static_assert(offsetof(struct brood_future, more) == 64, "one cache line");
@@ -88,6 +98,9 @@ void brood__future_drop_words(struct brood_future *future);
 /* What a death or a failure leaves behind.  Locked, before it is finished. */
 void brood__future_keep_words(struct brood_future *future, const char *words, size_t size);
 void brood__future_keep_death(struct brood_future *future, const struct answer *answer, uint64_t item, const char *task);
+
+/* The outcome that a death of this answer's kind means. */
+int brood__outcome_of_death(const struct answer *answer);
 
 /* Waits for it.  Locked on entry and return. */
 int brood__future_wait(struct brood_future *future, brood_deadline deadline);

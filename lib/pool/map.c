@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,11 @@ struct map_window {
     unsigned unsettled; /* helpers in lanes */
 };
 
+struct lost {
+    size_t item;
+    int times;
+};
+
 struct map {
     struct brood_future *future;
     const struct brood_task *task;
@@ -47,6 +53,9 @@ struct map {
     size_t first_failed, words_item, death_item;
     unsigned live; /* windows that are not over */
     bool cancelled, has_started;
+    struct terms terms;
+    struct lost *lost; /* items whose worker died and that are run again; malloc()ed */
+    size_t lost_count;
     struct map_window windows[WINDOWS];
 };
 
@@ -77,16 +86,47 @@ static void keep_words(struct map *map, size_t item, const char *words, size_t s
     brood__future_keep_words(map->future, words, size);
 }
 
+/* How often the item has been lost, this time included. */
+static int count_loss(struct map *map, size_t item)
+{
+    struct lost *more;
+
+    for (size_t i = 0; i < map->lost_count; i++)
+        if (map->lost[i].item == item)
+            return ++map->lost[i].times;
+    more = realloc(map->lost, (map->lost_count + 1) * sizeof(*more));
+    if (!more)
+        return INT_MAX; /* it will not be run again */
+    map->lost = more;
+    map->lost[map->lost_count++] = (struct lost){item, 1};
+    return 1;
+}
+
+/* Is it to be run again?  Then it stays as if it had not started. */
+static bool retry_item(struct map *map, size_t item, int outcome)
+{
+    if (map->terms.retries == 0 || outcome == -ECANCELED)
+        return false;
+    int times = count_loss(map, item);
+
+    brood__future_add_more(map->future);
+    map->future->more.attempt = times < INT_MAX ? (uint32_t)times : 0;
+    return times <= map->terms.retries;
+}
+
 /* A worker died in this window.  The item that it was running, if any, is the one that its range named and that has no
  * status. */
 static void charge(struct map_window *window, const struct answer *answer)
 {
     struct map *map = window->map;
     uint64_t item = answer->note->item_lost;
+    int outcome = brood__outcome_of_death(answer);
 
     if (item == 0 || item > window->count || atomic_load(&window->status[item - 1]) != ITEM_WAITING)
         return;
-    atomic_store(&window->status[item - 1], -EOWNERDEAD);
+    if (retry_item(map, window->first + item - 1, outcome))
+        return;
+    atomic_store(&window->status[item - 1], (int16_t)outcome);
     if (window->first + item - 1 >= map->death_item)
         return;
     map->death_item = window->first + item - 1;
@@ -402,6 +442,8 @@ static int open_window(struct brood_pool *pool, struct map_window *window, struc
         .arg_bytes = (uint32_t)map->task->arg_size,
         .result_bytes = (uint32_t)map->task->result_size,
         .chunk = map->chunk,
+        .limit_ns = map->terms.limit_ns,
+        .grace_ns = map->terms.grace_ns,
         .task = (uint16_t)map->index,
         .workers = (uint16_t)pool->workers,
     };
@@ -420,6 +462,7 @@ void brood__map_free(struct map *map)
     for (unsigned i = 0; i < WINDOWS; i++)
         free(map->windows[i].helpers);
     free(map->outcomes);
+    free(map->lost);
     free(map);
 }
 
@@ -445,8 +488,9 @@ static int open_windows(struct brood_pool *pool, struct map *map)
 }
 
 int brood__map_begin(struct brood_pool *pool, struct brood_future *future, const struct brood_task *task, void *results,
-                     const void *args, size_t items, size_t chunk)
+                     const void *args, size_t items, const struct brood_map_options *options)
 {
+    size_t chunk = options ? options->chunk : 0;
     struct map *map = calloc(1, sizeof(*map));
     int r = map ? brood__task_index(pool, task) : brood_fail(-ENOMEM, "out of memory");
 
@@ -462,6 +506,8 @@ int brood__map_begin(struct brood_pool *pool, struct brood_future *future, const
                         .items = items,
                         .chunk = chunk < UINT32_MAX ? (uint32_t)chunk : UINT32_MAX,
                         .outcomes = calloc(items, sizeof(int16_t)),
+                        .terms = options ? brood__terms(pool, options->limit_ms, options->grace_ms, options->retries)
+                                         : pool->terms,
                         .first_failed = SIZE_MAX,
                         .words_item = SIZE_MAX,
                         .death_item = SIZE_MAX};
@@ -570,14 +616,9 @@ static int check(const struct brood_task *task, const void *results, const void 
     return 0;
 }
 
-static size_t chunk_of(const struct brood_map_options *options)
-{
-    return options ? options->chunk : 0;
-}
-
 /* Locked. */
 static int begin(struct brood_pool *pool, struct brood_future *future, const struct brood_task *task, void *results,
-                 const void *args, size_t n, size_t chunk)
+                 const void *args, size_t n, const struct brood_map_options *options)
 {
     int r = brood__wait_for_room(pool, BROOD_FOREVER);
 
@@ -585,7 +626,7 @@ static int begin(struct brood_pool *pool, struct brood_future *future, const str
         return r;
     future->is_map = true;
     if (n > 0)
-        return brood__map_begin(pool, future, task, results, args, n, chunk);
+        return brood__map_begin(pool, future, task, results, args, n, options);
     pool->outstanding++;
     brood__future_finish(future, 0);
     return 0;
@@ -602,7 +643,7 @@ int brood_pool_map_async(struct brood_pool *pool, const struct brood_task *task,
     if (r < 0)
         return r;
     future = brood__future_new(pool);
-    r = future ? begin(pool, future, task, results, args, n, chunk_of(options)) : -ENOMEM;
+    r = future ? begin(pool, future, task, results, args, n, options) : -ENOMEM;
     if (r == 0)
         *ret_future = future;
     else if (future)

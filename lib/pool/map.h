@@ -16,7 +16,7 @@ struct map;
 
 /* Begins a map whose future exists.  0 or a negative errno, in words: then there is no map.  Locked. */
 int brood__map_begin(struct brood_pool *pool, struct brood_future *future, const struct brood_task *task, void *results,
-                     const void *args, size_t items, size_t chunk);
+                     const void *args, size_t items, const struct brood_map_options *options);
 
 /* Turns one window, if any needs it.  Locked on entry and return, not in between.  False: there was none. */
 bool brood__maps_turn(struct brood_pool *pool);

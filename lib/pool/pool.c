@@ -16,6 +16,7 @@
 #define QUEUE_PER_WORKER 512 /* deep enough to stay ahead of workers with tiny tasks; theft keeps long ones balanced */
 #define LANE_SLOTS_MIN 16
 #define LANE_SLOTS_MAX 32768
+#define NS_PER_MS (int64_t)1000000
 
 /* ---- one process ---- */
 
@@ -86,6 +87,8 @@ static int check_options(struct brood_pool_options *options, const struct brood_
                               given->size, sizeof(*options));
         memcpy(options, given, given->size);
     }
+    if (options->limit_ms < 0 || options->grace_ms < 0 || options->retries < 0 || options->retry_pause_ms < 0)
+        return brood_fail(-EINVAL, "a limit, a grace, retries and their pause cannot be negative; 0 means none");
     if ((unsigned)options->kind > BROOD_INLINE)
         return brood_fail(-EINVAL, "there is no kind of worker %d", (int)options->kind);
     if (options->worker && options->kind != BROOD_PROCESSES)
@@ -194,6 +197,12 @@ static struct brood_pool *new_pool(const struct brood_pool_options *options)
     pool->queue = options->queue ? options->queue : (size_t)QUEUE_PER_WORKER * pool->workers;
     pool->parkers_free = ~(uint64_t)1; /* number 0 is for who opens the pool */
     pool->spin_ns = SPIN_NS_MAX;
+    pool->terms = (struct terms){
+        .limit_ns = options->limit_ms * NS_PER_MS,
+        .grace_ns = options->grace_ms * NS_PER_MS,
+        .retries = options->retries,
+    };
+    pool->retry_pause_ns = options->retry_pause_ms * NS_PER_MS;
     return pool;
 }
 
@@ -225,6 +234,22 @@ int brood_pool_open(struct brood_pool **ret_pool, const struct brood_pool_option
     brood__lock(&pool->lock);
     brood__pool_release(pool);
     return r;
+}
+
+static int64_t choose_ns(int ms, int64_t otherwise)
+{
+    return ms == 0 ? otherwise : ms > 0 ? ms * NS_PER_MS : 0;
+}
+
+struct terms brood__terms(const struct brood_pool *pool, int limit_ms, int grace_ms, int retries)
+{
+    return (struct terms){
+        .limit_ns = choose_ns(limit_ms, pool->terms.limit_ns),
+        .grace_ns = choose_ns(grace_ms, pool->terms.grace_ns),
+        .retries = retries == 0  ? pool->terms.retries
+                   : retries > 0 ? retries
+                                 : 0,
+    };
 }
 
 /* ---- closing ---- */

@@ -41,6 +41,12 @@ struct mirror {
     unsigned outstanding;
 };
 
+/* What a task may take, and how often it may be tried again. */
+struct terms {
+    int64_t limit_ns, grace_ns; /* 0: no limit */
+    int retries;
+};
+
 struct backend; /* a kind of worker: backend.h */
 struct map_window;
 
@@ -61,6 +67,9 @@ struct brood_pool {
     size_t queue;               /* at most so many */
     struct map_window *turns;   /* windows of maps that nobody works on: map.h */
     struct map_window *stalled; /* … and those that have found no room in a lane */
+    struct brood_future *again; /* tasks whose worker died, to be run again: retry.h */
+    struct terms terms;         /* of a call that says nothing else */
+    int64_t retry_pause_ns;
 
     uint64_t parkers_free; /* a bit for each of the board's parkers */
     uint64_t asleep;       /* what the host wrote into board->asleep */
@@ -118,6 +127,9 @@ static inline void brood__pool_leave(struct brood_pool *pool)
 /* Frees what is left of a closed pool when its last future is gone.  Locked on entry, not on return. */
 void brood__pool_release(struct brood_pool *pool);
 
+/* What a call says, with what the pool says for the rest.  In ms; 0: as the pool, negative: none. */
+struct terms brood__terms(const struct brood_pool *pool, int limit_ms, int grace_ms, int retries);
+
 /* ---- submission (submit.c) ---- */
 
 /* The commonest size without a call. */
@@ -139,6 +151,7 @@ struct request {
     uint64_t arg_offset;    /* large: where it lies in the segment */
     uint64_t result_offset;
     size_t result_room;
+    int64_t limit_ns, grace_ns;
 };
 
 /* Waits until the pool takes one more: 0, -EAGAIN, -ETIMEDOUT, -ESHUTDOWN.  Locked. */

@@ -9,6 +9,7 @@
 #include "os/clock.h"
 #include "os/error.h"
 #include "os/fence.h"
+#include "pool/fault.h"
 #include "pool/serve.h"
 #include "pool/task.h"
 #include "shm/range.h"
@@ -33,29 +34,58 @@ struct progress {
     uint64_t current, head;
 };
 
-static _Thread_local int worker_id = -1;
+static _Thread_local struct server *serving; /* what this thread is, if it is a worker */
 
 int brood_worker_id(void)
 {
-    return worker_id;
+    return serving ? (int)serving->worker : -1;
 }
 
-int brood__server_open(struct server *ret_server, struct shared *shared, unsigned worker)
+bool brood_cancelled(void)
 {
+    const struct server *server = serving;
+
+    if (!server || !server->note)
+        return false;
+    return brood__board_state(server->shared->board) != BOARD_OPEN ||
+           atomic_load_explicit(&server->note->stopped, memory_order_relaxed) == server->position ||
+           (server->limit.end_ns != 0 && brood__limit_is_over(&server->limit, brood__now_ns()));
+}
+
+static struct certificate *certificate_of(const struct shared *shared, unsigned worker)
+{
+    uint32_t number = atomic_load_explicit(&shared->lanes[worker].station->certificate, memory_order_acquire);
+
+    return brood__certificate(shared, number);
+}
+
+int brood__server_open(struct server *ret_server, struct shared *shared, unsigned worker, bool is_process)
+{
+    int r;
+
     *ret_server = (struct server){
         .shared = shared,
         .lane = &shared->lanes[worker],
         .worker = worker,
+        .is_process = is_process,
         .head = atomic_load_explicit(&shared->lanes[worker].station->head, memory_order_relaxed),
         .spin_ns = SPIN_NS_MAX,
         .polls_per_ring = POLLS_PER_RING_MIN,
         .seen = calloc(shared->board->workers, sizeof(struct progress)),
     };
-    return ret_server->seen ? 0 : brood_fail(-ENOMEM, "out of memory");
+    if (!ret_server->seen)
+        return brood_fail(-ENOMEM, "out of memory");
+    r = brood__limit_open(&ret_server->limit, ret_server->lane->station, is_process, certificate_of(shared, worker));
+    if (r < 0)
+        brood__server_close(ret_server);
+    else if (is_process)
+        brood__fault_watch(certificate_of(shared, worker));
+    return r;
 }
 
 void brood__server_close(struct server *server)
 {
+    brood__limit_close(&server->limit);
     free(server->seen);
     server->seen = NULL;
 }
@@ -162,9 +192,12 @@ static void run_items(struct server *server, const struct work *work, struct slo
     char *result = work->results + lo * result_bytes, *words = work->words;
     struct range *range = &work->window->ranges[server->worker];
     struct brood_reply reply = {.room = result_bytes};
+    const int64_t limit_ns = work->window->limit_ns;
 
     for (uint32_t item = lo; item < lo + count; item++) {
         range_begin_item(range, item);
+        if (limit_ns)
+            brood__limit_begin(&server->limit, limit_ns, work->window->grace_ns);
         if (words[0])
             words[0] = '\0';
         reply.space = result;
@@ -172,6 +205,8 @@ static void run_items(struct server *server, const struct work *work, struct slo
         arg += arg_bytes;
         result += result_bytes;
     }
+    if (limit_ns)
+        brood__limit_end(&server->limit);
 }
 
 /* Twice as many next time if that was quick, half if it was slow; never more than an eighth of what is left, for others to
@@ -237,6 +272,29 @@ static void answer(struct server *server, struct slot *slot, uint64_t position)
         brood__wake_waiter(server->shared->board, waiter);
 }
 
+/* A task of a worker that is nobody but its caller may run another one, so what is said of this one is put back. */
+static void run(struct server *server, struct slot *slot, struct note *note, uint64_t position)
+{
+    const struct note *outer_note = server->note;
+    uint64_t outer_position = server->position;
+    int64_t outer_end_ns = server->limit.end_ns;
+
+    server->note = note;
+    server->position = position;
+    if (slot->kind & SLOT_LIMITED)
+        brood__limit_begin(&server->limit, note->limit_ns, note->grace_ns);
+    slot->has_words = 0;
+    if ((slot->kind & ~SLOT_LIMITED) == SLOT_MAP)
+        run_map(server, slot, note);
+    else
+        run_task(server, slot, note);
+    if (server->limit.end_ns)
+        brood__limit_end(&server->limit);
+    server->note = outer_note;
+    server->position = outer_position;
+    server->limit.end_ns = outer_end_ns;
+}
+
 /* Claims the slot, runs what is in it and answers; false if somebody else was first. */
 static bool run_slot(struct server *server, unsigned lane_number, uint64_t position)
 {
@@ -246,11 +304,7 @@ static bool run_slot(struct server *server, unsigned lane_number, uint64_t posit
 
     if (!slot_claim(slot, server->lane->station, lane_number, position, server->worker))
         return false;
-    slot->has_words = 0;
-    if (slot->kind == SLOT_MAP)
-        run_map(server, slot, &lane->notes[index]);
-    else
-        run_task(server, slot, &lane->notes[index]);
+    run(server, slot, &lane->notes[index], position);
     answer(server, slot, position);
     return true;
 }
@@ -427,7 +481,7 @@ static void sleep_until_woken(struct server *server)
 
 void brood__serve(struct server *server)
 {
-    worker_id = (int)server->worker;
+    serving = server;
     server->now_ns = brood__now_ns();
     brood__away_leave(server->shared->board, server->worker); /* its predecessor may have died elsewhere */
     while (is_open(server)) {
@@ -438,15 +492,15 @@ void brood__serve(struct server *server)
             sleep_until_woken(server);
     }
     brood__serve_waiting(server);
-    worker_id = -1;
+    serving = NULL;
 }
 
 void brood__serve_waiting(struct server *server)
 {
-    int outer = worker_id;
+    struct server *outer = serving;
 
-    worker_id = (int)server->worker;
+    serving = server;
     while (run_own(server))
         ;
-    worker_id = outer;
+    serving = outer;
 }

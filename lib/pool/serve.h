@@ -11,14 +11,18 @@
 #ifndef BROOD_POOL_SERVE_H
 #define BROOD_POOL_SERVE_H
 
+#include "pool/limit.h"
 #include "shm/board.h"
 
 struct server {
     struct shared *shared;
     const struct lane *lane; /* its own */
     unsigned worker;
-    bool is_process;         /* its standard output is its own */
+    bool is_process;         /* its standard output is its own, and it can be killed */
     uint64_t head;           /* the next position of its own ring */
+    struct limit limit;      /* of the task that it runs */
+    const struct note *note; /* … and its note, or NULL … */
+    uint64_t position;       /* … and its position */
     int64_t spin_ns;         /* how long to spin before sleeping: adapts to whether spinning has paid */
     unsigned polls_per_ring; /* while it spins: adapts to how many tasks come together */
     int64_t now_ns;          /* when it last looked at the clock */
@@ -27,7 +31,8 @@ struct server {
     const struct brood_task *tasks[BOARD_TASKS];
 };
 
-int brood__server_open(struct server *ret_server, struct shared *shared, unsigned worker);
+/* For worker number `worker`, which is a process or a thread.  0 or a negative errno, in words. */
+int brood__server_open(struct server *ret_server, struct shared *shared, unsigned worker, bool is_process);
 
 /* Serves until the pool is no longer open, then finishes what is waiting in the own lane. */
 void brood__serve(struct server *server);

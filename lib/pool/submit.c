@@ -10,6 +10,7 @@
 #include "pool/future.h"
 #include "pool/map.h"
 #include "pool/pool.h"
+#include "pool/retry.h"
 
 /* The worker has the lines of the slots to come, from the lap before: so many are asked for ahead. */
 #define SLOTS_AHEAD 6
@@ -155,6 +156,13 @@ static void fill_slot(struct slot *slot, const struct request *request)
         slot->result.offset = request->result_offset;
 }
 
+static void set_limit(struct slot *slot, struct note *note, const struct request *request)
+{
+    slot->kind |= SLOT_LIMITED;
+    note->limit_ns = request->limit_ns;
+    note->grace_ns = request->grace_ns;
+}
+
 /* Wakes the lane's worker or, when that one has something to do already, here or elsewhere, one who may steal. */
 static void wake_for(struct brood_pool *pool, unsigned lane)
 {
@@ -183,6 +191,8 @@ bool brood__submit(struct brood_pool *pool, struct job *job, const struct reques
     mirror->outstanding++;
     pool->last_lane = number;
     fill_slot(&lane->slots[index], request);
+    if (request->limit_ns)
+        set_limit(&lane->slots[index], &lane->notes[index], request);
     slot_prefetch_write(&lane->slots[lane_index(lane, mirror->tail + SLOTS_AHEAD)]);
     slot_publish(&lane->slots[index], job->position);
     wake_for(pool, number);
@@ -290,11 +300,12 @@ static bool takes_more(const struct brood_pool *pool)
 
 /* Locked; `future` is ready but for the slot. */
 static int submit_task(struct brood_pool *pool, struct brood_future *future, const struct brood_task *task,
-                       struct brood_bytes arg, brood_deadline deadline)
+                       struct brood_bytes arg, const struct terms *terms, brood_deadline deadline)
 {
     /* The worker may write as much as was promised, and no more than there is room for. */
     size_t room = future->room < task->result_size ? future->room : task->result_size;
-    struct request request = {.kind = SLOT_TASK, .arg = arg, .result_room = room};
+    struct request request = {
+        .kind = SLOT_TASK, .arg = arg, .result_room = room, .limit_ns = terms->limit_ns, .grace_ns = terms->grace_ns};
 
     future->room = (uint32_t)room;
     int r = brood__task_index(pool, task);
@@ -303,6 +314,8 @@ static int submit_task(struct brood_pool *pool, struct brood_future *future, con
         return r;
     request.task = (unsigned)r;
     r = place(pool, future, &request);
+    if (r == 0 && terms->retries > 0)
+        r = brood__retry_prepare(pool, future, &request, terms->retries);
     while (r == 0 && !(takes_more(pool) && brood__submit(pool, &future->job, &request, ANY_LANE)))
         r = brood__wait_for_room(pool, deadline);
     if (r == 0)
@@ -323,20 +336,30 @@ static int set_room(struct brood_future *future, size_t room)
     return future->result ? 0 : brood_fail(-ENOMEM, "out of memory");
 }
 
-static int apply_async(struct brood_pool *pool, const struct brood_task *task, struct brood_future **ret_future,
-                       struct brood_bytes arg, brood_deadline deadline)
+static struct terms terms_of(const struct brood_pool *pool, const struct brood_call_options *options)
+{
+    return options ? brood__terms(pool, options->limit_ms, options->grace_ms, options->retries) : pool->terms;
+}
+
+int brood_pool_submit(struct brood_pool *pool, const struct brood_task *task, struct brood_future **ret_future,
+                      struct brood_bytes arg, const struct brood_call_options *options, brood_deadline deadline)
 {
     struct brood_future *future;
     int r = check(task, arg);
 
+    if (r == 0 && options && options->size != sizeof(*options))
+        r = brood_fail(-EINVAL, "options of %zu bytes, where this brood knows %zu: begin with BROOD_CALL()", options->size,
+                       sizeof(*options));
     if (r == 0)
         r = brood__pool_enter(pool);
     if (r < 0)
         return r;
+    struct terms terms = terms_of(pool, options);
+
     future = brood__future_new(pool);
     r = future ? set_room(future, task->result_size) : -ENOMEM;
     if (r == 0)
-        r = submit_task(pool, future, task, arg, deadline);
+        r = submit_task(pool, future, task, arg, &terms, deadline);
     if (r == 0)
         *ret_future = future;
     else if (future)
@@ -357,7 +380,7 @@ static int apply(struct brood_pool *pool, const struct brood_task *task, struct 
     if (r < 0)
         return r;
     brood__future_init(&future, pool, result->ptr, (uint32_t)(result->len < UINT32_MAX ? result->len : UINT32_MAX));
-    r = submit_task(pool, &future, task, arg, BROOD_FOREVER);
+    r = submit_task(pool, &future, task, arg, &pool->terms, BROOD_FOREVER);
     brood__run_inline(pool);
     if (r == 0)
         (void)brood__future_wait(&future, BROOD_FOREVER);
@@ -379,7 +402,7 @@ int brood_pool_apply(struct brood_pool *pool, const struct brood_task *task, voi
 int brood_pool_apply_async(struct brood_pool *pool, const struct brood_task *task, struct brood_future **ret_future,
                            const void *arg, brood_deadline deadline)
 {
-    return apply_async(pool, task, ret_future, (struct brood_bytes){arg, task->arg_size}, deadline);
+    return brood_pool_submit(pool, task, ret_future, (struct brood_bytes){arg, task->arg_size}, NULL, deadline);
 }
 
 int brood_pool_apply_bytes(struct brood_pool *pool, const struct brood_task *task, struct brood_space *result,
@@ -391,5 +414,5 @@ int brood_pool_apply_bytes(struct brood_pool *pool, const struct brood_task *tas
 int brood_pool_apply_bytes_async(struct brood_pool *pool, const struct brood_task *task, struct brood_future **ret_future,
                                  struct brood_bytes arg, brood_deadline deadline)
 {
-    return apply_async(pool, task, ret_future, arg, deadline);
+    return brood_pool_submit(pool, task, ret_future, arg, NULL, deadline);
 }

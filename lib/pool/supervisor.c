@@ -32,6 +32,7 @@ struct member {
     int pidfd; /* -1: not running */
     pid_t pid;
     bool has_served; /* some worker of this number has been ready */
+    bool is_killed;  /* on the host's order */
     unsigned failures;
     int64_t start_ns; /* when to start the next one; 0: now is not the time */
 };
@@ -156,6 +157,13 @@ static int watch(struct supervisor *s, unsigned worker)
     return brood__poller_add(s->poller, member->pidfd, worker);
 }
 
+/* A place for what the worker may have to say of its end. */
+static void put_certificate_aside(struct supervisor *s, struct station *station)
+{
+    brood__certificate_free(s->shared, atomic_load(&station->certificate));
+    atomic_store(&station->certificate, brood__certificate_take(s->shared));
+}
+
 static void start_worker(struct supervisor *s, unsigned worker)
 {
     struct member *member = &s->members[worker];
@@ -164,6 +172,9 @@ static void start_worker(struct supervisor *s, unsigned worker)
     int r;
 
     member->start_ns = 0;
+    member->is_killed = false;
+    put_certificate_aside(s, station);
+    atomic_store(&station->limit_end_ns, 0);
     brood__station_set_state(station, STATION_STARTING);
     pid = fork();
     if (pid == 0)
@@ -202,6 +213,33 @@ static uint64_t item_of(const struct supervisor *s, const struct slot *slot, uns
     return atomic_load(&window->ranges[worker].item);
 }
 
+static enum brood_cause cause_of(const struct member *member, const struct station *station, struct brood__ending ending)
+{
+    int64_t end = atomic_load(&station->limit_end_ns);
+
+    if (member->is_killed)
+        return BROOD_KILLED;
+    if ((ending.signal == SIGKILL || ending.signal == SIGTERM) && end != 0 && brood__now_ns() >= end)
+        return BROOD_TIMED_OUT;
+    return BROOD_DIED;
+}
+
+/* Hands the dead worker's certificate over to the host, by the note. */
+static uint32_t certify(struct supervisor *s, struct station *station, struct brood__ending ending)
+{
+    uint32_t number = atomic_load(&station->certificate);
+    struct certificate *certificate = brood__certificate(s->shared, number);
+
+    if (!certificate)
+        return CERTIFICATE_NONE;
+    certificate->user_us = ending.user_us;
+    certificate->system_us = ending.system_us;
+    certificate->peak_rss_kib = ending.peak_rss_kib;
+    certificate->dumped_core = ending.dumped_core;
+    atomic_store(&station->certificate, CERTIFICATE_NONE);
+    return number;
+}
+
 /* The one task that it held fails.  Behind the fence: a readable pidfd has been seen, so it stores nothing any more. */
 static void charge(struct supervisor *s, unsigned worker, struct brood__ending ending)
 {
@@ -213,10 +251,14 @@ static void charge(struct supervisor *s, unsigned worker, struct brood__ending e
         return;
     struct note *note = &s->shared->lanes[lane].notes[lane_index(&s->shared->lanes[lane], position)];
 
+    struct station *station = s->shared->lanes[worker].station;
+
+    note->cause = cause_of(&s->members[worker], station, ending);
+    note->certificate = certify(s, station, ending);
     note->pid = s->members[worker].pid;
     note->signal = ending.signal;
     note->exit_code = ending.exit_code;
-    note->item_lost = slot->kind == SLOT_MAP ? item_of(s, slot, worker) : 0;
+    note->item_lost = (slot->kind & ~SLOT_LIMITED) == SLOT_MAP ? item_of(s, slot, worker) : 0;
     slot_lose(slot, position, worker);
 }
 
@@ -250,6 +292,7 @@ static void bury(struct supervisor *s, unsigned worker)
 {
     struct member *member = &s->members[worker];
     struct station *station = s->shared->lanes[worker].station;
+    (void)kill(-member->pid, SIGKILL); /* what its tasks have started; the number is its own until it is reaped */
     struct brood__ending ending = brood__pidfd_reap(member->pidfd);
     bool was_ready = brood__station_state(station) == STATION_READY;
 
@@ -281,15 +324,43 @@ static void bury(struct supervisor *s, unsigned worker)
 
 /* ---- the loop ---- */
 
+/* Who holds that task now, or -1. */
+static int holder_of(const struct supervisor *s, const struct order *order)
+{
+    const struct lane *lane = &s->shared->lanes[order->lane];
+    uint64_t word = slot_look(&lane->slots[lane_index(lane, order->position)]);
+
+    if (word_state(word) != SLOT_RUN || word_position(word) != order->position ||
+        word_worker(word) >= s->shared->board->workers)
+        return -1;
+    return (int)word_worker(word);
+}
+
+/* The worker might answer and begin another task meanwhile.  So it is stopped first, and killed only if it stands still
+ * with the task in its hands. */
+static void kill_holder(struct supervisor *s, const struct order *order)
+{
+    int worker = order->lane < s->shared->board->workers ? holder_of(s, order) : -1;
+    struct member *member = worker >= 0 ? &s->members[worker] : NULL;
+
+    if (!member || member->pidfd < 0 || brood__pidfd_stop(member->pidfd) < 0)
+        return;
+    member->is_killed = holder_of(s, order) == worker;
+    (void)brood__pidfd_kill(member->pidfd, member->is_killed ? SIGKILL : SIGCONT);
+}
+
 static void obey(struct supervisor *s)
 {
-    struct stop_message message;
+    struct order order;
 
-    if (recv(s->control, &message, sizeof(message), MSG_DONTWAIT | MSG_TRUNC) != sizeof(message) ||
-        message.magic != STOP_MAGIC)
+    if (recv(s->control, &order, sizeof(order), MSG_DONTWAIT | MSG_TRUNC) != sizeof(order) || order.magic != ORDER_MAGIC)
         quit(s); /* the host has closed its end, or exec'ed another program */
+    if (order.kind == ORDER_KILL) {
+        kill_holder(s, &order);
+        return;
+    }
     s->stopping = true;
-    s->kill_at = (brood_deadline){message.deadline_ns};
+    s->kill_at = (brood_deadline){order.deadline_ns};
     (void)brood__poller_remove(s->poller, s->control);
 }
 

@@ -12,12 +12,19 @@
 
 #include "shm/board.h"
 
-/* What the host says on the control socket: end by then. */
-#define STOP_MAGIC 0x706f7473 /* a stray write to a descriptor is no message */
+/* What the host says on the control socket. */
+#define ORDER_MAGIC 0x72656472 /* a stray write to a descriptor is no message */
 
-struct stop_message {
-    uint64_t magic;
+enum order_kind {
+    ORDER_STOP, /* end by the deadline */
+    ORDER_KILL, /* kill the worker that runs the task at `position` of `lane`, if it still does */
+};
+
+struct order {
+    uint32_t magic, kind;
     int64_t deadline_ns;
+    uint64_t position;
+    uint32_t lane, reserved;
 };
 
 /* Never returns.  Called in a fresh child of `host`; `control` is its end of the socket. */

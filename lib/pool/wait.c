@@ -8,6 +8,7 @@
 #include "os/futex.h"
 #include "pool/map.h"
 #include "pool/pool.h"
+#include "pool/retry.h"
 
 /* While a lane is collected: so many slots are asked for ahead, since the worker has their lines. */
 #define SLOTS_AHEAD 6
@@ -32,6 +33,8 @@ static void settle(struct brood_pool *pool, unsigned lane_number, uint32_t index
     pool->settled++;
     job->in_lane = false;
     job->settle(pool, job, &answer);
+    if (state == SLOT_LOST)
+        brood__certificate_free(&pool->shared, answer.note->certificate);
     /* The worker wakes them too; but it may look at `waiter` only after the slot has been used again. */
     if (waiter != WAITER_NONE && (waiter == WAITER_ALL || pool->asleep >> waiter & 1))
         brood__wake_waiter(pool->shared.board, waiter);
@@ -122,6 +125,7 @@ void brood__settle_all(struct brood_pool *pool)
         for (uint32_t index = 0; index <= pool->shared.lanes[i].mask + 1; index++)
             if (pool->mirrors[i].jobs[index] && !brood__collect(pool, pool->mirrors[i].jobs[index]))
                 settle(pool, i, index, SLOT_FREE);
+    brood__retry_forget_all(pool, -ESHUTDOWN);
     brood__maps_abandon(pool);
     brood__wake_waiter(pool->shared.board, WAITER_ALL);
 }
@@ -229,9 +233,9 @@ static void announce(struct brood_pool *pool, struct watch *watch, unsigned park
 static bool need_not_sleep(struct brood_pool *pool, struct watch *watch, uint64_t settled)
 {
     brood__check_life(pool); /* said before this thread was announced, and not again */
-    if (watch->is_ready(pool, watch) || brood__maps_need_turn(pool))
+    if (watch->is_ready(pool, watch) || brood__maps_need_turn(pool) || brood__retry_is_due(pool))
         return true;
-    if (watch->next_job != brood__middle_job && !pool->stalled)
+    if (watch->next_job != brood__middle_job && !pool->stalled && !pool->again)
         return false;
     collect_scattered(pool);
     return pool->settled != settled;
@@ -250,7 +254,9 @@ static void sleep_once(struct brood_pool *pool, struct watch *watch, brood_deadl
         deadline = brood__after_ns(UNPARKED_NS);
     else
         announce(pool, watch, parker);
-    if (pool->stalled) /* a map waits for room in a lane */
+    if (brood__retry_next(pool).ns < deadline.ns && brood__retry_next(pool).ns > brood__now_ns())
+        deadline = brood__retry_next(pool);
+    if (pool->stalled || pool->again) /* they wait for room in a lane */
         announce(pool, &(struct watch){.next_job = brood__middle_job}, parker);
     brood__unlock(&pool->lock);
     brood__fence_heavy();
@@ -271,7 +277,7 @@ int brood__wait(struct brood_pool *pool, struct watch *watch, brood_deadline dea
 
     while (!watch->is_ready(pool, watch)) {
         brood__check_life(pool);
-        if (brood__maps_turn(pool)) {
+        if (brood__maps_turn(pool) || brood__retry_due(pool)) {
             brood__run_inline(pool);
             continue;
         }

@@ -41,10 +41,9 @@ int brood__worker_run(struct shared *shared, unsigned worker)
     int r = join_fence(shared->board);
 
     if (r == 0)
-        r = brood__server_open(&server, shared, worker);
+        r = brood__server_open(&server, shared, worker, true);
     if (r < 0)
         return r;
-    server.is_process = true;
     prefault(shared, worker);
     /* A child that a task forks gets none of this: it can not answer in the worker's place. */
     (void)madvise(shared->segment.base, shared->segment.reserved, MADV_DONTFORK);

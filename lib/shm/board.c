@@ -21,9 +21,14 @@ static size_t lane_bytes(uint32_t slots)
     return (size_t)(slots + 1) * (sizeof(struct slot) + sizeof(struct note)) + 64;
 }
 
+static size_t certificates_offset(unsigned workers)
+{
+    return round_up(stations_offset() + workers * sizeof(struct station), 4096);
+}
+
 static size_t lanes_offset(unsigned workers)
 {
-    return stations_offset() + workers * sizeof(struct station);
+    return certificates_offset(workers) + (workers + CERTIFICATES_MORE) * sizeof(struct certificate);
 }
 
 static int make_view(struct shared *shared)
@@ -44,6 +49,8 @@ static int make_view(struct shared *shared)
             .mask = board->lane_slots - 1,
         };
     }
+    shared->certificates = (struct certificate *)(base + certificates_offset(board->workers));
+    shared->certificate_count = board->workers + CERTIFICATES_MORE;
     return 0;
 }
 
@@ -111,6 +118,35 @@ void brood__shared_close(struct shared *shared)
     brood__segment_close(&shared->segment);
     shared->board = NULL;
     shared->lanes = NULL;
+}
+
+struct certificate *brood__certificate(const struct shared *shared, uint32_t number)
+{
+    return number > 0 && number <= shared->certificate_count ? &shared->certificates[number - 1] : NULL;
+}
+
+uint32_t brood__certificate_take(const struct shared *shared)
+{
+    for (uint32_t i = 0; i < shared->certificate_count; i++) {
+        struct certificate *certificate = &shared->certificates[i];
+
+        if (atomic_load_explicit(&certificate->state, memory_order_acquire) != CERTIFICATE_FREE)
+            continue;
+        certificate->fault_code = 0;
+        certificate->fault_address = 0;
+        certificate->backtrace[0] = '\0';
+        atomic_store_explicit(&certificate->state, CERTIFICATE_TAKEN, memory_order_relaxed);
+        return i + 1;
+    }
+    return CERTIFICATE_NONE;
+}
+
+void brood__certificate_free(const struct shared *shared, uint32_t number)
+{
+    struct certificate *certificate = brood__certificate(shared, number);
+
+    if (certificate)
+        atomic_store_explicit(&certificate->state, CERTIFICATE_FREE, memory_order_release);
 }
 
 /* Relaxed would do for the bit itself: the heavy fence orders it before the worker's last look at the lanes. */

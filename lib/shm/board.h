@@ -1,6 +1,6 @@
 /* board.h - what host, supervisor and workers of one pool share: the first pages of its segment.
  *
- *     board | a station for each worker | a lane for each worker (slots, then notes) | heap
+ *     board | a station for each worker | certificates | a lane for each worker (slots, then notes) | heap
  *
  * A process finds its way by offsets from the segment's base.  `struct shared` is its private view, with pointers.
  */
@@ -9,6 +9,7 @@
 
 #include <brood/pool.h>
 
+#include "shm/certificate.h"
 #include "shm/lane.h"
 #include "shm/parker.h"
 #include "shm/segment.h"
@@ -65,6 +66,8 @@ struct shared {
     struct segment segment;
     struct board *board;
     struct lane *lanes; /* board->workers of them */
+    struct certificate *certificates;
+    unsigned certificate_count;
 };
 
 /* Makes the segment of a pool and lays it out.  0 or a negative errno, in words. */
@@ -75,6 +78,15 @@ int brood__shared_open(struct shared *ret_shared, bool between_processes, unsign
 int brood__shared_attach(struct shared *ret_shared, int fd);
 
 void brood__shared_close(struct shared *shared);
+
+/* The certificate of that number; NULL if there is none.  The number may come from anybody. */
+struct certificate *brood__certificate(const struct shared *shared, uint32_t number);
+
+/* Takes a free one: its number, or CERTIFICATE_NONE. */
+uint32_t brood__certificate_take(const struct shared *shared);
+
+/* Gives it back.  CERTIFICATE_NONE is fine. */
+void brood__certificate_free(const struct shared *shared, uint32_t number);
 
 /* ---- the idle workers ---- */
 

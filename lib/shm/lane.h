@@ -63,6 +63,7 @@ static inline uint64_t word_position(uint64_t word)
 #define WAITER_ALL 255 /* several: wake whoever sleeps */
 
 enum slot_kind { SLOT_TASK, SLOT_MAP };
+#define SLOT_LIMITED 0x80 /* or'ed to the kind: the note says how long it may take */
 
 struct slot {
     /* Written as drawn above; read by all.  READY, DONE and LOST are release stores and every load is an acquire: who sees
@@ -71,7 +72,7 @@ struct slot {
 
     /* Written by the host before READY. */
     uint16_t task; /* its index in the board's names */
-    uint8_t kind;  /* enum slot_kind */
+    uint8_t kind;  /* enum slot_kind, SLOT_LIMITED */
     /* Host: who waits for this slot: the number of a parker, WAITER_NONE or WAITER_ALL; changed at any time, release.
      * Worker: reads it after DONE, to wake; acquire.  In the slot's own line, so it costs the worker nothing. */
     _Atomic uint8_t waiter;
@@ -93,24 +94,33 @@ struct slot {
 _Static_assert(sizeof(struct slot) == 64, "a slot is a cache line");
 _Static_assert(offsetof(struct slot, arg) % 16 == 0 && offsetof(struct slot, result) % 16 == 0, "aligned for any type");
 
-/* What there is to say about a task that failed; beside the slot, since few tasks do.  Written by the worker before DONE
- * (the words) or by the supervisor before LOST (the ending of the worker). */
+/* What there is to say about few tasks, beside the slot.  Written by the worker before DONE (the words), by the supervisor
+ * before LOST (the ending of the worker), by the host before READY (the limit). */
 struct note {
     int32_t pid;
     int32_t signal;
     int32_t exit_code;
+    uint32_t cause;       /* enum brood_cause */
+    uint32_t certificate; /* its number, or CERTIFICATE_NONE */
     uint32_t reserved;
     uint64_t item_lost; /* supervisor; of a map: the item that the dead worker's range named, + 1 */
-    uint64_t item;      /* worker; of a map: the one that the words are about */
-    char words[96];
+    int64_t limit_ns;   /* host: the task may take so long … */
+    int64_t grace_ns;   /* … and so much more after it was told; then it is killed */
+    /* Host: the position of a task that has been asked to stop; the worker looks when the task asks.  Relaxed. */
+    _Atomic uint64_t stopped;
+    uint64_t item; /* worker; of a map: the one that the words are about */
+    char words[128];
 };
-_Static_assert(sizeof(struct note) == 128, "two notes in three cache lines would share one");
+_Static_assert(sizeof(struct note) == 192, "two notes share no cache line");
 
 /* What a worker shows of itself.  `current` and `head` are written by the worker alone. */
 struct station {
+    /* When the task that it runs will have had its time; 0: no limit.  Worker writes; the supervisor reads it behind the
+     * death fence. */
+    _Alignas(128) _Atomic int64_t limit_end_ns;
     /* The slot that it is about to claim, or holds, or held last: a slot_ref.  Relaxed store before the claim's CAS, which
      * releases it; read by the supervisor behind the death fence, and by thieves as a sign of progress. */
-    _Alignas(128) _Atomic uint64_t current;
+    _Atomic uint64_t current;
     /* Everything before this position of its ring has been claimed by somebody or taken back.  Stored after a task, so it
      * may be behind, which only costs a look; where thieves begin to look, and the worker's successor after its death. */
     _Atomic uint64_t head;
@@ -118,6 +128,7 @@ struct station {
     _Alignas(64) _Atomic uint32_t state; /* enum station_state; worker and supervisor; acquire / release */
     _Atomic int32_t pid;                 /* worker, first of all; supervisor: 0 after its death; always 0 for threads */
     _Atomic int32_t error;               /* a worker that could not start: its errno */
+    _Atomic uint32_t certificate;        /* supervisor, before it starts the worker: the one put aside for it */
     /* About how long its last tasks took, in ns; 0: not known.  The worker writes it when it has changed much; the host
      * reads it to tell whether a task would wait longer behind others than for a sleeper to be woken.  A hint. */
     _Atomic uint32_t pace_ns;

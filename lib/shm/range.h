@@ -42,7 +42,8 @@ _Static_assert(sizeof(struct range) == 64, "a range is a cache line");
 struct window {
     uint64_t args, results, status; /* offsets from the segment's base, modulo 2^64, so that any address can be said */
     uint32_t arg_bytes, result_bytes;
-    uint32_t items, chunk; /* chunk 0: adaptive */
+    uint32_t items, chunk;      /* chunk 0: adaptive */
+    int64_t limit_ns, grace_ns; /* an item's; 0: none */
     uint16_t task, workers;
     _Atomic uint32_t stop; /* host: start no more items.  Workers read it before each claim. */
     struct range ranges[];

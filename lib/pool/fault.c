@@ -1,0 +1,87 @@
+#include <dlfcn.h>
+#include <execinfo.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "pool/fault.h"
+
+#define FRAMES_MAX 48
+#define STACK_BYTES 65536
+
+static struct certificate *volatile watched;
+
+/* One line: the function if the program exports its name, and what addr2line(1) needs. */
+static size_t write_frame(char *to, size_t room, int number, void *address)
+{
+    Dl_info info;
+    int length;
+
+    if (dladdr(address, &info) == 0 || !info.dli_fname)
+        length = snprintf(to, room, "#%d %p\n", number, address);
+    else if (!info.dli_sname)
+        length = snprintf(to, room, "#%d %s+0x%zx\n", number, info.dli_fname,
+                          (size_t)((char *)address - (char *)info.dli_fbase));
+    else
+        length = snprintf(to, room, "#%d %s+0x%zx (%s+0x%zx)\n", number, info.dli_sname,
+                          (size_t)((char *)address - (char *)info.dli_saddr), info.dli_fname,
+                          (size_t)((char *)address - (char *)info.dli_fbase));
+    return length > 0 && (size_t)length < room ? (size_t)length : 0;
+}
+
+void brood__fault_write_backtrace(struct certificate *certificate)
+{
+    void *frames[FRAMES_MAX];
+    int count = backtrace(frames, FRAMES_MAX);
+    size_t used = 0, length;
+
+    for (int i = 1; i < count; i++) { /* not this function */
+        length = write_frame(certificate->backtrace + used, sizeof(certificate->backtrace) - used, i - 1, frames[i]);
+        if (length == 0)
+            break;
+        used += length;
+    }
+    certificate->backtrace[used] = '\0';
+}
+
+/* Runs once: SA_RESETHAND.  A fault comes again when this returns, and then ends the process; a signal that somebody sent
+ * has to be sent again. */
+static void record(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    watched->fault_code = info->si_code;
+    if (info->si_code > 0)
+        watched->fault_address = (uint64_t)(uintptr_t)info->si_addr;
+    brood__fault_write_backtrace(watched);
+    if (info->si_code <= 0)
+        (void)raise(number);
+}
+
+/* A stack overflow leaves no room for a handler on the stack itself. */
+static void give_stack(void)
+{
+    stack_t stack = {.ss_size = STACK_BYTES}, present;
+
+    if (sigaltstack(NULL, &present) == 0 && !(present.ss_flags & SS_DISABLE))
+        return;
+    stack.ss_sp = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (stack.ss_sp != MAP_FAILED)
+        (void)sigaltstack(&stack, NULL);
+}
+
+void brood__fault_watch(struct certificate *certificate)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS};
+    struct sigaction action = {.sa_flags = (int)(SA_SIGINFO | SA_ONSTACK | SA_RESETHAND)}, present;
+    void *frame;
+
+    if (!certificate)
+        return;
+    watched = certificate;
+    (void)backtrace(&frame, 1); /* loads what it needs, which it could not in a handler */
+    give_stack();
+    action.sa_sigaction = record;
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+        if (sigaction(faults[i], NULL, &present) == 0 && present.sa_handler == SIG_DFL)
+            (void)sigaction(faults[i], &action, NULL);
+}

@@ -1,0 +1,17 @@
+/* fault.h - a worker process says where it was when a signal ended it: a backtrace, into its certificate. */
+#ifndef BROOD_POOL_FAULT_H
+#define BROOD_POOL_FAULT_H
+
+#include <signal.h>
+
+#include "shm/certificate.h"
+
+/* Catches the signals that mean a fault, on a stack of their own, wherever the program has no handler; the signal then
+ * takes its course, core dump and all.  `certificate` may be NULL: then nothing is caught. */
+void brood__fault_watch(struct certificate *certificate);
+
+/* In a signal handler: writes the calling thread's backtrace.  dladdr(3) and snprintf(3) are not promised to be safe there,
+ * which is why this is called only where the process is about to end. */
+void brood__fault_write_backtrace(struct certificate *certificate);
+
+#endif

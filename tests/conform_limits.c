@@ -1,0 +1,437 @@
+/* conform_limits.c - limits, kills, retries and what a death leaves to read: over forked and exec'ed workers, and threads.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "support.h"
+#include "tasks.h"
+
+enum { FORKED, EXECED, KINDS };
+
+static struct brood_pool *open_pool_with(int kind, struct brood_pool_options *options)
+{
+    struct brood_pool *pool = NULL;
+    const char *worker = getenv("BROOD_TEST_WORKER");
+
+    ck_assert_msg(worker != NULL, "BROOD_TEST_WORKER names the tests' worker executable");
+    options->worker = kind == EXECED ? worker : NULL;
+    ck_assert_msg(brood_pool_open(&pool, options) == 0, "open: %s", brood_error());
+    return pool;
+}
+
+static int outcome_of(struct brood_future *future)
+{
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+    return brood_future_item(future, 0);
+}
+
+static void await_running(struct brood_future *future)
+{
+    while (!brood_future_running(future))
+        rest();
+}
+
+static void expect_working(struct brood_pool *pool)
+{
+    double y;
+
+    ck_assert_msg(brood_apply(pool, square, &y, &(double){3}) == 0, "%s", brood_error());
+    ck_assert_double_eq(y, 9);
+}
+
+/* ---- limits ---- */
+
+START_TEST(a_task_that_overruns_its_limit_is_killed_on_time)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .limit_ms = 100));
+    brood_auto(future) *future = NULL;
+    struct brood_death death;
+    int64_t began = now_ms();
+
+    ck_assert_int_eq(brood_apply_async(pool, hang, &future, &(int){0}), 0);
+    ck_assert_int_eq(outcome_of(future), -ETIMEDOUT);
+    ck_assert_int_ge(now_ms() - began, 99);
+    ck_assert_int_lt(now_ms() - began, 500); /* a loaded machine; how exact it is says brood chaos */
+    ck_assert_int_eq(brood_future_death(future, &death), 0);
+    ck_assert_int_eq(death.cause, BROOD_TIMED_OUT);
+    ck_assert_int_eq(death.signal, SIGKILL);
+    ck_assert_str_eq(death.task, "hang");
+    ck_assert_ptr_nonnull(strstr(brood_future_error(future), "had had its time"));
+    expect_working(pool);
+}
+END_TEST
+
+START_TEST(its_certificate_says_where_it_hung)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .limit_ms = 50, .grace_ms = 300));
+    brood_auto(future) *future = NULL;
+    struct brood_death death;
+
+    ck_assert_int_eq(brood_apply_async(pool, hang, &future, &(int){0}), 0);
+    ck_assert_int_eq(outcome_of(future), -ETIMEDOUT);
+    ck_assert_int_eq(brood_future_death(future, &death), 0);
+    ck_assert_msg(strstr(death.backtrace, "pause"), "backtrace:\n%s", death.backtrace);
+}
+END_TEST
+
+START_TEST(a_task_that_asks_is_told_and_spared)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .limit_ms = 50, .grace_ms = 5000));
+    brood_auto(future) *future = NULL;
+    pid_t worker = brood_pool_worker_pid(pool, 0);
+    struct brood_death death;
+
+    ck_assert_int_eq(brood_apply_async(pool, obey, &future, &(int){0}), 0);
+    ck_assert_int_eq(outcome_of(future), -EINTR);
+    ck_assert_str_eq(brood_future_error(future), "told to stop");
+    ck_assert_int_eq(brood_future_death(future, &death), -ENODATA);
+    expect_working(pool);
+    ck_assert_int_eq(brood_pool_worker_pid(pool, 0), worker);
+}
+END_TEST
+
+START_TEST(a_task_that_blocks_every_signal_is_killed_after_the_grace)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1));
+    brood_auto(future) *future = NULL;
+    int64_t began = now_ms();
+
+    ck_assert_int_eq(brood_submit(pool, defy, &future, BROOD_CALL(.limit_ms = 50, .grace_ms = 50), &(int){0}), 0);
+    ck_assert_int_eq(outcome_of(future), -ETIMEDOUT);
+    ck_assert_int_ge(now_ms() - began, 99);
+    expect_working(pool);
+}
+END_TEST
+
+START_TEST(a_call_may_have_its_own_limit_or_none)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 2, .limit_ms = 50));
+    brood_auto(future) *unlimited = NULL;
+    brood_auto(future) *limited = NULL;
+
+    ck_assert_int_eq(brood_submit(pool, hang, &unlimited, BROOD_CALL(.limit_ms = -1), &(int){0}), 0);
+    ck_assert_int_eq(brood_submit(pool, hang, &limited, BROOD_CALL(.limit_ms = 150), &(int){0}), 0);
+    ck_assert_int_eq(outcome_of(limited), -ETIMEDOUT);
+    ck_assert(!brood_future_done(unlimited));
+}
+END_TEST
+
+START_TEST(a_limit_counts_from_the_start_of_the_task_not_from_its_submission)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1));
+    brood_auto(future) *first = NULL;
+    brood_auto(future) *second = NULL;
+    double y;
+
+    ck_assert_int_eq(brood_submit(pool, hang, &first, BROOD_CALL(.limit_ms = 200), &(int){0}), 0);
+    ck_assert_int_eq(brood_submit(pool, square, &second, BROOD_CALL(.limit_ms = 100), &(double){5}), 0);
+    ck_assert_int_eq(outcome_of(first), -ETIMEDOUT);
+    ck_assert_int_eq(outcome_of(second), 0);
+    ck_assert_int_eq(brood_future_result(second, &y, sizeof(y)), 0);
+    ck_assert_double_eq(y, 25);
+}
+END_TEST
+
+START_TEST(an_item_of_a_map_that_overruns_is_lost_alone)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 2));
+    brood_auto(future) *future = NULL;
+    int in[20], out[20];
+
+    for (int i = 0; i < 20; i++)
+        in[i] = i == 7 ? 0 : -1; /* the others return at once */
+    ck_assert_int_eq(brood_pool_map_async(pool, &hang.task, &future, out, in, 20, BROOD_MAP(.limit_ms = 50)), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+    for (size_t i = 0; i < 20; i++)
+        ck_assert_int_eq(brood_future_item(future, i), i == 7 ? -ETIMEDOUT : 0);
+}
+END_TEST
+
+START_TEST(threads_are_told_and_not_killed)
+{
+    brood_auto(pool) *pool = NULL;
+    brood_auto(future) *future = NULL;
+
+    (void)_i;
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = 1, .kind = BROOD_THREADS, .limit_ms = 50)), 0);
+    ck_assert_int_eq(brood_apply_async(pool, obey, &future, &(int){0}), 0);
+    ck_assert_int_eq(outcome_of(future), -EINTR);
+    expect_working(pool);
+}
+END_TEST
+
+/* ---- kills ---- */
+
+START_TEST(a_running_task_can_be_killed)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1));
+    brood_auto(future) *future = NULL;
+    struct brood_death death;
+
+    ck_assert_int_eq(brood_apply_async(pool, defy, &future, &(int){0}), 0);
+    await_running(future);
+    ck_assert_int_eq(brood_future_kill(future), 0);
+    ck_assert_int_eq(outcome_of(future), -ECANCELED);
+    ck_assert_int_eq(brood_future_death(future, &death), 0);
+    ck_assert_int_eq(death.cause, BROOD_KILLED);
+    ck_assert_int_eq(brood_future_kill(future), -EBUSY);
+    expect_working(pool);
+}
+END_TEST
+
+START_TEST(a_task_that_has_not_started_is_cancelled_by_a_kill)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1));
+    brood_auto(future) *first = NULL;
+    brood_auto(future) *second = NULL;
+    pid_t worker = brood_pool_worker_pid(pool, 0);
+
+    ck_assert_int_eq(brood_apply_async(pool, hang, &first, &(int){0}), 0);
+    await_running(first);
+    ck_assert_int_eq(brood_apply_async(pool, hang, &second, &(int){0}), 0);
+    ck_assert_int_eq(brood_future_kill(second), 0);
+    ck_assert_int_eq(outcome_of(second), -ECANCELED);
+    ck_assert_int_eq(brood_pool_worker_pid(pool, 0), worker);
+}
+END_TEST
+
+/* The order to kill may arrive when the task is over and the worker has begun another one. */
+START_TEST(a_kill_that_comes_too_late_hits_nobody)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1));
+    double y;
+
+    for (int i = 0; i < 200; i++) {
+        brood_auto(future) *quick = NULL;
+        brood_auto(future) *next = NULL;
+
+        ck_assert_int_eq(brood_apply_async(pool, square, &quick, &(double){i}), 0);
+        ck_assert_int_eq(brood_apply_async(pool, square, &next, &(double){i}), 0);
+        (void)brood_future_kill(quick); /* cancelled, killed or too late: all may be */
+        ck_assert_int_eq(outcome_of(next), 0);
+        ck_assert_int_eq(brood_future_result(next, &y, sizeof(y)), 0);
+        ck_assert_double_eq(y, (double)i * i);
+    }
+}
+END_TEST
+
+START_TEST(a_thread_that_is_to_be_killed_is_asked_to_stop)
+{
+    brood_auto(pool) *pool = NULL;
+    brood_auto(future) *future = NULL;
+
+    (void)_i;
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = 1, .kind = BROOD_THREADS)), 0);
+    ck_assert_int_eq(brood_apply_async(pool, obey, &future, &(int){0}), 0);
+    await_running(future);
+    ck_assert_int_eq(brood_future_kill(future), -ENOTSUP);
+    ck_assert_int_eq(outcome_of(future), -EINTR);
+}
+END_TEST
+
+START_TEST(a_pool_with_ten_thousand_sleepers_that_defy_signals_closes_at_once)
+{
+    struct brood_pool *pool = open_pool_with(_i, BROOD_POOL(.workers = 2, .queue = 10000));
+    static struct brood_future *futures[10000];
+
+    for (int i = 0; i < 10000; i++)
+        ck_assert_int_eq(brood_apply_async(pool, defy, &futures[i], &(int){0}), 0);
+    int64_t began = now_ms();
+
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_NOW), -ETIMEDOUT);
+    ck_assert_int_lt(now_ms() - began, 1000);
+    for (int i = 0; i < 10000; i++) {
+        ck_assert_int_eq(brood_future_item(futures[i], 0), -ESHUTDOWN);
+        brood_future_free(futures[i]);
+    }
+}
+END_TEST
+
+/* ---- certificates ---- */
+
+START_TEST(a_fault_is_certified_with_its_address_and_a_backtrace)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1));
+    brood_auto(future) *future = NULL;
+    struct brood_death death;
+
+    ck_assert_int_eq(brood_apply_async(pool, touch_nothing, &future, &(int){0}), 0);
+    ck_assert_int_eq(outcome_of(future), -EOWNERDEAD);
+    ck_assert_int_eq(brood_future_death(future, &death), 0);
+    ck_assert_int_eq(death.cause, BROOD_DIED);
+    ck_assert_int_eq(death.signal, SIGSEGV);
+    ck_assert_uint_eq(death.fault_address, 64);
+    ck_assert_str_eq(death.task, "touch_nothing");
+    ck_assert_int_eq(death.attempt, 1);
+    ck_assert_int_gt(death.peak_rss_kib, 0);
+    ck_assert_msg(strstr(death.backtrace, _i == EXECED ? "worker_tasks" : "conform_limits"), "backtrace:\n%s",
+                  death.backtrace);
+}
+END_TEST
+
+START_TEST(a_stack_overflow_is_certified_too)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1));
+    brood_auto(future) *future = NULL;
+    struct brood_death death;
+
+    ck_assert_int_eq(brood_apply_async(pool, overflow, &future, &(int){0}), 0);
+    ck_assert_int_eq(outcome_of(future), -EOWNERDEAD);
+    ck_assert_int_eq(brood_future_death(future, &death), 0);
+    ck_assert_int_eq(death.signal, SIGSEGV);
+    ck_assert_str_ne(death.backtrace, "");
+    expect_working(pool);
+}
+END_TEST
+
+START_TEST(many_deaths_that_nobody_asks_about_use_up_nothing)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 2));
+    struct brood_future *futures[50];
+    brood_auto(future) *last = NULL;
+    struct brood_death death;
+
+    for (int i = 0; i < 50; i++)
+        ck_assert_int_eq(brood_apply_async(pool, die_by, &futures[i], &(int){SIGSEGV}), 0);
+    for (int i = 0; i < 50; i++) {
+        ck_assert_int_eq(outcome_of(futures[i]), -EOWNERDEAD);
+        brood_future_free(futures[i]);
+    }
+    ck_assert_int_eq(brood_apply_async(pool, touch_nothing, &last, &(int){0}), 0);
+    ck_assert_int_eq(outcome_of(last), -EOWNERDEAD);
+    ck_assert_int_eq(brood_future_death(last, &death), 0);
+    ck_assert_str_ne(death.backtrace, "");
+}
+END_TEST
+
+/* ---- retries ---- */
+
+static struct trial new_trial(int deaths)
+{
+    struct trial trial = {.deaths = deaths};
+
+    snprintf(trial.path, sizeof(trial.path), "/tmp/brood-trial-%d", getpid());
+    unlink(trial.path);
+    return trial;
+}
+
+START_TEST(a_task_whose_worker_died_is_tried_again_as_often_as_allowed)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 2, .retries = 2, .retry_pause_ms = 1));
+    struct trial trial = new_trial(2);
+    int times;
+
+    ck_assert_msg(brood_apply(pool, die_at_first, &times, &trial) == 0, "%s", brood_error());
+    ck_assert_int_eq(times, 3);
+    unlink(trial.path);
+}
+END_TEST
+
+START_TEST(a_task_that_kills_every_worker_fails_in_the_end_with_its_last_certificate)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 2));
+    brood_auto(future) *future = NULL;
+    struct trial trial = new_trial(1000);
+    struct brood_death death;
+    struct stat status;
+
+    ck_assert_int_eq(brood_submit(pool, die_at_first, &future, BROOD_CALL(.retries = 3), &trial), 0);
+    ck_assert_int_eq(outcome_of(future), -EOWNERDEAD);
+    ck_assert_int_eq(brood_future_death(future, &death), 0);
+    ck_assert_int_eq(death.attempt, 4);
+    ck_assert_ptr_nonnull(strstr(brood_future_error(future), "attempt 4"));
+    ck_assert_int_eq(stat(trial.path, &status), 0);
+    ck_assert_int_eq(status.st_size, 4);
+    unlink(trial.path);
+    expect_working(pool);
+}
+END_TEST
+
+START_TEST(a_task_that_waits_to_be_tried_again_can_be_cancelled)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .retries = 5, .retry_pause_ms = 60000));
+    brood_auto(future) *future = NULL;
+    pid_t worker = brood_pool_worker_pid(pool, 0);
+
+    ck_assert_int_eq(brood_apply_async(pool, die_by, &future, &(int){SIGKILL}), 0);
+    while (brood_pool_worker_pid(pool, 0) == worker || brood_future_running(future))
+        rest();
+    ck_assert(!brood_future_done(future));
+    ck_assert_int_eq(brood_future_cancel(future), 0);
+    ck_assert_int_eq(outcome_of(future), -ECANCELED);
+}
+END_TEST
+
+START_TEST(a_pool_that_closes_does_not_try_again)
+{
+    struct brood_pool *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .retries = 5, .retry_pause_ms = 60000));
+    brood_auto(future) *future = NULL;
+    pid_t worker = brood_pool_worker_pid(pool, 0);
+
+    ck_assert_int_eq(brood_apply_async(pool, die_by, &future, &(int){SIGKILL}), 0);
+    while (brood_pool_worker_pid(pool, 0) == worker)
+        rest();
+    ck_assert_int_eq(brood_pool_close(pool, brood_after_ms(20)), -ETIMEDOUT);
+    ck_assert_int_eq(outcome_of(future), -ESHUTDOWN);
+}
+END_TEST
+
+START_TEST(lost_items_of_a_map_are_tried_again)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 2));
+    struct trial in[4];
+    int out[4];
+
+    for (int i = 0; i < 4; i++) {
+        in[i] = new_trial(i);
+        snprintf(in[i].path, sizeof(in[i].path), "/tmp/brood-trial-%d-%d", getpid(), i);
+        unlink(in[i].path);
+    }
+    int r = brood_pool_map(pool, &die_at_first.task, out, in, 4, BROOD_MAP(.retries = 3));
+
+    ck_assert_msg(r == 0, "%s", brood_error());
+    for (int i = 0; i < 4; i++) {
+        ck_assert_int_eq(out[i], i + 1);
+        unlink(in[i].path);
+    }
+}
+END_TEST
+
+START_TEST(bad_terms_are_refused)
+{
+    struct brood_pool *pool = NULL;
+
+    (void)_i;
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.limit_ms = -1)), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(brood_error(), "negative"));
+    ck_assert_ptr_null(pool);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("limits");
+
+    add_loop_tests(suite, "limits", 0, KINDS, a_task_that_overruns_its_limit_is_killed_on_time,
+                   its_certificate_says_where_it_hung, a_task_that_asks_is_told_and_spared,
+                   a_task_that_blocks_every_signal_is_killed_after_the_grace, a_call_may_have_its_own_limit_or_none,
+                   a_limit_counts_from_the_start_of_the_task_not_from_its_submission,
+                   an_item_of_a_map_that_overruns_is_lost_alone, NULL);
+    add_loop_tests(suite, "kills", 0, KINDS, a_running_task_can_be_killed,
+                   a_task_that_has_not_started_is_cancelled_by_a_kill, a_kill_that_comes_too_late_hits_nobody,
+                   a_pool_with_ten_thousand_sleepers_that_defy_signals_closes_at_once, NULL);
+    add_loop_tests(suite, "certificates", 0, KINDS, a_fault_is_certified_with_its_address_and_a_backtrace,
+                   a_stack_overflow_is_certified_too, many_deaths_that_nobody_asks_about_use_up_nothing, NULL);
+    add_loop_tests(suite, "retries", 0, KINDS, a_task_whose_worker_died_is_tried_again_as_often_as_allowed,
+                   a_task_that_kills_every_worker_fails_in_the_end_with_its_last_certificate,
+                   a_task_that_waits_to_be_tried_again_can_be_cancelled, a_pool_that_closes_does_not_try_again,
+                   lost_items_of_a_map_are_tried_again, NULL);
+    add_tests(suite, "threads", threads_are_told_and_not_killed, a_thread_that_is_to_be_killed_is_asked_to_stop, NULL);
+    add_tests(suite, "options", bad_terms_are_refused, NULL);
+    return run_suite(suite);
+}
