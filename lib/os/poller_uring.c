@@ -272,13 +272,15 @@ static int enter(struct uring *self, bool may_sleep, brood_deadline deadline)
     return r < 0 ? r : 0;
 }
 
-/* What poll(2) says of the descriptor now. */
-static uint32_t look(int fd)
+/* What poll(2) says of the descriptor now.  Should it have no memory to say anything, the completion is believed: dropped,
+ * it would come again at once, and for ever. */
+static uint32_t look(int fd, int completion)
 {
     struct pollfd now = {.fd = fd, .events = POLLIN};
 
-    while (poll(&now, 1, 0) < 0 && errno == EINTR)
-        ;
+    while (poll(&now, 1, 0) < 0)
+        if (errno != EINTR)
+            return completion > 0 ? (uint32_t)completion : 0;
     return (uint32_t)now.revents;
 }
 
@@ -292,7 +294,7 @@ static int take(struct uring *self, const struct io_uring_cqe *cqe, struct brood
     if (!is_watched(self, fd) || key_of(self, fd) != key)
         return 0;
     make_due(self, fd);
-    revents = look(fd);
+    revents = look(fd, cqe->res);
     if (revents == 0)
         return cqe->res < 0 && cqe->res != -ECANCELED ? cqe->res : 0;
     *ret_event = (struct brood__poller_event){.tag = self->watches[fd].tag, .revents = revents};
