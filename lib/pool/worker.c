@@ -88,12 +88,13 @@ int brood_worker_main(int argc, char **argv)
     (void)unsetenv(WORKER_ENVIRONMENT); /* not for what a task may start */
     if (brood__tasks_check() < 0)
         return complain(program, 1);
-    if (brood__shared_attach(&shared, fd) < 0)
-        return complain(program, WORKER_EXIT_PROTOCOL);
+    int r = brood__shared_attach(&shared, fd);
+
+    if (r < 0)
+        return complain(program, r == -EPROTO ? WORKER_EXIT_PROTOCOL : 1);
     if (worker >= shared.board->workers)
         return 2;
-    int r = brood__worker_run(&shared, worker);
-
+    r = brood__worker_run(&shared, worker);
     brood__shared_close(&shared);
     return r < 0 ? complain(program, 1) : 0;
 }

@@ -97,6 +97,8 @@ int brood__shared_attach(struct shared *ret_shared, int fd)
     struct shared shared = {.segment = SEGMENT_CLOSED};
     int r = brood__segment_attach(&shared.segment, fd);
 
+    if (r == -ENOMEM)
+        return r;
     if (r < 0)
         return brood_fail(-EPROTO, "descriptor %d is no segment of a pool", fd);
     shared.board = (struct board *)shared.segment.base;
