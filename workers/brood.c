@@ -10,10 +10,9 @@
 
 #include <brood/pool.h>
 
+#include "arguments.h"
 #include "speedup.h"
 #include "words.h"
-
-#define USAGE 2
 
 /* `brood workers`: how many workers a pool has that was not told. */
 static int workers_main(int argc, char **argv)

@@ -3,12 +3,12 @@
 
 #include <argp.h>
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <brood/pool.h>
 
+#include "arguments.h"
 #include "words.h"
 
 /* Adds a number of workers to try, unless it is there. */
@@ -95,27 +95,6 @@ static const char purpose[] =
     "processes and exec are the kinds of brood pool.\n\n"
     "Exit status: 0; 1 if a result was wrong or a pool failed; 2 for bad arguments.";
 /* clang-format on */
-
-/* A whole number from 1 to `most`, also as 1e8. */
-static int64_t count_arg(const struct argp_state *state, const char *option, const char *text, int64_t most)
-{
-    char *end;
-    double value = strtod(text, &end);
-
-    if (end == text || *end != '\0' || !(value >= 1 && value <= (double)most) || value != floor(value))
-        argp_failure(state, USAGE, 0, "--%s '%s': give a whole number from 1 to %lld", option, text, (long long)most);
-    return (int64_t)value;
-}
-
-static double real_arg(const struct argp_state *state, const char *option, const char *text)
-{
-    char *end;
-    double value = strtod(text, &end);
-
-    if (end == text || *end != '\0' || !isfinite(value))
-        argp_failure(state, USAGE, 0, "--%s '%s': give a number", option, text);
-    return value;
-}
 
 static int64_t kernel_arg(const struct argp_state *state, const char *text)
 {

@@ -10,7 +10,6 @@
 #include "locate.h"
 #include "measure.h"
 
-#define USAGE 2 /* exit status for bad arguments */
 #define COUNTS_MAX 64
 #define REPEATS_MAX 1000
 

@@ -2,15 +2,15 @@
 #include "speedup.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <brood/base.h>
 
+#include "arguments.h"
+#include "json_out.h"
 #include "progress.h"
 #include "settings.h"
 #include "table.h"
@@ -147,20 +147,6 @@ static bool row_is_right(const char *name, const struct row *row, const struct p
     return false;
 }
 
-/* 123456789 as 123,456,789. */
-static const char *grouped(int64_t number, char *text, size_t size)
-{
-    char *at = text + size - 1;
-
-    *at = '\0';
-    for (int digits = 0; number > 0; number /= 10, digits++) {
-        if (digits > 0 && digits % 3 == 0)
-            *--at = ',';
-        *--at = (char)('0' + number % 10);
-    }
-    return at;
-}
-
 /* "2: for this reason" without the number. */
 static const char *after_number(const char *reason)
 {
@@ -172,11 +158,10 @@ static const char *after_number(const char *reason)
 static void print_header(const struct settings *settings)
 {
     const struct span *whole = &settings->whole;
-    char steps[32];
 
     say(stdout, "Integral of %s from %.10g to %.10g: %s steps, %d chunk%s, %d run%s of each kind.",
-        kernel_numbered(whole->kernel)->formula, whole->from, whole->to, grouped(whole->steps, steps, sizeof(steps)),
-        settings->chunks, settings->chunks == 1 ? "" : "s", settings->repeats, settings->repeats == 1 ? "" : "s");
+        kernel_numbered(whole->kernel)->formula, whole->from, whole->to, grouped(whole->steps).text, settings->chunks,
+        settings->chunks == 1 ? "" : "s", settings->repeats, settings->repeats == 1 ? "" : "s");
     say(stdout, "A pool has %d worker%s by default: %s.", settings->default_workers,
         settings->default_workers == 1 ? "" : "s", after_number(settings->reason));
     putchar('\n');
@@ -184,48 +169,13 @@ static void print_header(const struct settings *settings)
     fflush(stdout);
 }
 
-/* ---- where JSON goes ---- */
-
-static bool json_only(const struct settings *settings)
-{
-    return settings->json && strcmp(settings->json, "-") == 0;
-}
-
-/* Opens the file before the run, so that an hour's results are not lost to a typing error.  What it contains stays until
- * there is something to replace it. */
-static int open_json(const char *name, const struct settings *settings, FILE **ret_file)
-{
-    int fd;
-
-    *ret_file = NULL;
-    if (!settings->json)
-        return 0;
-    fd = json_only(settings) ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
-                             : open(settings->json, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-    *ret_file = fd < 0 ? NULL : fdopen(fd, "w");
-    return *ret_file ? 0 : complain(name, "--json '%s': %s", settings->json, strerror(errno));
-}
-
-static int write_json(const char *name, const struct settings *settings, const struct table *table, FILE *file)
-{
-    int r;
-
-    /* Devices and pipes cannot be cut, and need not. */
-    if (!json_only(settings) && ftruncate(fileno(file), 0) < 0 && errno != EINVAL)
-        return complain(name, "--json '%s': %s", settings->json, strerror(errno));
-    r = table_write_json(file, table);
-    return r == 0 ? 0 : complain(name, "--json '%s': %s", settings->json, strerror(-r));
-}
-
 /* ---- the command ---- */
 
-static int report(const char *name, const struct settings *settings, const struct table *table, FILE *json)
+static int report(const char *name, const struct table *table, struct json_out *json)
 {
-    int r = 0;
+    int r = json_out_write(json, json->file ? table_json(table) : NULL);
 
-    if (json)
-        r = write_json(name, settings, table, json);
-    if (json_only(settings))
+    if (json_out_alone(json))
         return r;
     table_print(stdout, table);
     putchar('\n');
@@ -236,7 +186,7 @@ static int report(const char *name, const struct settings *settings, const struc
 }
 
 static int judge(const char *name, const struct plan *plan, const struct problem *problem, const struct settings *settings,
-                 FILE *json)
+                 struct json_out *json)
 {
     struct row rows[1 + KINDS * COUNTS_MAX];
     int hidden = settings->kinds[SERIAL] ? 0 : 1, r;
@@ -246,13 +196,13 @@ static int judge(const char *name, const struct plan *plan, const struct problem
     for (int i = 0; i < plan->count; i++)
         rows[i] = make_row(&plan->series[i], problem, settings, &plan->series[0]);
     table.serial_seconds = rows[0].seconds;
-    r = report(name, settings, &table, json);
+    r = report(name, &table, json);
     for (int i = 0; i < plan->count; i++)
         right = row_is_right(name, &rows[i], problem, rows[0].result) && right;
     return right ? r : -EIO;
 }
 
-static int run(const char *name, const struct settings *settings, const struct problem *problem, FILE *json)
+static int run(const char *name, const struct settings *settings, const struct problem *problem, struct json_out *json)
 {
     struct plan plan;
     int r;
@@ -262,7 +212,7 @@ static int run(const char *name, const struct settings *settings, const struct p
         complain(name, "%s", strerror(-r));
         goto out;
     }
-    if (!json_only(settings))
+    if (!json_out_alone(json))
         print_header(settings);
     r = run_plan(&plan, problem, settings);
     r = r < 0 ? complain(name, "%s", brood_error()) : judge(name, &plan, problem, settings, json);
@@ -285,7 +235,7 @@ int speedup_main(int argc, char **argv)
 {
     struct settings settings;
     struct problem problem;
-    FILE *json = NULL;
+    struct json_out json;
     int r, status = USAGE;
 
     if (settings_read(&settings, argc, argv) < 0)
@@ -295,10 +245,9 @@ int speedup_main(int argc, char **argv)
         problem_failed(argv[0], &settings, r);
         return USAGE;
     }
-    if (open_json(argv[0], &settings, &json) == 0)
-        status = run(argv[0], &settings, &problem, json) < 0 ? 1 : 0;
-    if (json)
-        fclose(json);
+    if (json_out_open(&json, argv[0], settings.json) == 0)
+        status = run(argv[0], &settings, &problem, &json) < 0 ? 1 : 0;
+    json_out_close(&json);
     problem_close(&problem);
     return status;
 }

@@ -1,30 +1,11 @@
 /* table.c - numbers for the eye, for the newcomer and for the next program. */
 #include "table.h"
 
-#include <errno.h>
-#include <jansson.h>
 #include <math.h>
 
 #include "words.h"
 
 /* ---- words ---- */
-
-struct phrase {
-    char text[64];
-};
-
-static struct phrase duration(double seconds)
-{
-    struct phrase phrase;
-
-    if (seconds >= 1)
-        snprintf(phrase.text, sizeof(phrase.text), "%.2f s", seconds);
-    else if (seconds >= 1e-3)
-        snprintf(phrase.text, sizeof(phrase.text), "%.1f ms", seconds * 1e3);
-    else
-        snprintf(phrase.text, sizeof(phrase.text), "%.1f us", seconds * 1e6);
-    return phrase;
-}
 
 static struct phrase crew(const struct row *row)
 {
@@ -201,7 +182,7 @@ static json_t *row_object(const struct row *row)
                      number(row->result), "error", number(row->error));
 }
 
-static json_t *row_array(const struct table *table)
+json_t *table_json(const struct table *table)
 {
     json_t *array = json_array();
 
@@ -212,18 +193,4 @@ static json_t *row_array(const struct table *table)
         }
     }
     return array;
-}
-
-int table_write_json(FILE *out, const struct table *table)
-{
-    json_t *array = row_array(table);
-    int r = 0;
-
-    if (!array)
-        return -ENOMEM;
-    errno = 0;
-    if (json_dumpf(array, out, JSON_INDENT(2)) < 0 || fputc('\n', out) == EOF || fflush(out) == EOF)
-        r = errno > 0 ? -errno : -EIO;
-    json_decref(array);
-    return r;
 }

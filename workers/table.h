@@ -3,11 +3,12 @@
  *     struct table table = {.rows = rows, .count = n, .cores = 2, .serial_seconds = 0.13};
  *     table_print(stdout, &table);
  *     table_explain(stdout, &table);
- *     r = table_write_json(file, &table);
+ *     r = json_out_write(&out, table_json(&table));
  */
 #ifndef BROOD_WORKERS_TABLE_H
 #define BROOD_WORKERS_TABLE_H
 
+#include <jansson.h>
 #include <stdio.h>
 
 #include "measure.h"
@@ -35,7 +36,7 @@ void table_print(FILE *out, const struct table *table);
 /* Two sentences for those who see such a table for the first time, made from its numbers. */
 void table_explain(FILE *out, const struct table *table);
 
-/* 0, -ENOMEM, or why it cannot be written. */
-int table_write_json(FILE *out, const struct table *table);
+/* An array with an object for each row, the caller's; NULL when memory ran out. */
+json_t *table_json(const struct table *table);
 
 #endif

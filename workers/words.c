@@ -49,3 +49,34 @@ int complain(const char *name, const char *format, ...)
     fputc('\n', stderr);
     return -EINVAL;
 }
+
+struct phrase duration(double seconds)
+{
+    struct phrase phrase;
+
+    if (seconds >= 1)
+        snprintf(phrase.text, sizeof(phrase.text), "%.2f s", seconds);
+    else if (seconds >= 1e-3)
+        snprintf(phrase.text, sizeof(phrase.text), "%.1f ms", seconds * 1e3);
+    else
+        snprintf(phrase.text, sizeof(phrase.text), "%.1f us", seconds * 1e6);
+    return phrase;
+}
+
+struct phrase grouped(int64_t number)
+{
+    struct phrase phrase;
+    char *at = phrase.text + sizeof(phrase.text) - 1;
+    int digits = 0;
+
+    *at = '\0';
+    do {
+        if (digits > 0 && digits % 3 == 0)
+            *--at = ',';
+        *--at = (char)('0' + number % 10);
+        digits++;
+        number /= 10;
+    } while (number > 0);
+    memmove(phrase.text, at, strlen(at) + 1);
+    return phrase;
+}
