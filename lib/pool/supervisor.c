@@ -105,8 +105,7 @@ static void exec_worker(struct supervisor *s, unsigned worker)
             argv[i + 1] = options->worker_args[i];
         (void)execvp(options->worker, (char *const *)(uintptr_t)argv);
     }
-    atomic_store(&station->error, errno);
-    brood__station_set_state(station, STATION_FAILED);
+    brood__worker_give_up(station, errno);
     _exit(127);
 }
 
@@ -129,8 +128,11 @@ static void be_worker(struct supervisor *s, unsigned worker)
     struct station *station = s->shared->lanes[worker].station;
     char suffix[16];
 
-    if (!brood__process_die_with(s->pid))
+    if (!brood__process_die_with(s->pid)) {
+        if (getppid() == s->pid) /* it lives, and the request was refused */
+            brood__worker_give_up(station, EPERM);
         _exit(0);
+    }
     atomic_store(&station->pid, getpid());
     (void)setpgid(0, 0); /* so that one signal reaches what its tasks start, too */
     (void)snprintf(suffix, sizeof(suffix), "%u", worker);
@@ -138,12 +140,7 @@ static void be_worker(struct supervisor *s, unsigned worker)
     close_inherited(s);
     if (s->options->worker)
         exec_worker(s, worker);
-    if (brood__worker_run(s->shared, worker) < 0) {
-        atomic_store(&station->error, ENOMEM);
-        brood__station_set_state(station, STATION_FAILED);
-        _exit(1);
-    }
-    _exit(0);
+    _exit(brood__worker_run(s->shared, worker) < 0 ? 1 : 0);
 }
 
 static int watch(struct supervisor *s, unsigned worker)

@@ -34,6 +34,12 @@ static int join_fence(const struct board *board)
     return brood__fence_open() ? 0 : brood_fail(-EPERM, "membarrier(2) works in the host and is denied to the worker");
 }
 
+void brood__worker_give_up(struct station *station, int error)
+{
+    atomic_store(&station->error, error);
+    brood__station_set_state(station, STATION_FAILED);
+}
+
 int brood__worker_run(struct shared *shared, unsigned worker)
 {
     struct station *station = shared->lanes[worker].station;
@@ -42,8 +48,10 @@ int brood__worker_run(struct shared *shared, unsigned worker)
 
     if (r == 0)
         r = brood__server_open(&server, shared, worker, true);
-    if (r < 0)
+    if (r < 0) {
+        brood__worker_give_up(station, -r);
         return r;
+    }
     prefault(shared, worker);
     /* A child that a task forks gets none of this: it can not answer in the worker's place. */
     (void)madvise(shared->segment.base, shared->segment.reserved, MADV_DONTFORK);

@@ -7,6 +7,9 @@
 #define WORKER_ENVIRONMENT "BROOD_WORKER" /* of an exec'ed worker: "descriptor of the segment:number of the worker" */
 #define WORKER_EXIT_PROTOCOL 76           /* EX_PROTOCOL of sysexits.h: the pool was made by another version */
 
+/* Says why this worker cannot serve, where the supervisor looks. */
+void brood__worker_give_up(struct station *station, int error);
+
 /* Serves as that worker until the pool stops.  0, or a negative errno in words when it could not begin. */
 int brood__worker_run(struct shared *shared, unsigned worker);
 
