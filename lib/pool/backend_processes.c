@@ -114,18 +114,24 @@ static brood_deadline later(brood_deadline deadline, int64_t ns)
     return deadline.ns + ns > soonest.ns ? (brood_deadline){deadline.ns + ns} : soonest;
 }
 
+/* False: the supervisor will not hear of it. */
+static bool ask_to_stop(struct brood_pool *pool, const struct processes *processes, brood_deadline deadline)
+{
+    struct order order = {.magic = ORDER_MAGIC, .kind = ORDER_STOP, .deadline_ns = deadline.ns};
+
+    if (brood__board_state(pool->shared.board) != BOARD_OPEN) /* a broken pool waits for nothing but the socket's end */
+        return false;
+    brood__board_set_state(pool->shared.board, BOARD_STOPPING);
+    brood__wake_workers(&pool->shared);
+    return send(processes->control, &order, sizeof(order), MSG_NOSIGNAL) == sizeof(order);
+}
+
 static void stop(struct brood_pool *pool, brood_deadline deadline)
 {
     struct processes *processes = pool->backend_state;
-    struct order order = {.magic = ORDER_MAGIC, .kind = ORDER_STOP, .deadline_ns = deadline.ns};
 
-    if (brood__board_state(pool->shared.board) == BOARD_OPEN) {
-        brood__board_set_state(pool->shared.board, BOARD_STOPPING);
-        brood__wake_workers(&pool->shared);
-        (void)send(processes->control, &order, sizeof(order), MSG_NOSIGNAL);
-    } else {
-        (void)shutdown(processes->control, SHUT_RDWR); /* a broken pool waits for nothing else */
-    }
+    if (!ask_to_stop(pool, processes, deadline))
+        (void)shutdown(processes->control, SHUT_RDWR);
     await_end(processes, later(deadline, STOP_NS));
     close_processes(processes);
 }

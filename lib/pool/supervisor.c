@@ -304,7 +304,7 @@ static void bury(struct supervisor *s, unsigned worker)
     member->pidfd = -1;
     s->alive--;
     atomic_store(&station->pid, 0);
-    if (s->stopping)
+    if (s->stopping || brood__board_state(s->shared->board) == BOARD_STOPPING) /* on the board first, then in a message */
         return;
     member->has_served |= was_ready;
     member->failures = was_ready ? 0 : member->failures + 1;
@@ -356,6 +356,8 @@ static void obey(struct supervisor *s)
         kill_holder(s, &order);
         return;
     }
+    if (brood__board_state(s->shared->board) == BOARD_BROKEN)
+        quit(s); /* it broke while the host was about to close it */
     s->stopping = true;
     s->kill_at = (brood_deadline){order.deadline_ns};
     (void)brood__poller_remove(s->poller, s->control);
