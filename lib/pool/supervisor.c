@@ -433,8 +433,10 @@ static int settle_in(struct supervisor *s, pid_t host)
     brood__process_empty_stdin();
     (void)setpgid(0, 0); /* Ctrl-C and Ctrl-Z are for the host */
     s->host = brood__pidfd_open(host);
-    if (s->host < 0 || getppid() != host)
+    if (getppid() != host)
         _exit(0);
+    if (s->host < 0)
+        return brood_fail(s->host, "cannot watch the host: pidfd_open: %s", strerror(-s->host));
     r = brood__futex_die_with_me(&board->life); /* first: who reads the word relies on it */
     atomic_store(&board->life, brood__life_word());
     return r < 0 ? brood_fail(r, "set_robust_list: %s", strerror(-r)) : 0;
