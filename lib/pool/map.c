@@ -289,11 +289,15 @@ static void finish(struct map *map)
 {
     struct brood_future *future = map->future;
     struct brood_pool *pool = future->pool;
+    int outcome = map->first_failed < map->items ? map->outcomes[map->first_failed] : 0;
 
     free_blocks(pool, map);
-    if (map->words_item != map->first_failed)
+    if (map->words_item != map->first_failed) {
         brood__future_drop_words(future); /* they are about another item */
-    brood__future_finish(future, map->first_failed < map->items ? map->outcomes[map->first_failed] : 0);
+        if (outcome == -ESHUTDOWN && pool->broken)
+            brood__future_keep_words(future, pool->why_broken, sizeof(pool->why_broken));
+    }
+    brood__future_finish(future, outcome);
 }
 
 static void end_window(struct map_window *window)
