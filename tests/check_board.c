@@ -89,8 +89,8 @@ START_TEST(a_board_begins_empty)
 {
     open_board(true, 3);
     ck_assert_int_eq(brood__board_state(board), BOARD_OPEN);
-    ck_assert_uint_eq(brood__idle_count(board), 0);
-    ck_assert(!brood__idle_any(board));
+    ck_assert_uint_eq(brood__idle_count(&shared), 0);
+    ck_assert(!brood__idle_any(&shared));
     ck_assert_ptr_null(brood__board_entry(board, 0));
     for (unsigned i = 0; i < 3; i++) {
         uint64_t position;
@@ -287,8 +287,8 @@ START_TEST(a_worker_is_idle_until_it_leaves)
 
     open_board(false, CROWD);
     brood__idle_enter(board, worker);
-    ck_assert(brood__idle_any(board));
-    ck_assert_uint_eq(brood__idle_count(board), 1);
+    ck_assert(brood__idle_any(&shared));
+    ck_assert_uint_eq(brood__idle_count(&shared), 1);
     for (unsigned i = 0; i < CROWD; i++)
         if (brood__idle_is(board, i) != (i == worker))
             ck_abort_msg("worker %u is wrong", i);
@@ -297,7 +297,7 @@ START_TEST(a_worker_is_idle_until_it_leaves)
     ck_assert(brood__idle_is(board, worker ^ 1));
     brood__idle_leave(board, worker);
     brood__idle_leave(board, worker ^ 1);
-    ck_assert(!brood__idle_any(board));
+    ck_assert(!brood__idle_any(&shared));
     ck_assert_uint_eq(wakes_of(worker), 0);
     close_board();
 }
@@ -353,6 +353,19 @@ START_TEST(any_idle_worker_is_found_and_no_other_woken)
         if (wakes_of(i) != (i == worker))
             ck_abort_msg("worker %u was woken %u times", i, wakes_of(i));
     ck_assert(!brood__idle_wake_any(&shared));
+    close_board();
+}
+END_TEST
+
+START_TEST(an_overwritten_board_names_no_worker_that_is_not_there)
+{
+    open_board(true, 3);
+    memset(shared.segment.base, 0xff, board->heap_offset);
+    ck_assert_uint_eq(brood__idle_count(&shared), 3);
+    for (int i = 0; i < 3; i++)
+        ck_assert(brood__idle_wake_any(&shared));
+    ck_assert(!brood__idle_wake_any(&shared));
+    brood__wake_workers(&shared);
     close_board();
 }
 END_TEST
@@ -627,6 +640,7 @@ int main(void)
     add_loop_tests(suite, "nonsense", 0, NONSENSE, a_board_that_cannot_be_is_refused, NULL);
     add_loop_tests(suite, "idle", 0, NUMBERS, a_worker_is_idle_until_it_leaves, a_worker_is_away_until_it_is_back,
                    an_idle_worker_is_woken_once, any_idle_worker_is_found_and_no_other_woken, NULL);
+    add_tests(suite, "hostile", an_overwritten_board_names_no_worker_that_is_not_there, NULL);
     add_tests(suite, "wake", of_many_that_wake_at_once_each_wakes_another, a_worker_that_two_would_wake_is_woken_by_one,
               a_worker_that_becomes_idle_or_goes_away_fences_in_the_submitters_too,
               an_idle_worker_in_another_process_is_woken, all_workers_are_woken_idle_or_not,

@@ -34,7 +34,7 @@ static int count_ready(const struct shared *shared)
 {
     int ready = 0;
 
-    for (unsigned i = 0; i < shared->board->workers; i++)
+    for (unsigned i = 0; i < shared->workers; i++)
         ready += brood__station_state(shared->lanes[i].station) == STATION_READY;
     return ready;
 }
@@ -61,7 +61,7 @@ static int look(const struct brood_pool *pool, const struct processes *processes
         return why_broken(board);
     if (dead)
         return brood_fail(-ECHILD, "the pool's supervisor died while the pool was opened");
-    return count_ready(&pool->shared) == (int)board->workers ? 0 : 1;
+    return count_ready(&pool->shared) == (int)pool->shared.workers ? 0 : 1;
 }
 
 static int wait_until_ready(struct brood_pool *pool, const struct processes *processes)
@@ -82,7 +82,8 @@ static int wait_until_ready(struct brood_pool *pool, const struct processes *pro
         }
         if (brood__is_past(deadline))
             return brood_fail(-ETIMEDOUT, "%d of %u workers were not ready in %d s",
-                              (int)board->workers - count_ready(&pool->shared), board->workers, READY_MS / 1000);
+                              (int)pool->shared.workers - count_ready(&pool->shared), pool->shared.workers,
+                              READY_MS / 1000);
         brood__parker_sleep(&board->parkers[0], seen, &board->life, alive, is_told ? deadline : brood__after_ns(UNBORN_NS));
     }
 }

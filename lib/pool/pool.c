@@ -176,7 +176,7 @@ static int open_memory(struct brood_pool *pool, const struct brood_pool_options 
 
     brood__segment_prefault(&pool->shared.segment, 0, board->heap_offset);
     brood__heap_init(&pool->heap, &pool->shared.segment, board->heap_offset);
-    board->cpus = (uint32_t)brood__cpus_usable();
+    board->cpus = pool->shared.cpus = (uint32_t)brood__cpus_usable();
     (void)snprintf(board->name, sizeof(board->name), "%s", options->name ? options->name : "brood");
     r = open_mirrors(pool);
     if (r < 0)

@@ -71,7 +71,7 @@ int brood__server_open(struct server *ret_server, struct shared *shared, unsigne
         .head = atomic_load_explicit(&shared->lanes[worker].station->head, memory_order_relaxed),
         .spin_ns = SPIN_NS_MAX,
         .polls_per_ring = POLLS_PER_RING_MIN,
-        .seen = calloc(shared->board->workers, sizeof(struct progress)),
+        .seen = calloc(shared->workers, sizeof(struct progress)),
     };
     if (!ret_server->seen)
         return brood_fail(-ENOMEM, "out of memory");
@@ -358,7 +358,7 @@ static bool run_stolen(struct server *server, unsigned victim, uint64_t position
 
 static bool steal(struct server *server)
 {
-    unsigned workers = server->shared->board->workers;
+    unsigned workers = server->shared->workers;
     uint64_t position;
 
     if (server->now_ns < server->next_theft_ns)
@@ -384,7 +384,7 @@ static bool anything_waiting(const struct server *server)
 {
     uint64_t position;
 
-    for (unsigned i = 0; i < server->shared->board->workers; i++)
+    for (unsigned i = 0; i < server->shared->workers; i++)
         if (brood__lane_waiting(&server->shared->lanes[i], &position))
             return true;
     return false;
@@ -450,7 +450,7 @@ static void run_all_own(struct server *server)
  */
 static bool spin(struct server *server)
 {
-    int64_t until = server->now_ns + (brood__is_crowded(server->shared->board) ? SPIN_NS_CROWDED : server->spin_ns);
+    int64_t until = server->now_ns + (brood__is_crowded(server->shared) ? SPIN_NS_CROWDED : server->spin_ns);
     uint64_t position;
     unsigned polls = 0;
 

@@ -167,7 +167,7 @@ static void set_limit(struct slot *slot, struct note *note, const struct request
 static void wake_for(struct brood_pool *pool, unsigned lane)
 {
     brood__fence_light(); /* pairs with the heavy fences in brood__idle_enter() and brood__away_enter() */
-    if (!brood__idle_any(pool->shared.board) || brood__idle_wake(&pool->shared, lane))
+    if (!brood__idle_any(&pool->shared) || brood__idle_wake(&pool->shared, lane))
         return;
     if (pool->mirrors[lane].outstanding > 1 || brood__away_is(pool->shared.board, lane))
         (void)brood__idle_wake_any(&pool->shared);

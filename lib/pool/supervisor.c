@@ -53,7 +53,7 @@ struct supervisor {
 
 static void kill_all(struct supervisor *s)
 {
-    for (unsigned i = 0; i < s->shared->board->workers; i++)
+    for (unsigned i = 0; i < s->shared->workers; i++)
         if (s->members[i].pidfd >= 0)
             (void)brood__pidfd_kill(s->members[i].pidfd, SIGKILL);
 }
@@ -62,7 +62,7 @@ static void kill_all(struct supervisor *s)
 static void quit(struct supervisor *s)
 {
     kill_all(s);
-    for (unsigned i = 0; i < s->shared->board->workers; i++)
+    for (unsigned i = 0; i < s->shared->workers; i++)
         if (s->members[i].pidfd >= 0)
             if (brood__pidfd_wait(s->members[i].pidfd, brood_after_ms(QUIT_MS)) == 0)
                 (void)brood__pidfd_reap(s->members[i].pidfd);
@@ -118,7 +118,7 @@ static void close_inherited(struct supervisor *s)
     }
     (void)close(s->host);
     (void)close(s->control);
-    for (unsigned i = 0; i < s->shared->board->workers; i++)
+    for (unsigned i = 0; i < s->shared->workers; i++)
         if (s->members[i].pidfd >= 0)
             (void)close(s->members[i].pidfd);
 }
@@ -192,7 +192,7 @@ static void start_worker(struct supervisor *s, unsigned worker)
 
 static void start_due(struct supervisor *s)
 {
-    for (unsigned i = 0; i < s->shared->board->workers && !s->stopping; i++)
+    for (unsigned i = 0; i < s->shared->workers && !s->stopping; i++)
         if (s->members[i].start_ns != 0 && s->members[i].start_ns <= brood__now_ns())
             start_worker(s, i);
 }
@@ -242,7 +242,7 @@ static void charge(struct supervisor *s, unsigned worker, struct brood__ending e
 {
     unsigned lane;
     uint64_t position;
-    struct slot *slot = brood__lane_held_by(s->shared->lanes, s->shared->board->workers, worker, &lane, &position);
+    struct slot *slot = brood__lane_held_by(s->shared->lanes, s->shared->workers, worker, &lane, &position);
 
     if (!slot)
         return;
@@ -314,8 +314,8 @@ static void bury(struct supervisor *s, unsigned worker)
         start_worker(s, worker);
     else {
         member->start_ns = brood__now_ns() + pause_after(member->failures);
-        while (brood__idle_wake_any(s->shared)) /* others take over what waits in its lane */
-            ;
+        for (unsigned i = 0; i < s->shared->workers && brood__idle_wake_any(s->shared); i++)
+            ; /* others take over what waits in its lane */
     }
 }
 
@@ -328,7 +328,7 @@ static int holder_of(const struct supervisor *s, const struct order *order)
     uint64_t word = slot_look(&lane->slots[lane_index(lane, order->position)]);
 
     if (word_state(word) != SLOT_RUN || word_position(word) != order->position ||
-        word_worker(word) >= s->shared->board->workers)
+        word_worker(word) >= s->shared->workers)
         return -1;
     return (int)word_worker(word);
 }
@@ -337,7 +337,7 @@ static int holder_of(const struct supervisor *s, const struct order *order)
  * with the task in its hands. */
 static void kill_holder(struct supervisor *s, const struct order *order)
 {
-    int worker = order->lane < s->shared->board->workers ? holder_of(s, order) : -1;
+    int worker = order->lane < s->shared->workers ? holder_of(s, order) : -1;
     struct member *member = worker >= 0 ? &s->members[worker] : NULL;
 
     if (!member || member->pidfd < 0 || brood__pidfd_stop(member->pidfd) < 0)
@@ -377,7 +377,7 @@ static brood_deadline next_deadline(const struct supervisor *s)
 {
     int64_t next = s->stopping && s->alive > 0 ? s->kill_at.ns : INT64_MAX;
 
-    for (unsigned i = 0; i < s->shared->board->workers && !s->stopping; i++)
+    for (unsigned i = 0; i < s->shared->workers && !s->stopping; i++)
         if (s->members[i].start_ns != 0 && s->members[i].start_ns < next)
             next = s->members[i].start_ns;
     return (brood_deadline){next};
@@ -445,7 +445,7 @@ static int settle_in(struct supervisor *s, pid_t host)
 void brood__supervise(struct shared *shared, const struct brood_pool_options *options, pid_t host, int control)
 {
     struct supervisor s = {.shared = shared, .options = options, .pid = getpid(), .control = control};
-    unsigned workers = shared->board->workers;
+    unsigned workers = shared->workers;
     int r = settle_in(&s, host);
 
     s.members = calloc(workers, sizeof(*s.members));

@@ -174,7 +174,7 @@ static void spin(struct brood_pool *pool, struct watch *watch, brood_deadline de
 
     if (!job)
         return;
-    bool crowded = brood__is_crowded(pool->shared.board);
+    bool crowded = brood__is_crowded(&pool->shared);
 
     until = brood__now_ns() + pool->spin_ns;
     const struct lane *lane = &pool->shared.lanes[job->lane];

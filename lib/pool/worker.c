@@ -100,7 +100,7 @@ int brood_worker_main(int argc, char **argv)
 
     if (r < 0)
         return complain(program, r == -EPROTO ? WORKER_EXIT_PROTOCOL : 1);
-    if (worker >= shared.board->workers)
+    if (worker >= shared.workers)
         return 2;
     r = brood__worker_run(&shared, worker);
     brood__shared_close(&shared);

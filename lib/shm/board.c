@@ -31,26 +31,26 @@ static size_t lanes_offset(unsigned workers)
     return certificates_offset(workers) + (workers + CERTIFICATES_MORE) * sizeof(struct certificate);
 }
 
-static int make_view(struct shared *shared)
+static int make_view(struct shared *shared, unsigned workers, uint32_t lane_slots)
 {
-    struct board *board = shared->board;
     char *base = shared->segment.base;
 
-    shared->lanes = calloc(board->workers, sizeof(*shared->lanes));
+    shared->workers = workers;
+    shared->lanes = calloc(workers, sizeof(*shared->lanes));
     if (!shared->lanes)
         return brood_fail(-ENOMEM, "out of memory");
-    for (unsigned i = 0; i < board->workers; i++) {
-        char *lane = base + lanes_offset(board->workers) + i * lane_bytes(board->lane_slots);
+    for (unsigned i = 0; i < workers; i++) {
+        char *lane = base + lanes_offset(workers) + i * lane_bytes(lane_slots);
 
         shared->lanes[i] = (struct lane){
             .slots = (struct slot *)lane,
-            .notes = (struct note *)(lane + (board->lane_slots + 1) * sizeof(struct slot)),
+            .notes = (struct note *)(lane + (lane_slots + 1) * sizeof(struct slot)),
             .station = (struct station *)(base + stations_offset()) + i,
-            .mask = board->lane_slots - 1,
+            .mask = lane_slots - 1,
         };
     }
-    shared->certificates = (struct certificate *)(base + certificates_offset(board->workers));
-    shared->certificate_count = board->workers + CERTIFICATES_MORE;
+    shared->certificates = (struct certificate *)(base + certificates_offset(workers));
+    shared->certificate_count = workers + CERTIFICATES_MORE;
     return 0;
 }
 
@@ -69,7 +69,7 @@ int brood__shared_open(struct shared *ret_shared, bool between_processes, unsign
     shared.board->workers = workers;
     shared.board->lane_slots = lane_slots;
     shared.board->heap_offset = round_up(control, 4096);
-    r = make_view(&shared);
+    r = make_view(&shared, workers, lane_slots);
     if (r < 0) {
         brood__shared_close(&shared);
         return r;
@@ -81,15 +81,22 @@ int brood__shared_open(struct shared *ret_shared, bool between_processes, unsign
 }
 
 /* Does all that the board speaks of lie in the segment? */
-static bool is_laid_out(const struct shared *shared)
+static bool is_laid_out(const struct segment *segment, uint32_t workers, uint32_t lane_slots)
+{
+    return workers > 0 && workers <= BROOD_WORKERS_MAX && lane_slots > 0 && (lane_slots & (lane_slots - 1)) == 0 &&
+           lane_slots <= UINT32_MAX / 1024 && lanes_offset(workers) + workers * lane_bytes(lane_slots) <= segment->reserved;
+}
+
+static int join(struct shared *shared)
 {
     const struct board *board = shared->board;
-    size_t bytes = shared->segment.reserved;
+    bool is_board = shared->segment.reserved >= sizeof(*board) && read_once(board->magic) == BOARD_MAGIC;
+    uint32_t workers = is_board ? read_once(board->workers) : 0, lane_slots = is_board ? read_once(board->lane_slots) : 0;
 
-    return bytes >= sizeof(*board) && board->magic == BOARD_MAGIC && board->workers > 0 &&
-           board->workers <= BROOD_WORKERS_MAX && board->lane_slots > 0 &&
-           (board->lane_slots & (board->lane_slots - 1)) == 0 && board->lane_slots <= UINT32_MAX / 1024 &&
-           lanes_offset(board->workers) + board->workers * lane_bytes(board->lane_slots) <= bytes;
+    if (!is_laid_out(&shared->segment, workers, lane_slots))
+        return brood_fail(-EPROTO, "the pool was made by another version of brood than this worker's, %s", brood_version());
+    shared->cpus = read_once(board->cpus);
+    return make_view(shared, workers, lane_slots);
 }
 
 int brood__shared_attach(struct shared *ret_shared, int fd)
@@ -102,10 +109,7 @@ int brood__shared_attach(struct shared *ret_shared, int fd)
     if (r < 0)
         return brood_fail(-EPROTO, "descriptor %d is no segment of a pool", fd);
     shared.board = (struct board *)shared.segment.base;
-    if (!is_laid_out(&shared))
-        r = brood_fail(-EPROTO, "the pool was made by another version of brood than this worker's, %s", brood_version());
-    else
-        r = make_view(&shared);
+    r = join(&shared);
     if (r < 0) {
         brood__shared_close(&shared);
         return r;
@@ -181,6 +185,14 @@ void brood__away_leave(struct board *board, unsigned worker)
     atomic_fetch_and_explicit(&board->away[worker / 64], ~((uint64_t)1 << (worker % 64)), memory_order_relaxed);
 }
 
+/* Who is idle among the workers from number 64 * i on.  A bit that stands for nobody is no worker's to set. */
+static uint64_t load_idle(const struct shared *shared, unsigned i)
+{
+    uint64_t idle = atomic_load_explicit(&shared->board->idle[i], memory_order_relaxed);
+
+    return shared->workers - i * 64 < 64 ? idle & (((uint64_t)1 << (shared->workers - i * 64)) - 1) : idle;
+}
+
 /* Whoever clears the bit wakes: of two submitters at once, one makes the system call. */
 bool brood__idle_wake(struct shared *shared, unsigned worker)
 {
@@ -192,10 +204,8 @@ bool brood__idle_wake(struct shared *shared, unsigned worker)
 
 bool brood__idle_wake_any(struct shared *shared)
 {
-    struct board *board = shared->board;
-
-    for (unsigned i = 0; i < (board->workers + 63) / 64; i++) {
-        uint64_t idle = atomic_load_explicit(&board->idle[i], memory_order_relaxed);
+    for (unsigned i = 0; i < (shared->workers + 63) / 64; i++) {
+        uint64_t idle = load_idle(shared, i);
 
         for (; idle; idle &= idle - 1)
             if (brood__idle_wake(shared, i * 64 + (unsigned)__builtin_ctzll(idle)))
@@ -206,7 +216,7 @@ bool brood__idle_wake_any(struct shared *shared)
 
 void brood__wake_workers(struct shared *shared)
 {
-    for (unsigned i = 0; i < shared->board->workers; i++)
+    for (unsigned i = 0; i < shared->workers; i++)
         brood__parker_wake(&shared->lanes[i].station->parker);
 }
 
@@ -230,18 +240,18 @@ void brood__wake_host(struct board *board)
     brood__parker_wake(&board->parkers[0]);
 }
 
-unsigned brood__idle_count(const struct board *board)
+unsigned brood__idle_count(const struct shared *shared)
 {
     unsigned count = 0;
 
-    for (unsigned i = 0; i < (board->workers + 63) / 64; i++)
-        count += (unsigned)__builtin_popcountll(atomic_load_explicit(&board->idle[i], memory_order_relaxed));
+    for (unsigned i = 0; i < (shared->workers + 63) / 64; i++)
+        count += (unsigned)__builtin_popcountll(load_idle(shared, i));
     return count;
 }
 
-bool brood__is_crowded(const struct board *board)
+bool brood__is_crowded(const struct shared *shared)
 {
-    return board->workers - brood__idle_count(board) + 1 > board->cpus;
+    return shared->workers - brood__idle_count(shared) + 1 > shared->cpus;
 }
 
 void brood__board_set_state(struct board *board, enum board_state state)

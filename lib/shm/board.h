@@ -61,11 +61,14 @@ struct board {
     struct board_task tasks[BOARD_TASKS];
 };
 
-/* One process's view. */
+/* One process's view.  What says where things lie was read once, when the segment was made or joined: what stands on the
+ * board a worker may have overwritten since. */
 struct shared {
     struct segment segment;
     struct board *board;
-    struct lane *lanes; /* board->workers of them */
+    struct lane *lanes; /* one a worker */
+    unsigned workers;
+    uint32_t cpus; /* that the pool may use */
     struct certificate *certificates;
     unsigned certificate_count;
 };
@@ -111,15 +114,15 @@ void brood__wake_waiter(struct board *board, unsigned waiter);
 void brood__wake_workers(struct shared *shared);
 void brood__wake_host(struct board *board);
 
-unsigned brood__idle_count(const struct board *board);
+unsigned brood__idle_count(const struct shared *shared);
 
 /* Do more workers and host threads want to run than there are CPUs? */
-bool brood__is_crowded(const struct board *board);
+bool brood__is_crowded(const struct shared *shared);
 
-static inline bool brood__idle_any(const struct board *board)
+static inline bool brood__idle_any(const struct shared *shared)
 {
-    for (unsigned i = 0; i < (board->workers + 63) / 64; i++)
-        if (atomic_load_explicit(&board->idle[i], memory_order_relaxed) != 0)
+    for (unsigned i = 0; i < (shared->workers + 63) / 64; i++)
+        if (atomic_load_explicit(&shared->board->idle[i], memory_order_relaxed) != 0)
             return true;
     return false;
 }

@@ -12,6 +12,9 @@
 
 #include <brood/base.h>
 
+/* Reads what another process may write meanwhile, once: else the compiler may read it again after it was checked. */
+#define read_once(place) (*(const volatile __typeof__(place) *)&(place))
+
 struct segment {
     char *base; /* NULL: not open */
     size_t reserved;
