@@ -123,9 +123,16 @@ void brood__future_keep_words(struct brood_future *future, const char *words, si
     future->more.words = strndup(words, size); /* NULL when memory is short: the outcome stands without words */
 }
 
+static enum brood_cause cause_of(const struct note *note)
+{
+    uint32_t cause = read_once(note->cause);
+
+    return cause <= BROOD_KILLED ? (enum brood_cause)cause : BROOD_DIED;
+}
+
 int brood__outcome_of_death(const struct answer *answer)
 {
-    uint32_t cause = answer->note->cause;
+    enum brood_cause cause = cause_of(answer->note);
 
     return cause == BROOD_TIMED_OUT ? -ETIMEDOUT : cause == BROOD_KILLED ? -ECANCELED : -EOWNERDEAD;
 }
@@ -137,7 +144,8 @@ static struct record *new_record(const char *task, const struct certificate *cer
 
     if (!record)
         return NULL;
-    (void)snprintf(record->task, sizeof(record->task), "%s", task);
+    /* The name may lie on the board, where it need not end any more; nor need the backtrace stay as long as it was. */
+    (void)snprintf(record->task, sizeof(record->task), "%.*s", BROOD_TASK_NAME_MAX, task);
     record->death.task = record->task;
     record->death.backtrace = record->backtrace;
     if (!certificate)
@@ -180,19 +188,19 @@ static void say_death(struct brood_future *future, const struct brood_death *dea
 void brood__future_keep_death(struct brood_future *future, const struct answer *answer, uint64_t item, const char *task)
 {
     const struct note *note = answer->note;
-    struct record *record = new_record(task, brood__certificate(&future->pool->shared, note->certificate));
+    struct record *record = new_record(task, brood__certificate(&future->pool->shared, read_once(note->certificate)));
 
     brood__future_add_more(future);
     free(future->more.death);
     future->more.death = record;
     if (!record)
         return;
-    record->death.pid = note->pid;
+    record->death.pid = read_once(note->pid);
     record->death.worker = (int32_t)answer->worker;
-    record->death.signal = note->signal;
-    record->death.exit_code = note->exit_code;
+    record->death.signal = read_once(note->signal);
+    record->death.exit_code = read_once(note->exit_code);
     record->death.item = item;
-    record->death.cause = (enum brood_cause)note->cause;
+    record->death.cause = cause_of(note);
     record->death.attempt = future->more.attempt ? future->more.attempt : 1;
     say_death(future, &record->death);
 }
@@ -201,7 +209,7 @@ void brood__future_keep_death(struct brood_future *future, const struct answer *
 
 static const char *task_name(const struct brood_pool *pool, const struct slot *slot)
 {
-    const struct board_task *entry = brood__board_entry(pool->shared.board, slot->task);
+    const struct board_task *entry = brood__board_entry(pool->shared.board, read_once(slot->task));
 
     return entry ? entry->name : "?";
 }
@@ -223,11 +231,11 @@ static void copy_result(const struct brood_pool *pool, struct brood_future *futu
 static int take_answer(struct brood_pool *pool, struct brood_future *future, const struct answer *answer)
 {
     const struct slot *slot = answer->slot;
-    int status = slot->status;
-    size_t length = slot->result_bytes;
+    int status = read_once(slot->status);
+    size_t length = read_once(slot->result_bytes);
 
     if (status < 0) {
-        if (slot->has_words)
+        if (read_once(slot->has_words))
             brood__future_keep_words(future, answer->note->words, sizeof(answer->note->words));
         return status;
     }

@@ -119,7 +119,7 @@ static bool retry_item(struct map *map, size_t item, int outcome)
 static void charge(struct map_window *window, const struct answer *answer)
 {
     struct map *map = window->map;
-    uint64_t item = answer->note->item_lost;
+    uint64_t item = read_once(answer->note->item_lost);
     int outcome = brood__outcome_of_death(answer);
 
     if (item == 0 || item > window->count || atomic_load(&window->status[item - 1]) != ITEM_WAITING)
@@ -141,12 +141,13 @@ static void settle_helper(struct brood_pool *pool, struct job *job, const struct
     struct map_window *window = ((struct helper *)(void *)job)->window;
 
     bool has_started = answer->state == SLOT_DONE || answer->state == SLOT_LOST;
+    uint64_t item = read_once(answer->note->item);
 
     window->map->has_started |= has_started;
     if (answer->state == SLOT_LOST)
         charge(window, answer);
-    if (has_started && answer->slot->has_words && answer->note->item < window->count)
-        keep_words(window->map, window->first + answer->note->item, answer->note->words, sizeof(answer->note->words));
+    if (has_started && read_once(answer->slot->has_words) && item < window->count)
+        keep_words(window->map, window->first + item, answer->note->words, sizeof(answer->note->words));
     if (--window->unsettled == 0)
         queue_turn(pool, window);
 }

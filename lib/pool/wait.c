@@ -18,14 +18,14 @@
 
 /* ---- settling ---- */
 
-static void settle(struct brood_pool *pool, unsigned lane_number, uint32_t index, enum slot_state state)
+static void settle(struct brood_pool *pool, unsigned lane_number, uint32_t index, enum slot_state state, unsigned worker)
 {
     struct mirror *mirror = &pool->mirrors[lane_number];
     struct lane *lane = &pool->shared.lanes[lane_number];
     struct slot *slot = &lane->slots[index];
     struct job *job = mirror->jobs[index];
     unsigned waiter = mirror->waiters[index];
-    struct answer answer = {state, word_worker(slot_look(slot)), slot, &lane->notes[index]};
+    struct answer answer = {state, worker, slot, &lane->notes[index]};
 
     mirror->jobs[index] = NULL;
     mirror->waiters[index] = WAITER_NONE;
@@ -34,7 +34,7 @@ static void settle(struct brood_pool *pool, unsigned lane_number, uint32_t index
     job->in_lane = false;
     job->settle(pool, job, &answer);
     if (state == SLOT_LOST)
-        brood__certificate_free(&pool->shared, answer.note->certificate);
+        brood__certificate_free(&pool->shared, read_once(answer.note->certificate));
     /* The worker wakes them too; but it may look at `waiter` only after the slot has been used again. */
     if (waiter != WAITER_NONE && (waiter == WAITER_ALL || pool->asleep >> waiter & 1))
         brood__wake_waiter(pool->shared.board, waiter);
@@ -58,7 +58,7 @@ bool brood__collect(struct brood_pool *pool, struct job *job)
     word = slot_look(&pool->shared.lanes[job->lane].slots[index]);
     if (!is_over(word, job->position))
         return false;
-    settle(pool, job->lane, index, word_state(word));
+    settle(pool, job->lane, index, word_state(word), word_worker(word));
     return true;
 }
 
@@ -115,7 +115,7 @@ bool brood__take_back(struct brood_pool *pool, struct job *job)
     index = lane_index(lane, job->position);
     if (!slot_cancel(&lane->slots[index], job->position))
         return false;
-    settle(pool, job->lane, index, SLOT_CANCELLED);
+    settle(pool, job->lane, index, SLOT_CANCELLED, 0);
     return true;
 }
 
@@ -124,7 +124,7 @@ void brood__settle_all(struct brood_pool *pool)
     for (unsigned i = 0; i < pool->workers; i++)
         for (uint32_t index = 0; index <= pool->shared.lanes[i].mask + 1; index++)
             if (pool->mirrors[i].jobs[index] && !brood__collect(pool, pool->mirrors[i].jobs[index]))
-                settle(pool, i, index, SLOT_FREE);
+                settle(pool, i, index, SLOT_FREE, 0);
     brood__retry_forget_all(pool, -ESHUTDOWN);
     brood__maps_abandon(pool);
     brood__wake_waiter(pool->shared.board, WAITER_ALL);
