@@ -20,6 +20,9 @@ struct backend {
      * many such orders at once. */
     int (*kill_task)(struct brood_pool *pool, unsigned lane, uint64_t position);
 
+    /* Does who watches over the workers live?  NULL: nobody has to. */
+    bool (*is_alive)(const struct brood_pool *pool);
+
     /* Runs what is in the lanes, if that is the caller's business; else NULL. */
     void (*run)(struct brood_pool *pool);
 };

@@ -76,10 +76,12 @@ static int wait_until_ready(struct brood_pool *pool, const struct processes *pro
         bool is_told = alive != 0 && !brood__life_is_over(alive);
         int r = look(pool, processes);
 
-        if (r <= 0) {
+        if (r < 0 || (r == 0 && is_told)) {
             pool->alive = alive;
             return r;
         }
+        if (r == 0)
+            continue; /* it was born between the two looks */
         if (brood__is_past(deadline))
             return brood_fail(-ETIMEDOUT, "%d of %u workers were not ready in %d s",
                               (int)pool->shared.workers - count_ready(&pool->shared), pool->shared.workers,
@@ -145,6 +147,11 @@ static int kill_task(struct brood_pool *pool, unsigned lane, uint64_t position)
     return send(processes->control, &order, sizeof(order), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
+static bool is_alive(const struct brood_pool *pool)
+{
+    return !is_dead(pool->backend_state);
+}
+
 static int start_supervisor(struct brood_pool *pool, const struct brood_pool_options *options, struct processes *processes)
 {
     pid_t host = getpid(), pid;
@@ -204,4 +211,5 @@ const struct backend brood__backend_processes = {
     .start = start,
     .stop = stop,
     .kill_task = kill_task,
+    .is_alive = is_alive,
 };

@@ -74,7 +74,8 @@ struct brood_pool {
     uint64_t parkers_free; /* a bit for each of the board's parkers */
     uint64_t asleep;       /* what the host wrote into board->asleep */
     int64_t spin_ns;
-    uint32_t alive; /* what board->life says while the supervisor lives; 0: there is none */
+    uint32_t alive;   /* what board->life says while the supervisor lives; 0: there is none */
+    const char *torn; /* what is wrong with the pool, seen where nothing can be done about it yet; NULL: nothing */
 
     unsigned users;        /* threads inside a call */
     unsigned futures;      /* that exist */
@@ -207,7 +208,7 @@ struct watch {
 /* Waits until it is there: 0 or -ETIMEDOUT.  Locked on entry and return, not in between. */
 int brood__wait(struct brood_pool *pool, struct watch *watch, brood_deadline deadline);
 
-/* The supervisor is dead, or has given up: everything fails.  Locked. */
+/* The supervisor is dead, or has given up, or a worker has written over what is not its own: everything fails.  Locked. */
 void brood__check_life(struct brood_pool *pool);
 
 #endif

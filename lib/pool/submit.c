@@ -293,9 +293,8 @@ static bool takes_more(const struct brood_pool *pool)
 {
     const struct board *board = pool->shared.board;
 
-    return pool->outstanding < pool->queue && !pool->closing && !pool->broken &&
-           brood__board_state(board) != BOARD_BROKEN &&
-           !brood__life_is_over(atomic_load_explicit(&board->life, memory_order_relaxed));
+    return pool->outstanding < pool->queue && !pool->closing && !pool->broken && brood__board_state(board) == BOARD_OPEN &&
+           atomic_load_explicit(&board->life, memory_order_relaxed) == pool->alive;
 }
 
 /* Locked; `future` is ready but for the slot. */

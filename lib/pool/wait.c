@@ -6,6 +6,7 @@
 #include "os/clock.h"
 #include "os/fence.h"
 #include "os/futex.h"
+#include "pool/backend.h"
 #include "pool/map.h"
 #include "pool/pool.h"
 #include "pool/retry.h"
@@ -15,6 +16,9 @@
 
 /* Should more threads sleep than there are parkers, the rest look this often. */
 #define UNPARKED_NS 1000000
+
+/* Whoever should wake a sleeper is told by memory that workers can write to.  So it looks again this often, unasked. */
+#define UNASKED_NS 250000000
 
 /* ---- settling ---- */
 
@@ -40,6 +44,18 @@ static void settle(struct brood_pool *pool, unsigned lane_number, uint32_t index
         brood__wake_waiter(pool->shared.board, waiter);
 }
 
+static const char supervisor_died[] = "its supervisor died";
+static const char overwritten[] = "a worker has written over its memory";
+
+/* May this stand in the slot of a job that is in a lane?  The host alone leaves it in any other way. */
+static bool is_possible(const struct brood_pool *pool, uint64_t word, uint64_t position)
+{
+    enum slot_state state = word_state(word);
+
+    return word_position(word) == position && word_worker(word) < pool->workers && state >= SLOT_READY &&
+           state <= SLOT_LOST;
+}
+
 static bool is_over(uint64_t word, uint64_t position)
 {
     enum slot_state state = word_state(word);
@@ -56,6 +72,10 @@ bool brood__collect(struct brood_pool *pool, struct job *job)
         return false;
     index = lane_index(&pool->shared.lanes[job->lane], job->position);
     word = slot_look(&pool->shared.lanes[job->lane].slots[index]);
+    if (!is_possible(pool, word, job->position)) {
+        pool->torn = overwritten;
+        return false;
+    }
     if (!is_over(word, job->position))
         return false;
     settle(pool, job->lane, index, word_state(word), word_worker(word));
@@ -130,20 +150,37 @@ void brood__settle_all(struct brood_pool *pool)
     brood__wake_waiter(pool->shared.board, WAITER_ALL);
 }
 
+/* Why the pool cannot go on, or NULL.  Until it is closed, the supervisor alone changes its state, to BROKEN, and the
+ * kernel alone the word of its life. */
+static const char *why(const struct brood_pool *pool)
+{
+    const struct board *board = pool->shared.board;
+    enum board_state state = brood__board_state(board);
+    uint32_t life = atomic_load(&board->life);
+
+    if (pool->torn)
+        return pool->torn;
+    if (!brood__board_is_whole(&pool->shared))
+        return overwritten;
+    if (state == BOARD_BROKEN)
+        return board->reason;
+    if (life != pool->alive && brood__life_is_over(life))
+        return supervisor_died;
+    return state != BOARD_OPEN || life != pool->alive ? overwritten : NULL;
+}
+
 void brood__check_life(struct brood_pool *pool)
 {
-    struct board *board = pool->shared.board;
+    const char *reason;
 
     if (pool->broken || pool->closed || !pool->alive)
         return;
-    if (brood__board_state(board) != BOARD_BROKEN && !brood__life_is_over(atomic_load(&board->life)))
+    reason = why(pool);
+    if (!reason)
         return;
     pool->broken = true;
-    if (brood__board_state(board) == BOARD_BROKEN)
-        (void)snprintf(pool->why_broken, sizeof(pool->why_broken), "the pool is broken: %.*s", (int)sizeof(board->reason),
-                       board->reason);
-    else
-        (void)snprintf(pool->why_broken, sizeof(pool->why_broken), "the pool is broken: its supervisor died");
+    (void)snprintf(pool->why_broken, sizeof(pool->why_broken), "the pool is broken: %.*s",
+                   (int)sizeof(pool->shared.board->reason), reason);
     brood__settle_all(pool);
 }
 
@@ -241,6 +278,17 @@ static bool need_not_sleep(struct brood_pool *pool, struct watch *watch, uint64_
     return pool->settled != settled;
 }
 
+/* Nobody has woken this thread: because there is nothing new, or because a worker has written over what tells whom to
+ * wake, or whether the supervisor lives. */
+static void look_unasked(struct brood_pool *pool)
+{
+    if (!pool->backend->is_alive(pool))
+        pool->torn = supervisor_died;
+    for (unsigned i = 0; i < pool->workers; i++)
+        if (pool->mirrors[i].outstanding > 0)
+            brood__parker_wake(&pool->shared.lanes[i].station->parker);
+}
+
 /* Sleeps until something may have happened. */
 static void sleep_once(struct brood_pool *pool, struct watch *watch, brood_deadline deadline)
 {
@@ -248,8 +296,11 @@ static void sleep_once(struct brood_pool *pool, struct watch *watch, brood_deadl
     unsigned parker = take_parker(pool);
     uint32_t seen = brood__parker_look(&board->parkers[parker]);
     uint64_t settled = pool->settled;
+    brood_deadline unasked = pool->alive ? brood__after_ns(UNASKED_NS) : BROOD_FOREVER;
     bool ready;
 
+    if (unasked.ns < deadline.ns)
+        deadline = unasked;
     if (parker == 0 && brood__after_ns(UNPARKED_NS).ns < deadline.ns)
         deadline = brood__after_ns(UNPARKED_NS);
     else
@@ -267,6 +318,8 @@ static void sleep_once(struct brood_pool *pool, struct watch *watch, brood_deadl
         brood__parker_sleep(&board->parkers[parker], seen, pool->alive ? &board->life : NULL, pool->alive, deadline);
     brood__lock(&pool->lock);
     give_parker(pool, parker);
+    if (!ready && !pool->closed && brood__is_past(unasked))
+        look_unasked(pool);
     brood__check_life(
         pool); /* the kernel tells one sleeper of the supervisor's death; the others hear of it from that one */
 }

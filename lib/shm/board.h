@@ -137,6 +137,15 @@ static inline bool brood__away_is(const struct board *board, unsigned worker)
     return atomic_load_explicit(&board->away[worker / 64], memory_order_relaxed) >> (worker % 64) & 1;
 }
 
+/* Does the board still say what the host wrote there before anyone else came?  If not, somebody has written over it. */
+static inline bool brood__board_is_whole(const struct shared *shared)
+{
+    const struct board *board = shared->board;
+
+    return read_once(board->magic) == BOARD_MAGIC && read_once(board->workers) == shared->workers &&
+           read_once(board->cpus) == shared->cpus;
+}
+
 /* ---- state ---- */
 
 static inline enum board_state brood__board_state(const struct board *board)
