@@ -33,6 +33,7 @@ struct map_window {
     uint32_t count;       /* items in the window; 0: it has none yet */
     struct helper *helpers;
     unsigned unsettled; /* helpers in lanes */
+    uint32_t handed;    /* items before this one have a status when the helpers are done; 0 if one of these was lost */
 };
 
 struct lost {
@@ -144,6 +145,8 @@ static void settle_helper(struct brood_pool *pool, struct job *job, const struct
     uint64_t item = read_once(answer->note->item);
 
     window->map->has_started |= has_started;
+    if (answer->state != SLOT_DONE)
+        window->handed = 0;
     if (answer->state == SLOT_LOST)
         charge(window, answer);
     if (has_started && read_once(answer->slot->has_words) && item < window->count)
@@ -188,7 +191,18 @@ static bool share_rest(struct map_window *window)
         else
             i++;
     }
+    window->handed = i;
     return range > 0;
+}
+
+/* Have helpers that lived left something?  Then a worker has written over the map, and to share it out again could go on
+ * for ever. */
+static bool is_left_undone(const struct map_window *window)
+{
+    for (uint32_t i = 0; i < window->handed; i++)
+        if (atomic_load(&window->status[i]) == ITEM_WAITING)
+            return true;
+    return false;
 }
 
 static void note_failures(struct map_window *window, int16_t never_started)
@@ -228,6 +242,7 @@ static void fill(struct map_window *window, size_t first, uint32_t count)
                                      (uintptr_t)map->future->pool->shared.segment.base);
     memset((void *)window->status, 0, count * sizeof(*window->status));
     shared->items = count;
+    window->handed = count;
     brood__range_share(shared->ranges, map->future->pool->workers, count);
 }
 
@@ -237,9 +252,9 @@ static bool sweep(struct map_window *window, int16_t never_started)
     if (window->count == 0)
         return false;
     if (!all_done(window)) {
-        if (!never_started && share_rest(window))
+        if (!never_started && !is_left_undone(window) && share_rest(window))
             return true;
-        note_failures(window, never_started);
+        note_failures(window, never_started ? never_started : -EPROTO);
     }
     hand_back(window);
     window->count = 0;
