@@ -22,6 +22,8 @@
 #define RESTART_NS 10000000 /* … and this long after the first failure, doubling up to a second */
 #define RESTART_NS_MAX 1000000000
 
+#define ERRNO_MAX 4096
+
 #define QUIT_MS 1000 /* for a killed worker that is stuck in the kernel */
 
 #define TAG_HOST UINT64_MAX
@@ -45,7 +47,7 @@ struct supervisor {
     int host, control;
     struct member *members;
     unsigned alive;
-    bool stopping;
+    bool stopping, broken;
     brood_deadline kill_at;
 };
 
@@ -79,7 +81,7 @@ static void break_pool(struct supervisor *s, int error)
     (void)snprintf(board->reason, sizeof(board->reason), "%s", brood_error());
     atomic_store(&board->error, error);
     brood__board_set_state(board, BOARD_BROKEN);
-    s->stopping = true;
+    s->stopping = s->broken = true;
     s->kill_at = BROOD_NOW;
     kill_all(s);
     brood__wake_host(board);
@@ -199,15 +201,15 @@ static void start_due(struct supervisor *s)
 
 /* ---- a worker's death ---- */
 
-/* The item of a map that it was running.  Now, since the next worker of this number will use the same range. */
+/* The item of a map that it was running.  Now, since the next worker of this number will use the same range.  By pread():
+ * the dead may have written any offset, and to touch memory that is not there would be this process's end. */
 static uint64_t item_of(const struct supervisor *s, const struct slot *slot, unsigned worker)
 {
-    uint64_t offset = slot->arg.offset;
-    const struct window *window = (const struct window *)(void *)(s->shared->segment.base + offset);
+    uint64_t at = read_once(slot->arg.offset) + offsetof(struct window, ranges) + worker * sizeof(struct range) +
+                  offsetof(struct range, item);
+    uint64_t item;
 
-    if (offset > s->shared->segment.reserved - sizeof(*window) - (worker + 1) * sizeof(struct range))
-        return 0;
-    return atomic_load(&window->ranges[worker].item);
+    return at <= INT64_MAX && pread(s->shared->segment.fd, &item, sizeof(item), (off_t)at) == sizeof(item) ? item : 0;
 }
 
 static enum brood_cause cause_of(const struct member *member, const struct station *station, struct brood__ending ending)
@@ -255,7 +257,7 @@ static void charge(struct supervisor *s, unsigned worker, struct brood__ending e
     note->pid = s->members[worker].pid;
     note->signal = ending.signal;
     note->exit_code = ending.exit_code;
-    note->item_lost = (slot->kind & ~SLOT_LIMITED) == SLOT_MAP ? item_of(s, slot, worker) : 0;
+    note->item_lost = (read_once(slot->kind) & ~SLOT_LIMITED) == SLOT_MAP ? item_of(s, slot, worker) : 0;
     slot_lose(slot, position, worker);
 }
 
@@ -265,7 +267,7 @@ static int explain(struct supervisor *s, unsigned worker, struct brood__ending e
     const char *program = s->options->worker ? s->options->worker : "(forked)";
     int error = atomic_load(&s->shared->lanes[worker].station->error);
 
-    if (error != 0)
+    if (error > 0 && error < ERRNO_MAX)
         return brood_fail(-error, "cannot start worker '%s': %s", program, strerror(error));
     if (ending.signal)
         return brood_fail(-ECHILD, "worker '%s' was killed by signal %d before it was ready", program, ending.signal);
@@ -310,6 +312,8 @@ static void bury(struct supervisor *s, unsigned worker)
     member->failures = was_ready ? 0 : member->failures + 1;
     if (!member->has_served || member->failures >= STARTS_MAX)
         break_pool(s, explain(s, worker, ending));
+    else if (brood__board_state(s->shared->board) != BOARD_OPEN)
+        member->start_ns = brood__now_ns() + RESTART_NS_MAX; /* it would end at once: the host is about to say why */
     else if (member->failures == 0)
         start_worker(s, worker);
     else {
@@ -350,14 +354,13 @@ static void obey(struct supervisor *s)
 {
     struct order order;
 
-    if (recv(s->control, &order, sizeof(order), MSG_DONTWAIT | MSG_TRUNC) != sizeof(order) || order.magic != ORDER_MAGIC)
+    if (s->broken || recv(s->control, &order, sizeof(order), MSG_DONTWAIT | MSG_TRUNC) != sizeof(order) ||
+        order.magic != ORDER_MAGIC)
         quit(s); /* the host has closed its end, or exec'ed another program */
     if (order.kind == ORDER_KILL) {
         kill_holder(s, &order);
         return;
     }
-    if (brood__board_state(s->shared->board) == BOARD_BROKEN)
-        quit(s); /* it broke while the host was about to close it */
     s->stopping = true;
     s->kill_at = (brood_deadline){order.deadline_ns};
     (void)brood__poller_remove(s->poller, s->control);
@@ -385,7 +388,7 @@ static brood_deadline next_deadline(const struct supervisor *s)
 
 static bool is_over(const struct supervisor *s)
 {
-    return s->stopping && s->alive == 0 && brood__board_state(s->shared->board) != BOARD_BROKEN;
+    return s->stopping && s->alive == 0 && !s->broken;
 }
 
 static void run(struct supervisor *s)
