@@ -206,7 +206,7 @@ int brood__task_index(struct brood_pool *pool, const struct brood_task *task)
 
     if (pool->known[at].task == task)
         return pool->known[at].index;
-    index = brood__board_task(pool->shared.board, task);
+    index = brood__board_task(&pool->shared, task);
     if (index >= 0) {
         pool->known[at].task = task;
         pool->known[at].index = index;

@@ -259,16 +259,10 @@ void brood__board_set_state(struct board *board, enum board_state state)
     atomic_store_explicit(&board->state, (uint32_t)state, memory_order_release);
 }
 
-static uint32_t task_count(const struct board *board)
+int brood__board_task(struct shared *shared, const struct brood_task *task)
 {
-    uint32_t count = atomic_load_explicit(&board->task_count, memory_order_acquire);
-
-    return count < BOARD_TASKS ? count : BOARD_TASKS;
-}
-
-int brood__board_task(struct board *board, const struct brood_task *task)
-{
-    uint32_t count = task_count(board);
+    struct board *board = shared->board;
+    uint32_t count = shared->tasks;
     struct board_task *entry;
 
     for (uint32_t i = 0; i < count; i++)
@@ -282,11 +276,14 @@ int brood__board_task(struct board *board, const struct brood_task *task)
     memcpy(entry->name, task->name, strlen(task->name) + 1);
     entry->arg_size = task->arg_size;
     entry->result_size = task->result_size;
+    shared->tasks = count + 1;
     atomic_store_explicit(&board->task_count, count + 1, memory_order_release);
     return (int)count;
 }
 
 const struct board_task *brood__board_entry(const struct board *board, unsigned index)
 {
-    return index < task_count(board) ? &board->tasks[index] : NULL;
+    bool is_entered = index < atomic_load_explicit(&board->task_count, memory_order_acquire);
+
+    return is_entered && index < BOARD_TASKS ? &board->tasks[index] : NULL;
 }

@@ -68,7 +68,8 @@ struct shared {
     struct board *board;
     struct lane *lanes; /* one a worker */
     unsigned workers;
-    uint32_t cpus; /* that the pool may use */
+    uint32_t cpus;  /* that the pool may use */
+    uint32_t tasks; /* host: how many it has entered on the board */
     struct certificate *certificates;
     unsigned certificate_count;
 };
@@ -158,7 +159,7 @@ void brood__board_set_state(struct board *board, enum board_state state);
 /* ---- tasks by name ---- */
 
 /* Host: the index of that task, entered if it is new.  -ENOSPC after BOARD_TASKS tasks.  Callers: one thread at a time. */
-int brood__board_task(struct board *board, const struct brood_task *task);
+int brood__board_task(struct shared *shared, const struct brood_task *task);
 
 /* Any process: the entry of an index, or NULL. */
 const struct board_task *brood__board_entry(const struct board *board, unsigned index);
