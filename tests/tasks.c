@@ -195,3 +195,57 @@ BROOD_TASK_BYTES_DEFINE(boast, 10)
 {
     return brood_reply_set(reply, arg.ptr, arg.len);
 }
+
+/* ---- a task that means harm ---- */
+
+/* Where the segment that this address lies in begins. */
+static unsigned char *segment_of(const void *address)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    unsigned long from, to, wanted = (unsigned long)(uintptr_t)address;
+    unsigned char *found = NULL;
+    char line[512];
+
+    while (maps && !found && fgets(line, sizeof(line), maps))
+        if (sscanf(line, "%lx-%lx", &from, &to) == 2 && from <= wanted && wanted < to)
+            found = (unsigned char *)from; /* NOLINT: that is what the kernel calls it */
+    if (maps)
+        fclose(maps);
+    return found;
+}
+
+static uint64_t next_random(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    return *state ^= *state << 17;
+}
+
+static void write_over(unsigned char *at, const struct harm *harm, uint64_t *state)
+{
+    if (harm->how == HARM_ZEROS || harm->how == HARM_ONES)
+        memset(at, harm->how == HARM_ZEROS ? 0 : 0xff, harm->bytes);
+    for (size_t i = 0; harm->how == HARM_NOISE && i < harm->bytes; i++)
+        at[i] = (unsigned char)next_random(state);
+    for (int i = 0; harm->how == HARM_FLIPS && i < 64; i++)
+        at[next_random(state) % harm->bytes] ^= (unsigned char)(1u << next_random(state) % 8);
+    for (int i = 0; harm->how == HARM_WORDS && i < 64; i++) { /* of a slot: a likely one, of the wrong kind */
+        uint64_t word = next_random(state) % 6 | (next_random(state) % 3) << 4 | (next_random(state) % 2048) << 16;
+
+        memcpy(at + next_random(state) % (harm->bytes / 64) * 64, &word, sizeof(word));
+    }
+}
+
+BROOD_TASK_DEFINE(do_harm, struct harm, int)
+{
+    struct harm harm = *arg; /* it will be gone */
+    unsigned char *base = segment_of(arg);
+    uint64_t state = harm.seed * 2 + 1;
+
+    if (!base)
+        return -ENOENT;
+    for (int i = 0; i < harm.rounds; i++)
+        write_over(base + harm.offset, &harm, &state);
+    *result = 1;
+    return 0;
+}

@@ -25,6 +25,16 @@ struct place {
     int pid, worker;
 };
 
+/* What a worker may write over the segment of its pool. */
+enum harm_kind { HARM_ZEROS, HARM_ONES, HARM_NOISE, HARM_FLIPS, HARM_WORDS };
+
+struct harm {
+    uint8_t how; /* enum harm_kind */
+    uint16_t rounds;
+    uint32_t offset, bytes; /* from the segment's beginning */
+    uint64_t seed;
+};
+
 BROOD_TASK_DECLARE(square, double, double);
 BROOD_TASK_DECLARE(refuse_odd, int, int); /* an odd argument is -EDOM, with words */
 BROOD_TASK_DECLARE(rotate, struct block, struct block);
@@ -42,6 +52,7 @@ BROOD_TASK_DECLARE(defy, int, int);             /* runs for ever, with SIGTERM b
 BROOD_TASK_DECLARE(overflow, int, int);         /* its stack */
 BROOD_TASK_DECLARE(touch_nothing, int, int);    /* writes to address 64 */
 BROOD_TASK_DECLARE(die_at_first, struct trial, int); /* SIGKILLs its worker so many times, then says how many it took */
+BROOD_TASK_DECLARE(do_harm, struct harm, int);       /* writes over the memory of its own pool */
 BROOD_TASK_BYTES_DECLARE(reverse);                   /* the bytes of its argument, backwards */
 BROOD_TASK_BYTES_DECLARE(boast);                     /* promises 10 bytes, and delivers as many as its argument has */
 

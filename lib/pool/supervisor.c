@@ -331,8 +331,7 @@ static int holder_of(const struct supervisor *s, const struct order *order)
     const struct lane *lane = &s->shared->lanes[order->lane];
     uint64_t word = slot_look(&lane->slots[lane_index(lane, order->position)]);
 
-    if (word_state(word) != SLOT_RUN || word_position(word) != order->position ||
-        word_worker(word) >= s->shared->workers)
+    if (word_state(word) != SLOT_RUN || word_position(word) != order->position || word_worker(word) >= s->shared->workers)
         return -1;
     return (int)word_worker(word);
 }

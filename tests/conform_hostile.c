@@ -1,0 +1,276 @@
+/* conform_hostile.c - a worker writes over the whole memory of its pool, or over parts of it, while the host uses the pool.
+ * It may break the pool.  It can not crash the host, nor keep it waiting.
+ *
+ * BROOD_HOSTILE_SEEDS: how many stories of each kind are told (3).  A failure names its seed; BROOD_HOSTILE_SEED begins
+ * there.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "os/pidfd.h"
+#include "shm/board.h"
+#include "support.h"
+#include "tasks.h"
+
+#define STORY_MS 20000 /* far more than a story takes, on a busy machine under a sanitizer, too */
+
+enum { FORKED, EXECED, KINDS };
+
+static struct brood_pool *open_pool(int kind, int workers)
+{
+    struct brood_pool *pool = NULL;
+    const char *worker = getenv("BROOD_TEST_WORKER");
+    int r;
+
+    ck_assert_msg(worker != NULL, "BROOD_TEST_WORKER names the tests' worker executable");
+    r = brood_pool_open(&pool, BROOD_POOL(.workers = workers, .queue = 64, .worker = kind == EXECED ? worker : NULL));
+    ck_assert_msg(r == 0, "open: %s", brood_error());
+    return pool;
+}
+
+static void expect_working(struct brood_pool *pool)
+{
+    double in[100], out[100];
+
+    for (int i = 0; i < 100; i++)
+        in[i] = i;
+    ck_assert_msg(brood_map(pool, square, out, in, 100) == 0, "%s", brood_error());
+    for (int i = 0; i < 100; i++)
+        ck_assert_double_eq(out[i], in[i] * in[i]);
+}
+
+/* ---- it fails closed, with a reason ---- */
+
+static const enum harm_kind whole[] = {HARM_ZEROS, HARM_ONES, HARM_NOISE};
+#define WHOLE (int)(sizeof(whole) / sizeof(whole[0]))
+
+#define CONTROL_BYTES (256u << 10) /* about the board, the stations and the lanes of a pool with a queue of 64 */
+
+static struct harm harm_to_all(int how)
+{
+    return (struct harm){.how = (uint8_t)how, .rounds = 1, .bytes = CONTROL_BYTES, .seed = 1};
+}
+
+START_TEST(a_pool_that_was_written_over_is_broken_and_says_why)
+{
+    brood_auto(pool) *pool = open_pool(_i / WHOLE, 2);
+    struct harm harm = harm_to_all(whole[_i % WHOLE]);
+    double y;
+    int done, r;
+
+    r = brood_apply(pool, do_harm, &done, &harm);
+    if (r == 0)
+        r = brood_apply(pool, square, &y, &(double){3});
+    ck_assert_msg(r < 0, "the pool works as if nothing had happened");
+    ck_assert_int_eq(brood_apply(pool, square, &y, &(double){3}), -ESHUTDOWN);
+    ck_assert_msg(strstr(brood_error(), "written over") != NULL, "%s", brood_error());
+}
+END_TEST
+
+static void *wait_for_ever(void *future)
+{
+    return (void *)(intptr_t)brood_future_wait(future, BROOD_FOREVER);
+}
+
+START_TEST(who_slept_when_everything_was_cleared_wakes_up)
+{
+    brood_auto(pool) *pool = open_pool(_i, 2);
+    struct brood_future *hanging, *harmed;
+    struct harm harm = harm_to_all(HARM_ZEROS);
+    pthread_t sleeper;
+    void *woken;
+
+    ck_assert_int_eq(brood_apply_async(pool, hang, &hanging, &(int){0}), 0);
+    await(brood_future_running(hanging));
+    ck_assert_int_eq(pthread_create(&sleeper, NULL, wait_for_ever, hanging), 0);
+    ck_assert_int_eq(brood_apply_async(pool, do_harm, &harmed, &harm), 0);
+    ck_assert_int_eq(pthread_join(sleeper, &woken), 0);
+    ck_assert_int_eq((intptr_t)woken, 0);
+    ck_assert_int_eq(brood_future_result(hanging, &(int){0}, sizeof(int)), -ESHUTDOWN);
+    brood_future_free(hanging);
+    brood_future_free(harmed);
+}
+END_TEST
+
+/* ---- stories: everything that a host does, while it happens ---- */
+
+/* What is written over. */
+static const struct {
+    enum harm_kind how;
+    uint32_t offset, bytes;
+} parts[] = {
+    {HARM_ZEROS, 0, CONTROL_BYTES},
+    {HARM_ONES, 0, CONTROL_BYTES},
+    {HARM_NOISE, 0, CONTROL_BYTES},
+    {HARM_ONES, 64, sizeof(struct board) - 64},
+    {HARM_NOISE, 128, sizeof(struct board) - 128},
+    {HARM_FLIPS, 128, sizeof(struct board) - 128},
+    {HARM_FLIPS, 0, CONTROL_BYTES},
+    {HARM_FLIPS, sizeof(struct board), CONTROL_BYTES - sizeof(struct board)}, /* stations, slots, notes, maps */
+    {HARM_NOISE, sizeof(struct board), CONTROL_BYTES - sizeof(struct board)},
+    {HARM_ONES, sizeof(struct board), CONTROL_BYTES - sizeof(struct board)},
+    {HARM_WORDS, 40960, CONTROL_BYTES - 40960},
+};
+#define PARTS (int)(sizeof(parts) / sizeof(parts[0]))
+
+#define FUTURES 40
+#define ITEMS 500
+
+struct story {
+    struct brood_pool *pool;
+    struct brood_future *futures[FUTURES];
+    int count;
+    double in[ITEMS], out[ITEMS];
+    unsigned char bytes[3000];
+};
+
+static void need(bool holds, const char *what)
+{
+    if (holds)
+        return;
+    (void)fprintf(stderr, "not so: %s\n", what);
+    _exit(1);
+}
+
+static void submit(struct story *story)
+{
+    struct brood_future **future = &story->futures[story->count];
+    brood_deadline deadline = brood_after_ms(20);
+    int r;
+
+    if (story->count == FUTURES)
+        return;
+    if (random() % 4 == 0)
+        r = brood_pool_map_async(story->pool, &square.task, future, story->out, story->in, ITEMS,
+                                 BROOD_MAP(.chunk = (size_t)random() % 3));
+    else if (random() % 3 == 0)
+        r = brood_pool_apply_bytes_async(story->pool, &reverse.task, future,
+                                         (struct brood_bytes){story->bytes, (size_t)random() % sizeof(story->bytes)},
+                                         deadline);
+    else if (random() % 8 == 0)
+        r = brood_apply_async_until(story->pool, die_by, future, deadline, &(int){SIGSEGV});
+    else
+        r = brood_apply_async_until(story->pool, square, future, deadline, &(double){3});
+    need(r <= 0, "a submission succeeds, or says why not");
+    story->count += r == 0;
+}
+
+static void ask(struct story *story, struct brood_future *future)
+{
+    struct brood_death death;
+    char result[4096];
+    int r;
+
+    (void)brood_future_running(future);
+    r = brood_future_wait(future, brood_after_ms(random() % 3));
+    need(r == 0 || r == -ETIMEDOUT, "a wait ends with its deadline");
+    if (random() % 8 == 0)
+        (void)brood_future_cancel(future);
+    if (!brood_future_done(future))
+        return;
+    need(brood_future_result(future, result, sizeof(result)) <= 0, "an outcome is 0 or an error");
+    need(brood_future_item(future, (size_t)random() % ITEMS) <= 0, "an item's outcome is 0 or an error");
+    need(strlen(brood_future_error(future)) < 1024, "the words for it end");
+    need(brood_future_size(future) <= 1 << 20, "a result is not larger than promised");
+    if (brood_future_death(future, &death) == 0)
+        need(death.worker >= 0 && death.worker < 2, "a dead worker has a number");
+    (void)story;
+}
+
+static void do_it_harm(struct story *story, int part, uint64_t seed)
+{
+    struct brood_future *future;
+    struct harm harm = {.how = (uint8_t)parts[part].how,
+                        .rounds = (uint16_t)(1 + seed % 50),
+                        .offset = parts[part].offset,
+                        .bytes = parts[part].bytes,
+                        .seed = seed};
+
+    if (story->count < FUTURES && brood_apply_async_until(story->pool, do_harm, &future, brood_after_ms(20), &harm) == 0)
+        story->futures[story->count++] = future;
+}
+
+static void tell(int kind, int part, uint64_t seed)
+{
+    struct story story = {.pool = open_pool(kind, 2)};
+
+    srandom((unsigned)seed);
+    for (int i = 0; i < FUTURES / 2; i++) {
+        submit(&story);
+        if (i == 3 || i == 10)
+            do_it_harm(&story, part, seed * 2 + (uint64_t)i);
+        if (story.count > 0)
+            ask(&story, story.futures[random() % story.count]);
+    }
+    (void)brood_pool_close(story.pool, random() % 2 ? BROOD_NOW : brood_after_ms(50));
+    for (int i = 0; i < story.count; i++) {
+        need(brood_future_done(story.futures[i]), "after the close there is an outcome");
+        ask(&story, story.futures[i]);
+        brood_future_free(story.futures[i]);
+    }
+}
+
+static void tell_and_leave(int kind, int part, uint64_t seed)
+{
+    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    tell(kind, part, seed);
+    brood_auto(pool) *pool = open_pool(kind, 1);
+
+    expect_working(pool);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+    pool = NULL;
+    _exit(0);
+}
+
+static void expect_end(pid_t host, int part, uint64_t seed)
+{
+    int pidfd = brood__pidfd_open(host), status;
+    bool late = brood__pidfd_wait(pidfd, brood_after_ms(STORY_MS)) < 0;
+
+    if (late)
+        (void)kill(host, SIGKILL);
+    ck_assert_int_eq(waitpid(host, &status, 0), host);
+    close(pidfd);
+    ck_assert_msg(!late, "seed %llu, part %d: the host hangs", (unsigned long long)seed, part);
+    ck_assert_msg(!WIFSIGNALED(status), "seed %llu, part %d: signal %d", (unsigned long long)seed, part, WTERMSIG(status));
+    ck_assert_msg(WEXITSTATUS(status) == 0, "seed %llu, part %d: status %d", (unsigned long long)seed, part,
+                  WEXITSTATUS(status));
+}
+
+static uint64_t number(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+
+    return text ? strtoull(text, NULL, 10) : otherwise;
+}
+
+START_TEST(a_host_outlives_what_its_workers_write)
+{
+    uint64_t first = number("BROOD_HOSTILE_SEED", 1), seeds = number("BROOD_HOSTILE_SEEDS", 3);
+
+    for (uint64_t seed = first; seed < first + seeds; seed++) {
+        pid_t host = fork();
+
+        if (host == 0)
+            tell_and_leave(_i / PARTS, _i % PARTS, seed);
+        expect_end(host, _i % PARTS, seed);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("hostile");
+
+    add_loop_tests(suite, "broken", 0, KINDS * WHOLE, a_pool_that_was_written_over_is_broken_and_says_why, NULL);
+    add_loop_tests(suite, "asleep", 0, KINDS, who_slept_when_everything_was_cleared_wakes_up, NULL);
+    add_loop_tests(suite, "stories", 0, KINDS * PARTS, a_host_outlives_what_its_workers_write, NULL);
+    return run_suite(suite);
+}
