@@ -402,6 +402,71 @@ START_TEST(lost_items_of_a_map_are_tried_again)
 }
 END_TEST
 
+/* ---- retirement ---- */
+
+START_TEST(a_worker_retires_after_its_tasks_and_none_is_lost)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .worker_tasks = 5));
+    struct place place;
+    int changes = 0, before = 0;
+
+    for (int i = 0; i < 50; i++) {
+        ck_assert_msg(brood_apply(pool, whereabouts, &place, &i) == 0, "%s", brood_error());
+        changes += place.pid != before;
+        before = place.pid;
+    }
+    ck_assert_int_eq(changes, 10);
+}
+END_TEST
+
+START_TEST(many_tasks_at_once_outlive_many_workers)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 2, .worker_tasks = 30));
+    struct brood_future *futures[1000];
+    double in[5000], out[5000], y;
+
+    for (int i = 0; i < 1000; i++)
+        ck_assert_int_eq(brood_apply_async(pool, square, &futures[i], &(double){i}), 0);
+    for (int i = 0; i < 5000; i++)
+        in[i] = i;
+    ck_assert_msg(brood_map(pool, square, out, in, 5000) == 0, "%s", brood_error());
+    for (int i = 0; i < 5000; i++)
+        ck_assert_double_eq(out[i], in[i] * in[i]);
+    for (int i = 0; i < 1000; i++) {
+        ck_assert_int_eq(outcome_of(futures[i]), 0);
+        ck_assert_int_eq(brood_future_result(futures[i], &y, sizeof(y)), 0);
+        ck_assert_double_eq(y, (double)i * i);
+        brood_future_free(futures[i]);
+    }
+}
+END_TEST
+
+START_TEST(a_worker_that_has_leaked_too_much_retires)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .worker_memory_mib = 64));
+    int small, large, after;
+
+    ck_assert_int_eq(brood_apply(pool, leak, &small, &(int){1}), 0);
+    ck_assert_int_eq(brood_apply(pool, leak, &large, &(int){100}), 0);
+    ck_assert_int_eq(large, small);
+    while (brood_pool_worker_pid(pool, 0) == large)
+        rest();
+    ck_assert_int_eq(brood_apply(pool, leak, &after, &(int){1}), 0);
+    ck_assert_int_ne(after, large);
+}
+END_TEST
+
+START_TEST(a_worker_that_is_old_enough_retires_though_it_idles)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .worker_age_ms = 100));
+    pid_t first = brood_pool_worker_pid(pool, 0);
+
+    while (brood_pool_worker_pid(pool, 0) == first)
+        rest();
+    expect_working(pool);
+}
+END_TEST
+
 START_TEST(bad_terms_are_refused)
 {
     struct brood_pool *pool = NULL;
@@ -431,6 +496,9 @@ int main(void)
                    a_task_that_kills_every_worker_fails_in_the_end_with_its_last_certificate,
                    a_task_that_waits_to_be_tried_again_can_be_cancelled, a_pool_that_closes_does_not_try_again,
                    lost_items_of_a_map_are_tried_again, NULL);
+    add_loop_tests(suite, "retirement", 0, KINDS, a_worker_retires_after_its_tasks_and_none_is_lost,
+                   many_tasks_at_once_outlive_many_workers, a_worker_that_has_leaked_too_much_retires,
+                   a_worker_that_is_old_enough_retires_though_it_idles, NULL);
     add_tests(suite, "threads", threads_are_told_and_not_killed, a_thread_that_is_to_be_killed_is_asked_to_stop, NULL);
     add_tests(suite, "options", bad_terms_are_refused, NULL);
     return run_suite(suite);

@@ -167,6 +167,19 @@ BROOD_TASK_DEFINE(touch_nothing, int, int)
     return 0;
 }
 
+BROOD_TASK_DEFINE(leak, int, int)
+{
+    size_t bytes = (size_t)*arg << 20;
+    static void *volatile kept;
+
+    kept = malloc(bytes);
+    if (!kept)
+        return -ENOMEM;
+    memset(kept, 1, bytes);
+    *result = getpid();
+    return 0;
+}
+
 BROOD_TASK_DEFINE(die_at_first, struct trial, int)
 {
     int fd = open(arg->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);

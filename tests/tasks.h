@@ -51,6 +51,7 @@ BROOD_TASK_DECLARE(obey, int, int);             /* runs until it is told to stop
 BROOD_TASK_DECLARE(defy, int, int);             /* runs for ever, with SIGTERM blocked */
 BROOD_TASK_DECLARE(overflow, int, int);         /* its stack */
 BROOD_TASK_DECLARE(touch_nothing, int, int);    /* writes to address 64 */
+BROOD_TASK_DECLARE(leak, int, int);             /* so many MiB */
 BROOD_TASK_DECLARE(die_at_first, struct trial, int); /* SIGKILLs its worker so many times, then says how many it took */
 BROOD_TASK_DECLARE(do_harm, struct harm, int);       /* writes over the memory of its own pool */
 BROOD_TASK_BYTES_DECLARE(reverse);                   /* the bytes of its argument, backwards */

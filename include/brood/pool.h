@@ -68,6 +68,11 @@ struct brood_pool_options {
      * never, since it may have had effects.  Each time it waits `retry_pause_ms`, and twice as long the next time; who
      * waits for anything in the pool brings it on.  Items of maps do not wait. */
     int retries, retry_pause_ms;
+    /* When a worker process makes room for a fresh one, as a cure for leaks: after so many tasks (an item of a map counts
+     * as one, and the change comes when the worker's part in the map is over), when it has more than so much memory in use,
+     * or after so long, whichever comes first; up to a tenth earlier, so that not all do it at once.  0: never.  No task is
+     * lost by it.  For threads it means nothing. */
+    int worker_tasks, worker_memory_mib, worker_age_ms;
 };
 
 #ifndef __cplusplus

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 
 #include "pool/fault.h"
 
@@ -29,14 +30,35 @@ static size_t write_frame(char *to, size_t room, int number, void *address)
     return length > 0 && (size_t)length < room ? (size_t)length : 0;
 }
 
-void brood__fault_write_backtrace(struct certificate *certificate)
+/* The frames above are the handler's. */
+static int find_start(void *const *frames, int count, const void *interrupted)
+{
+    for (int i = 0; i < count; i++)
+        if (frames[i] == interrupted)
+            return i;
+    return 0;
+}
+
+static const void *interrupted_by(const void *context)
+{
+#if defined(__x86_64__)
+    return context ? (const void *)((const ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] : NULL;
+#elif defined(__aarch64__)
+    return context ? (const void *)((const ucontext_t *)context)->uc_mcontext.pc : NULL;
+#else
+    (void)context;
+    return NULL;
+#endif
+}
+
+void brood__fault_write_backtrace(struct certificate *certificate, const void *context)
 {
     void *frames[FRAMES_MAX];
-    int count = backtrace(frames, FRAMES_MAX);
+    int count = backtrace(frames, FRAMES_MAX), start = find_start(frames, count, interrupted_by(context));
     size_t used = 0, length;
 
-    for (int i = 1; i < count; i++) { /* not this function */
-        length = write_frame(certificate->backtrace + used, sizeof(certificate->backtrace) - used, i - 1, frames[i]);
+    for (int i = start; i < count; i++) {
+        length = write_frame(certificate->backtrace + used, sizeof(certificate->backtrace) - used, i - start, frames[i]);
         if (length == 0)
             break;
         used += length;
@@ -48,11 +70,10 @@ void brood__fault_write_backtrace(struct certificate *certificate)
  * has to be sent again. */
 static void record(int number, siginfo_t *info, void *context)
 {
-    (void)context;
     watched->fault_code = info->si_code;
     if (info->si_code > 0)
         watched->fault_address = (uint64_t)(uintptr_t)info->si_addr;
-    brood__fault_write_backtrace(watched);
+    brood__fault_write_backtrace(watched, context);
     if (info->si_code <= 0)
         (void)raise(number);
 }

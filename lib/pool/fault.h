@@ -10,8 +10,8 @@
  * takes its course, core dump and all.  `certificate` may be NULL: then nothing is caught. */
 void brood__fault_watch(struct certificate *certificate);
 
-/* In a signal handler: writes the calling thread's backtrace.  dladdr(3) and snprintf(3) are not promised to be safe there,
- * which is why this is called only where the process is about to end. */
-void brood__fault_write_backtrace(struct certificate *certificate);
+/* In a signal handler, whose `context` (or NULL) says where the thread was: writes its backtrace from there on.  dladdr(3)
+ * and snprintf(3) are not promised to be safe there, which is why this is called only where the process is about to end. */
+void brood__fault_write_backtrace(struct certificate *certificate, const void *context);
 
 #endif

@@ -29,7 +29,6 @@ static void told(int number, siginfo_t *info, void *context)
 {
     int error = errno;
 
-    (void)context;
     if (info->si_code != SI_TIMER) {
         (void)signal(number, SIG_DFL);
         (void)raise(number);
@@ -40,7 +39,7 @@ static void told(int number, siginfo_t *info, void *context)
     if (is_without_grace)
         set(watched->hard, brood__after_ns(HANDLER_WRITE_NS).ns);
     if (certificate_of_mine)
-        brood__fault_write_backtrace(certificate_of_mine);
+        brood__fault_write_backtrace(certificate_of_mine, context);
     if (is_without_grace)
         (void)kill(getpid(), SIGKILL);
     errno = error;

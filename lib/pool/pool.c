@@ -87,6 +87,8 @@ static int check_options(struct brood_pool_options *options, const struct brood_
                               given->size, sizeof(*options));
         memcpy(options, given, given->size);
     }
+    if (options->worker_tasks < 0 || options->worker_memory_mib < 0 || options->worker_age_ms < 0)
+        return brood_fail(-EINVAL, "a worker cannot retire after less than nothing; 0 means never");
     if (options->limit_ms < 0 || options->grace_ms < 0 || options->retries < 0 || options->retry_pause_ms < 0)
         return brood_fail(-EINVAL, "a limit, a grace, retries and their pause cannot be negative; 0 means none");
     if ((unsigned)options->kind > BROOD_INLINE)
@@ -177,6 +179,9 @@ static int open_memory(struct brood_pool *pool, const struct brood_pool_options 
     brood__segment_prefault(&pool->shared.segment, 0, board->heap_offset);
     brood__heap_init(&pool->heap, &pool->shared.segment, board->heap_offset);
     board->cpus = pool->shared.cpus = (uint32_t)brood__cpus_usable();
+    board->worker_tasks = (uint64_t)options->worker_tasks;
+    board->worker_memory_kib = (uint64_t)options->worker_memory_mib * 1024;
+    board->worker_age_ms = (uint64_t)options->worker_age_ms;
     (void)snprintf(board->name, sizeof(board->name), "%s", options->name ? options->name : "brood");
     r = open_mirrors(pool);
     if (r < 0)

@@ -26,6 +26,9 @@
 /* A worker that has made no progress for this long is busy with something long, and what waits behind it may be stolen. */
 #define THEFT_NS 2000
 
+/* Behind so many tasks a worker that is never without one looks at the clock all the same: it may be time to retire. */
+#define TASKS_PER_CLOCK 4096
+
 /* A claim on the items of a map should take about this long: long against its cost, short against the whole. */
 #define CLAIM_NS_MIN 50000
 #define CLAIM_NS_MAX 200000
@@ -69,6 +72,7 @@ int brood__server_open(struct server *ret_server, struct shared *shared, unsigne
         .worker = worker,
         .is_process = is_process,
         .head = atomic_load_explicit(&shared->lanes[worker].station->head, memory_order_relaxed),
+        .retirement = {.tasks_left = UINT64_MAX, .at_ns = INT64_MAX, .next_look_ns = INT64_MAX},
         .spin_ns = SPIN_NS_MAX,
         .polls_per_ring = POLLS_PER_RING_MIN,
         .seen = calloc(shared->workers, sizeof(struct progress)),
@@ -80,6 +84,8 @@ int brood__server_open(struct server *ret_server, struct shared *shared, unsigne
         brood__server_close(ret_server);
     else if (is_process)
         brood__fault_watch(certificate_of(shared, worker));
+    if (r == 0 && is_process)
+        brood__retirement_open(&ret_server->retirement, shared->board, worker);
     return r;
 }
 
@@ -207,6 +213,7 @@ static void run_items(struct server *server, const struct work *work, struct slo
     }
     if (limit_ns)
         brood__limit_end(&server->limit);
+    brood__retirement_count(&server->retirement, count);
 }
 
 /* Twice as many next time if that was quick, half if it was slow; never more than an eighth of what is left, for others to
@@ -290,6 +297,7 @@ static void run(struct server *server, struct slot *slot, struct note *note, uin
         run_task(server, slot, note);
     if (server->limit.end_ns)
         brood__limit_end(&server->limit);
+    brood__retirement_count(&server->retirement, 1);
     server->note = outer_note;
     server->position = outer_position;
     server->limit.end_ns = outer_end_ns;
@@ -406,7 +414,7 @@ static void park(struct server *server)
     brood__idle_enter(board, server->worker);
     if (is_open(server) && !anything_waiting(server)) {
         flush_output(server);
-        brood__parker_sleep(parker, seen, NULL, 0, BROOD_FOREVER);
+        brood__parker_sleep(parker, seen, NULL, 0, (brood_deadline){server->retirement.at_ns});
     }
     brood__idle_leave(board, server->worker);
 }
@@ -438,7 +446,7 @@ static void run_all_own(struct server *server)
     uint64_t head = server->head;
     unsigned tasks = 0;
 
-    while (run_own(server))
+    while (tasks < TASKS_PER_CLOCK && server->retirement.tasks_left > 0 && run_own(server))
         tasks++;
     server->now_ns = brood__now_ns();
     if (tasks > 0)
@@ -484,14 +492,17 @@ void brood__serve(struct server *server)
     serving = server;
     server->now_ns = brood__now_ns();
     brood__away_leave(server->shared->board, server->worker); /* its predecessor may have died elsewhere */
-    while (is_open(server)) {
+    while (is_open(server) && !brood__retirement_is_due(&server->retirement, server->now_ns)) {
         run_all_own(server);
+        if (server->retirement.tasks_left == 0)
+            break;
         if (spin(server))
             server->spin_ns = server->spin_ns * 2 < SPIN_NS_MAX ? server->spin_ns * 2 : SPIN_NS_MAX;
-        else if (is_open(server))
+        else if (is_open(server) && !brood__retirement_is_due_now(&server->retirement, server->now_ns))
             sleep_until_woken(server);
     }
-    brood__serve_waiting(server);
+    if (!is_open(server))
+        brood__serve_waiting(server);
     serving = NULL;
 }
 

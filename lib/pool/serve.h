@@ -12,6 +12,7 @@
 #define BROOD_POOL_SERVE_H
 
 #include "pool/limit.h"
+#include "pool/retirement.h"
 #include "shm/board.h"
 
 struct server {
@@ -23,6 +24,7 @@ struct server {
     struct limit limit;      /* of the task that it runs */
     const struct note *note; /* … and its note, or NULL … */
     uint64_t position;       /* … and its position */
+    struct retirement retirement;
     int64_t spin_ns;         /* how long to spin before sleeping: adapts to whether spinning has paid */
     unsigned polls_per_ring; /* while it spins: adapts to how many tasks come together */
     int64_t now_ns;          /* when it last looked at the clock */
@@ -34,7 +36,9 @@ struct server {
 /* For worker number `worker`, which is a process or a thread.  0 or a negative errno, in words. */
 int brood__server_open(struct server *ret_server, struct shared *shared, unsigned worker, bool is_process);
 
-/* Serves until the pool is no longer open, then finishes what is waiting in the own lane. */
+/* Serves until the pool is no longer open, and then finishes what is waiting in the own lane; or until it is time to
+ * retire.
+ */
 void brood__serve(struct server *server);
 
 /* Runs what is waiting in the own lane, and returns: for workers who are nobody but the caller. */

@@ -34,6 +34,7 @@ struct board {
     uint32_t cpus;            /* that the pool may use */
     uint32_t fence_symmetric; /* the host cannot membarrier: nobody shall */
     uint64_t heap_offset;
+    uint64_t worker_tasks, worker_memory_kib, worker_age_ms; /* a worker retires after so much; 0: never */
     char name[16];
 
     /* STOPPING by the host, BROKEN by the supervisor (after `reason`); read by all.  Release / acquire. */
