@@ -574,6 +574,36 @@ struct area {
     long steps;
 };
 
+/* ---- chaos: what it finds is tests/soak.c's business ---- */
+
+#define CHAOS(...) RUN(program("BROOD_PROGRAM"), "chaos", __VA_ARGS__)
+
+START_TEST(chaos_prints_a_table_of_eighty_columns_that_ends_in_words)
+{
+    CHAOS("--seconds", "1", "--workers", "2", "--every-ms", "5");
+    exited_with(0);
+    ck_assert_ptr_nonnull(strstr(outcome.out, "\nlost with their worker"));
+    ck_assert_ptr_nonnull(strstr(outcome.out, "\nNothing was left behind"));
+    for (const char *line = strtok(outcome.out, "\n"); line; line = strtok(NULL, "\n"))
+        ck_assert_uint_le(strlen(line), 79);
+}
+END_TEST
+
+START_TEST(bad_arguments_of_chaos_are_one_line_on_stderr_and_status_2)
+{
+    static char *const bad[][2] = {
+        {"--seconds", "0"},      {"--workers", "1025"}, {"--seed", "x"},
+        {"--every-ms", "0.001"}, {"--every-ms", "nan"}, {"--json", "/nowhere/file"},
+    };
+
+    CHAOS(bad[_i][0], bad[_i][1]);
+    exited_with(2);
+    ck_assert_int_eq(lines_in(outcome.err), 1);
+    ck_assert_ptr_nonnull(strstr(outcome.err, bad[_i][0]));
+    ck_assert_str_eq(outcome.out, "");
+}
+END_TEST
+
 START_TEST(the_example_of_a_worker_integrates)
 {
     static const struct brood_task integrate = {"integrate", in_the_host, sizeof(struct area), sizeof(double)};
@@ -606,6 +636,8 @@ int main(int argc, char **argv)
               a_file_that_cannot_be_written_is_found_before_the_run, results_that_cannot_be_written_are_status_1,
               a_wrong_integral_is_status_1, kinds_that_disagree_are_status_1, a_worker_that_is_none_is_status_1,
               an_interrupt_ends_the_tool_and_its_workers, NULL);
+    add_tests(suite, "chaos", chaos_prints_a_table_of_eighty_columns_that_ends_in_words, NULL);
+    add_loop_tests(suite, "chaos", 0, 6, bad_arguments_of_chaos_are_one_line_on_stderr_and_status_2, NULL);
     add_tests(suite, "brood", workers_tells_how_many_and_why, the_version_is_that_of_the_library,
               help_is_on_standard_output, no_command_and_an_unknown_one_are_status_2, NULL);
     add_tests(suite, "worker", a_worker_started_by_hand_explains_itself, a_module_that_cannot_be_loaded_is_named,
