@@ -184,10 +184,11 @@ static pid_t child_of(pid_t parent)
 START_TEST(a_storm_in_which_the_supervisor_dies_is_not_even)
 {
     struct storm storm = start("60");
-    pid_t supervisor;
+    pid_t supervisor, worker;
 
     await((supervisor = child_of(storm.pid)) > 0);
-    await(child_of(supervisor) > 0);
+    await((worker = child_of(supervisor)) > 0);
+    await(kill(worker, 0) < 0); /* it has been killed: so the pool is open */
     ck_assert_int_eq(kill(supervisor, SIGKILL), 0);
     finish(&storm);
     ck_assert(WIFEXITED(storm.status) && WEXITSTATUS(storm.status) == 1);

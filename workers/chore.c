@@ -10,8 +10,50 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <brood/pool.h>
+#include <brood/worker.h>
+
 #define EXIT_CODE 23
 #define STACK_BYTES (256 * 1024)
+
+/* ---- who began ---- */
+
+static _Atomic int32_t *begun_by; /* by worker; written by workers, in memory of its own that they inherit */
+
+int chores_open(void)
+{
+    void *memory =
+        mmap(NULL, BROOD_WORKERS_MAX * sizeof(*begun_by), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    begun_by = memory == MAP_FAILED ? NULL : memory;
+    return begun_by ? 0 : -ENOMEM;
+}
+
+void chores_close(void)
+{
+    if (begun_by)
+        munmap(begun_by, BROOD_WORKERS_MAX * sizeof(*begun_by));
+    begun_by = NULL;
+}
+
+pid_t chores_begun_by(int worker)
+{
+    return begun_by[worker];
+}
+
+/* Stores only what is new: the workers share these cache lines. */
+static void note_begin(struct cell *cell)
+{
+    _Atomic int32_t *mine = &begun_by[brood_worker_id()];
+    pid_t pid = getpid();
+
+    atomic_store(&cell->pid, pid);
+    atomic_fetch_add(&cell->begun, 1);
+    if (*mine != pid)
+        *mine = pid;
+}
+
+/* ---- what it does ---- */
 
 uint64_t chore_value(uint32_t number)
 {
@@ -96,8 +138,7 @@ static int do_chore(const struct chore *chore, uint64_t *ret_value)
     struct cell *cell = chore->cell;
     int r;
 
-    atomic_store(&cell->pid, getpid());
-    atomic_fetch_add(&cell->begun, 1);
+    note_begin(cell);
     *ret_value = chore_salted(chore_value(chore->number), chore->salt);
     if (chore->pause_us > 0)
         nanosleep(&(struct timespec){.tv_nsec = chore->pause_us * 1000L}, NULL);

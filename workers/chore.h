@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <brood/future.h>
 #include <brood/task.h>
@@ -45,6 +46,14 @@ struct reply {
 
 BROOD_TASK_DECLARE(chaos_chore, struct chore, uint64_t);
 BROOD_TASK_DECLARE(chaos_letter, struct letter, struct reply);
+
+/* Makes what tells which workers have begun a chore.  Before the pool is opened, for its workers to inherit it.  0 or
+ * -ENOMEM. */
+int chores_open(void);
+void chores_close(void);
+
+/* The process that began a chore last as that worker: it certainly was ready.  0: none did. */
+pid_t chores_begun_by(int worker);
 
 /* What a chore of that number computes, before the salt: a microsecond or so. */
 uint64_t chore_value(uint32_t number);

@@ -7,20 +7,20 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "chore.h"
+
 #define LOOK_NS 50000           /* how finely it looks for a replacement */
 #define REPLACED_NS 10000000000 /* … and for how long at most: the pool may be broken */
 
-/* A pool whose workers keep dying before they are ready gives up, rightly.  So of a worker's successors only a few in a row
- * are killed while they are so young. */
-#define YOUNG_NS 20000000
-#define YOUNG_KILLS_MAX 3
+/* A pool whose workers keep dying before they are ready gives up, rightly.  So only a few of a worker's successors in a row
+ * are killed before they have begun a chore. */
+#define UNREADY_KILLS_MAX 3
 
 struct mark {
     pid_t pid;         /* seen last */
-    int64_t seen_ns;   /* when it was seen first */
     pid_t killed;      /* this one was, and is not to be killed twice */
     int64_t killed_ns; /* 0: its replacement has been seen */
-    int young_kills;   /* in a row */
+    int unready_kills; /* in a row */
 };
 
 /* ---- looking ---- */
@@ -37,7 +37,6 @@ static bool look_at(struct killer *killer, int worker)
     if (mark->killed_ns != 0)
         latency_add(&killer->replaced, now - mark->killed_ns);
     mark->pid = pid;
-    mark->seen_ns = now;
     mark->killed_ns = 0;
     return false;
 }
@@ -72,13 +71,13 @@ static void watch_until(struct killer *killer, int64_t end)
 
 /* ---- killing ---- */
 
-static bool may_kill(struct mark *mark, int64_t now)
+static bool may_kill(struct mark *mark, int worker)
 {
-    bool young = now - mark->seen_ns < YOUNG_NS;
+    bool ready = chores_begun_by(worker) == mark->pid;
 
-    if (mark->pid == 0 || mark->pid == mark->killed || (young && mark->young_kills == YOUNG_KILLS_MAX))
+    if (mark->pid == 0 || mark->pid == mark->killed || (!ready && mark->unready_kills == UNREADY_KILLS_MAX))
         return false;
-    mark->young_kills = young ? mark->young_kills + 1 : 0;
+    mark->unready_kills = ready ? 0 : mark->unready_kills + 1;
     return true;
 }
 
@@ -106,8 +105,7 @@ static bool kill_worker(struct killer *killer, int worker)
     struct mark *mark = &killer->marks[worker];
 
     (void)look_at(killer, worker);
-    return may_kill(mark, latency_now_ns()) && brood_pool_worker_pid(killer->pool, worker) == mark->pid &&
-           strike(killer, mark);
+    return may_kill(mark, worker) && brood_pool_worker_pid(killer->pool, worker) == mark->pid && strike(killer, mark);
 }
 
 static int64_t next_pause(struct killer *killer)

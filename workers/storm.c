@@ -18,7 +18,7 @@
 #define TASKS_A_CANCEL 16
 #define TASKS_A_LETTER 8
 #define BURSTS_A_LONE 2 /* one burst of so many is a single task, which takes longer */
-#define LONE_US 3000
+#define LONE_US 10000
 #define STUCK_MS 60000 /* an outcome that has not come by then will not come */
 #define REST_ROUNDS 5  /* fewer than a pool bears if all of them hit workers that are not ready */
 
@@ -376,36 +376,54 @@ static void kill_at_rest(struct storm *storm, struct host *host)
     close_map(&map);
 }
 
-static int rage(struct storm *storm)
+/* Both of them, until the storm is over. */
+static int run_hosts(struct host *mapper, struct host *tasker)
+{
+    pthread_t maps, tasks;
+    int r = -pthread_create(&maps, NULL, run_maps, mapper);
+
+    if (r < 0)
+        return r;
+    r = -pthread_create(&tasks, NULL, run_tasks, tasker);
+    if (r == 0)
+        pthread_join(tasks, NULL);
+    else
+        mapper->storm->stop = true;
+    pthread_join(maps, NULL);
+    return r;
+}
+
+static int rage(struct storm *storm, struct host *mapper, struct host *tasker)
+{
+    int r;
+
+    storm->end_ns = latency_now_ns() + storm->seconds * (int64_t)1000000000;
+    storm->killer = (struct killer){
+        .pool = storm->pool, .ledger = &storm->ledger, .every_ns = storm->every_ms * 1e6, .dice = {storm->seed}};
+    r = killer_start(&storm->killer);
+    if (r == 0) {
+        r = run_hosts(mapper, tasker);
+        killer_stop(&storm->killer);
+    }
+    if (r < 0)
+        return brood_fail(r, "cannot start a thread: %s", strerror(-r));
+    kill_at_rest(storm, mapper);
+    return 0;
+}
+
+static int open_and_rage(struct storm *storm)
 {
     struct host mapper, tasker;
-    pthread_t maps, tasks;
     int r = open_host(storm, &mapper, &storm->maps, ITEMS);
 
     if (r == 0)
         r = open_host(storm, &tasker, &storm->tasks, TASKS);
     if (r < 0)
         return r;
-    storm->end_ns = latency_now_ns() + storm->seconds * (int64_t)1000000000;
-    storm->killer = (struct killer){
-        .pool = storm->pool, .ledger = &storm->ledger, .every_ns = storm->every_ms * 1e6, .dice = {storm->seed}};
-    r = killer_start(&storm->killer);
-    if (r < 0)
-        return brood_fail(r, "cannot start a thread: %s", strerror(-r));
-    r = -pthread_create(&maps, NULL, run_maps, &mapper);
-    if (r == 0) {
-        r = -pthread_create(&tasks, NULL, run_tasks, &tasker);
-        if (r == 0)
-            pthread_join(tasks, NULL);
-        storm->stop |= r < 0;
-        pthread_join(maps, NULL);
-    }
-    killer_stop(&storm->killer);
-    if (r == 0)
-        kill_at_rest(storm, &mapper);
+    r = rage(storm, &mapper, &tasker);
     storm->known = latency_spread(&tasker.known);
     latency_close(&tasker.known);
-    return r < 0 ? brood_fail(r, "cannot start a thread: %s", strerror(-r)) : 0;
+    return r;
 }
 
 static int open_values(struct storm *storm)
@@ -413,7 +431,7 @@ static int open_values(struct storm *storm)
     storm->values = malloc(ITEMS * sizeof(*storm->values));
     for (uint32_t i = 0; storm->values && i < ITEMS; i++)
         storm->values[i] = chore_value(i);
-    return storm->values ? ledger_open(&storm->ledger) : -ENOMEM;
+    return storm->values && chores_open() == 0 ? ledger_open(&storm->ledger) : -ENOMEM;
 }
 
 /* What the counts of single workers say of the whole. */
@@ -446,7 +464,7 @@ int storm_run(struct storm *storm)
     r = brood_pool_open(&storm->pool, BROOD_POOL(.workers = storm->workers));
     if (r < 0)
         return r;
-    r = rage(storm);
+    r = open_and_rage(storm);
     storm->closed = brood_pool_close(storm->pool, storm->stop ? BROOD_NOW : brood_after_ms(STUCK_MS)) == 0;
     after = inventory_take();
     storm->leaks = inventory_more(&before, &after);
@@ -470,5 +488,6 @@ bool storm_is_even(const struct storm *storm)
 void storm_close(struct storm *storm)
 {
     ledger_close(&storm->ledger);
+    chores_close();
     free(storm->values);
 }
