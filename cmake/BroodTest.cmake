@@ -38,13 +38,14 @@ if(Liburing_FOUND)
     list(PREPEND brood_pollers uring)
 endif()
 
-# brood_ctest(<name> LABELS ... TIMEOUT ... ENVIRONMENT ... COMMAND ...): add_test with the properties that all of them have.
+# brood_ctest(<name> LABELS ... TIMEOUT ... ENVIRONMENT ... COMMAND ... CONFIGURATIONS ...): add_test with the properties that
+# all of them have.  CONFIGURATIONS: it runs only where `ctest -C` names one of them.
 function(brood_ctest name)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "TIMEOUT" "LABELS;ENVIRONMENT;COMMAND")
+    cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "TIMEOUT" "LABELS;ENVIRONMENT;COMMAND;CONFIGURATIONS")
     if(NOT arg_TIMEOUT)
         set(arg_TIMEOUT 60)
     endif()
-    add_test(NAME ${name} COMMAND ${arg_COMMAND})
+    add_test(NAME ${name} COMMAND ${arg_COMMAND} CONFIGURATIONS ${arg_CONFIGURATIONS})
     set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT}
                          ENVIRONMENT "${brood_environment};${arg_ENVIRONMENT}" RUN_SERIAL ${arg_SERIAL} SKIP_RETURN_CODE 77)
 endfunction()
