@@ -28,7 +28,7 @@
 #include "stepper.h"
 #include "support.h"
 
-#define RANDOM_MS 200   /* of kills at random in each walk */
+#define RANDOM_MS 100   /* of kills at random in each walk */
 #define PATIENCE 10000  /* ms in which any wait has to end */
 #define HEAP_SPAN 65536 /* blocks of one size lie together in one of these */
 #define HEAP_SEEN 1024  /* and this far into each is something that the tests use */
@@ -198,13 +198,19 @@ static void *wait_for_last(void *argument)
     return (void *)(intptr_t)brood_future_wait(last, brood_after_ms(PATIENCE));
 }
 
+static void start_thread(struct scene *scene, void *(*body)(void *))
+{
+    scene->waiter_tid = 0;
+    ck_assert_int_eq(pthread_create(&scene->waiter, NULL, body, scene), 0);
+    await(scene->waiter_tid != 0);
+}
+
 static void start_waiter(struct scene *scene)
 {
     if (!scene->has_waiter)
         return;
-    scene->waiter_tid = 0;
-    ck_assert_int_eq(pthread_create(&scene->waiter, NULL, wait_for_last, scene), 0);
-    await(scene->waiter_tid != 0 && atomic_load(&scene->shared->board->asleep) != 0 && is_asleep(scene->waiter_tid));
+    start_thread(scene, wait_for_last);
+    await(atomic_load(&scene->shared->board->asleep) != 0 && is_asleep(scene->waiter_tid));
 }
 
 static void set_scene(struct scene *scene)
@@ -427,7 +433,7 @@ static unsigned long walk(struct scene *scene, bool (*play)(struct scene *, stru
 
     while (play(scene, moment))
         moment.at++;
-    ck_assert_uint_gt(moment.at, 10); /* or there was no walk at all */
+    ck_assert_uint_gt(moment.at, 5); /* or there was no walk at all */
     return scene->stepper.steps;
 }
 
@@ -476,6 +482,18 @@ static void submit_one(struct scene *scene)
 START_TEST(a_worker_with_one_task_dies_at_any_step)
 {
     tell(&(struct story){.workers = 1, .prepare = take_the_idle_one, .submit = submit_one}, _i);
+}
+END_TEST
+
+/* The other one sleeps, and is nobody's help unless it is woken. */
+static void take_whose_lane_is_next(struct scene *scene)
+{
+    choose(scene, scene->pool->last_lane);
+}
+
+START_TEST(a_worker_beside_an_idle_one_dies_at_any_step)
+{
+    tell(&(struct story){.workers = 2, .prepare = take_whose_lane_is_next, .submit = submit_one}, _i);
 }
 END_TEST
 
@@ -542,11 +560,6 @@ START_TEST(a_worker_that_steals_items_dies_at_any_step)
 }
 END_TEST
 
-/* ---- the supervisor ---- */
-
-static const char *const pollers[] = {"uring", "epoll", "poll"};
-enum { POLLERS = sizeof(pollers) / sizeof(pollers[0]) };
-
 static char state_of(pid_t pid)
 {
     char path[64], state = '?';
@@ -566,6 +579,58 @@ static pid_t supervisor_of(const struct scene *scene)
 {
     return (pid_t)(atomic_load(&scene->shared->board->life) & FUTEX_TID_MASK);
 }
+
+/* ---- a worker that starts ---- */
+
+/* A worker dies with a task, and others wait behind it. */
+static void leave_work_behind(struct scene *scene)
+{
+    submit_job(scene, &scene->gates[0]);
+    choose(scene, await_at(scene, &scene->gates[0]));
+    submit_job(scene, NULL);
+    submit_job(scene, NULL);
+    await(is_asleep(supervisor_of(scene)));
+}
+
+static bool play_start(struct scene *scene, struct moment moment)
+{
+    struct hand hand;
+    bool has_come;
+
+    set_scene(scene);
+    leave_work_behind(scene);
+    stepper_watch_parent(supervisor_of(scene));
+    scene->hand = (struct hand){.task = true, .ref = scene->jobs[0].ref};
+    ck_assert_int_eq(kill(scene->victim_pid, SIGKILL), 0);
+    stepper_seize_child(&scene->stepper, supervisor_of(scene));
+    expect_jobs(scene, 0, 1);
+    start_waiter(scene);
+
+    has_come = walk_until(scene, moment);
+    hand = look_into_hand(scene);
+    stepper_kill(&scene->stepper);
+
+    scene->hand = hand;
+    scene->victim_pid = scene->stepper.pid;
+    expect_waiter(scene);
+    expect_jobs(scene, 1, scene->job_count);
+    return has_come;
+}
+
+START_TEST(a_worker_that_starts_dies_at_any_step)
+{
+    struct scene scene;
+
+    open_scene(&scene, &(struct story){.workers = 1}, _i);
+    walk_through(&scene, play_start);
+    ck_assert_int_eq(brood_pool_close(scene.pool, BROOD_FOREVER), 0);
+}
+END_TEST
+
+/* ---- the supervisor ---- */
+
+static const char *const pollers[] = {"uring", "epoll", "poll"};
+enum { POLLERS = sizeof(pollers) / sizeof(pollers[0]) };
 
 static bool is_alone(void)
 {
@@ -600,14 +665,10 @@ static void free_jobs(struct scene *scene)
         brood_future_free(scene->jobs[i].future);
 }
 
-/* A worker dies with a task, and others behind it: the supervisor has a worker to bury and one to start. */
+/* It has a worker to bury and one to start. */
 static void prepare_burial(struct scene *scene)
 {
-    submit_job(scene, &scene->gates[0]);
-    choose(scene, await_at(scene, &scene->gates[0]));
-    submit_job(scene, NULL);
-    submit_job(scene, NULL);
-    await(is_asleep(supervisor_of(scene)));
+    leave_work_behind(scene);
     stepper_seize(&scene->stepper, supervisor_of(scene));
     ck_assert_int_eq(kill(scene->victim_pid, SIGKILL), 0);
     await(state_of(scene->victim_pid) == 'Z');
@@ -646,6 +707,46 @@ START_TEST(a_supervisor_that_buries_and_forks_dies_at_any_step)
 }
 END_TEST
 
+static void *close_pool(void *argument)
+{
+    struct scene *scene = argument;
+
+    scene->waiter_tid = (pid_t)syscall(SYS_gettid);
+    return (void *)(intptr_t)brood_pool_close(scene->pool, BROOD_FOREVER);
+}
+
+/* The worker has left already, and is reaped; all of it with nothing to do. */
+static bool play_stop(struct scene *scene, struct moment moment)
+{
+    bool has_come;
+    pid_t supervisor;
+
+    open_scene(scene, scene->story, ASLEEP);
+    set_scene(scene);
+    choose(scene, 0);
+    supervisor = supervisor_of(scene);
+    await(is_asleep(supervisor));
+    stepper_seize(&scene->stepper, supervisor);
+    start_thread(scene, close_pool);
+    await(state_of(scene->victim_pid) == 'Z' && is_asleep(scene->waiter_tid));
+
+    has_come = walk_until(scene, moment);
+    stepper_kill_child(&scene->stepper);
+
+    expect_waiter(scene);
+    await(is_alone());
+    return has_come;
+}
+
+START_TEST(a_supervisor_that_stops_dies_at_any_step)
+{
+    struct scene scene = {.story = &(struct story){.workers = 1}};
+
+    ck_assert_int_eq(setenv("BROOD_POLLER", pollers[_i], 1), 0);
+    walk_through(&scene, play_stop);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("steps");
@@ -655,9 +756,12 @@ int main(void)
         return 77;
     }
     add_loop_tests(suite, "a worker", 0, WAITERS, a_worker_with_one_task_dies_at_any_step,
-                   a_worker_with_a_full_lane_dies_at_any_step, a_worker_in_a_map_dies_at_any_step, NULL);
+                   a_worker_beside_an_idle_one_dies_at_any_step, a_worker_with_a_full_lane_dies_at_any_step,
+                   a_worker_in_a_map_dies_at_any_step, NULL);
     add_loop_tests(suite, "a thief", ASLEEP, WAITERS, a_worker_that_steals_dies_at_any_step,
                    a_worker_that_steals_items_dies_at_any_step, NULL);
-    add_loop_tests(suite, "the supervisor", 0, POLLERS, a_supervisor_that_buries_and_forks_dies_at_any_step, NULL);
+    add_loop_tests(suite, "a new worker", ASLEEP, WAITERS, a_worker_that_starts_dies_at_any_step, NULL);
+    add_loop_tests(suite, "the supervisor", 0, POLLERS, a_supervisor_that_buries_and_forks_dies_at_any_step,
+                   a_supervisor_that_stops_dies_at_any_step, NULL);
     return run_suite(suite);
 }

@@ -57,6 +57,8 @@ static unsigned long next_call(struct stepper *s)
 
 /* ---- waiting for it ---- */
 
+#define LOOKS 10 /* as often in a row a sleeper has to be found asleep */
+
 static bool may_sleep(unsigned long call)
 {
     static const unsigned long calls[] = {SYS_futex,        SYS_futex_waitv,    SYS_epoll_wait, SYS_epoll_pwait,
@@ -87,21 +89,21 @@ static void await_step(const struct stepper *s)
     while (!has_stepped(s, status));
 }
 
-/* False if it sleeps instead. */
+/* False if it sleeps instead.  Who is about to look once more before it sleeps is called asleep, too, but not for long. */
 static bool steps_or_sleeps(const struct stepper *s)
 {
-    int status;
+    int status, looks = 0;
     pid_t stopped;
 
-    for (;;) {
+    while (looks < LOOKS) {
         stopped = waitpid(s->pid, &status, __WALL | WNOHANG);
         ck_assert_int_ge(stopped, 0);
         if (stopped > 0 && has_stepped(s, status))
             return true;
-        if (stopped == 0 && is_asleep(s->pid))
-            return false;
+        looks = stopped == 0 && is_asleep(s->pid) ? looks + 1 : 0;
         (void)sched_yield();
     }
+    return false;
 }
 
 /* ---- what the header says ---- */
@@ -135,10 +137,45 @@ void stepper_seize(struct stepper *ret_stepper, pid_t pid)
     *ret_stepper = s;
 }
 
+void stepper_watch_parent(pid_t parent)
+{
+    ck_assert_msg(ptrace(PTRACE_SEIZE, parent, NULL, PTRACE_O_TRACEFORK) == 0, "process %d: %s", parent, strerror(errno));
+}
+
+/* Signals, such as SIGCHLD, are let through until then. */
+static void await_fork(pid_t parent)
+{
+    int status;
+
+    for (;;) {
+        ck_assert_int_eq(waitpid(parent, &status, __WALL), parent);
+        ck_assert_msg(WIFSTOPPED(status), "process %d: status %#x", parent, (unsigned)status);
+        if (status >> 8 == (SIGTRAP | PTRACE_EVENT_FORK << 8))
+            return;
+        ck_assert_int_eq(ptrace(PTRACE_CONT, parent, NULL, WSTOPSIG(status)), 0);
+    }
+}
+
+void stepper_seize_child(struct stepper *ret_stepper, pid_t parent)
+{
+    struct stepper s = {.goes_on = false};
+    unsigned long child;
+
+    await_fork(parent);
+    ck_assert_int_eq(ptrace(PTRACE_GETEVENTMSG, parent, NULL, &child), 0);
+    ck_assert_int_eq(ptrace(PTRACE_DETACH, parent, NULL, NULL), 0);
+    s.pid = (pid_t)child;
+    await_step(&s);
+    share_processor(&s);
+    *ret_stepper = s;
+}
+
 bool stepper_step(struct stepper *s)
 {
     unsigned long call = next_call(s);
 
+    if (call == SYS_exit_group)
+        return false;
     ck_assert_int_eq(ptrace(PTRACE_SINGLESTEP, s->pid, NULL, NULL), 0);
     if (may_sleep(call))
         s->is_asleep = !steps_or_sleeps(s);
@@ -171,7 +208,8 @@ void stepper_kill_child(struct stepper *s)
     if (!s->is_asleep)
         (void)next_call(s);
     ck_assert_int_eq(kill(s->pid, SIGKILL), 0);
-    ck_assert_int_eq(waitid(P_PID, (id_t)s->pid, &info, WEXITED | WNOWAIT), 0);
+    if (waitid(P_PID, (id_t)s->pid, &info, WEXITED | WNOWAIT) < 0)
+        ck_assert_int_eq(errno, ECHILD); /* another thread has been quicker */
     leave_processor(s);
 }
 

@@ -35,7 +35,13 @@ bool stepper_is_possible(void);
 /* Stops a process that sleeps. */
 void stepper_seize(struct stepper *ret_stepper, pid_t pid);
 
-/* One step; false if it has gone to sleep instead, in a call that may last for ever. */
+/* The same for a process that is not there yet.  `parent` runs on its own, and is let go when it has forked: then the child
+ * has not made a step. */
+void stepper_watch_parent(pid_t parent);
+void stepper_seize_child(struct stepper *ret_stepper, pid_t parent);
+
+/* One step; false if it has gone to sleep instead, in a call that may last for ever, or if the next one would be its last.
+ */
 bool stepper_step(struct stepper *stepper);
 
 /* Kills it where it is and waits until that is done.  The second form leaves it to be reaped by its parent, who is the
