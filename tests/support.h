@@ -26,6 +26,10 @@ void add_loop_tests(Suite *suite, const char *name, int from, int end, ...);
 /* Runs it and returns the status for main(). */
 int run_suite(Suite *suite);
 
+/* Is there nothing more than when the test began?  Gives it a second; the words tell what there is.  The fixture asks at a
+ * test's end, and a test that opens many pools may ask after each. */
+bool is_clean(char *words, size_t size);
+
 /* Milliseconds on the monotonic clock. */
 int64_t now_ms(void);
 

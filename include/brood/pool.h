@@ -81,7 +81,9 @@ struct brood_pool_options {
 
 /* Starts a pool and waits until its workers are ready.  `options` is copied; NULL means all defaults.
  * 0; -EINVAL: bad options; -ENOENT, -EACCES …: the worker executable; -ENOSPC, -ENOMEM: memory; -EAGAIN: no more processes;
- * -EEXIST: two tasks have one name; -EPROTO: the executable's brood is another version.  brood_error() has words. */
+ * -EEXIST: two tasks have one name; -EPROTO: the executable's brood is another version; -ECHILD: a worker
+ * ended before it was ready; else what the system said when it refused something: -EMFILE, -EPERM …  brood_error() has
+ * words. */
 BROOD_API BROOD_MUST_USE int brood_pool_open(struct brood_pool **ret_pool, const struct brood_pool_options *options);
 
 /* Takes no more tasks, lets those submitted finish until `drain`, then kills.  BROOD_FOREVER: finish everything. BROOD_NOW:
