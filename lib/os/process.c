@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +41,18 @@ static int compare(const void *a, const void *b)
     return *(const int *)a - *(const int *)b;
 }
 
+/* Where a sandbox denies close_range(2): one by one, as far as numbers can go. */
+static void close_from_to(unsigned from, unsigned to)
+{
+    long numbers;
+
+    if (close_range(from, to, 0) == 0)
+        return;
+    numbers = sysconf(_SC_OPEN_MAX);
+    for (unsigned fd = from; fd <= to && (numbers < 0 || fd < (unsigned long)numbers); fd++)
+        (void)close((int)fd);
+}
+
 void brood__process_close_all_but(int *kept, size_t count)
 {
     unsigned from = 3;
@@ -49,10 +62,10 @@ void brood__process_close_all_but(int *kept, size_t count)
         if (kept[i] < 3)
             continue;
         if ((unsigned)kept[i] > from)
-            (void)close_range(from, (unsigned)kept[i] - 1, 0);
+            close_from_to(from, (unsigned)kept[i] - 1);
         from = (unsigned)kept[i] + 1;
     }
-    (void)close_range(from, ~0u, 0);
+    close_from_to(from, INT_MAX);
 }
 
 int brood__fd_not_standard(int fd)
