@@ -156,6 +156,13 @@ static int watch(struct supervisor *s, unsigned worker)
     return brood__poller_add(s->poller, member->pidfd, worker);
 }
 
+/* They take over what waits in the lane of one that is not replaced at once. */
+static void wake_others(struct supervisor *s)
+{
+    for (unsigned i = 0; i < s->shared->workers && brood__idle_wake_any(s->shared); i++)
+        ;
+}
+
 /* A place for what the worker may have to say of its end. */
 static void put_certificate_aside(struct supervisor *s, struct station *station)
 {
@@ -182,6 +189,7 @@ static void start_worker(struct supervisor *s, unsigned worker)
         r = -errno;
         member->failures++;
         member->start_ns = brood__now_ns() + RESTART_NS;
+        wake_others(s);
         if (!member->has_served)
             break_pool(s, brood_fail(r, "cannot start worker %u: fork: %s (see ulimit -u)", worker, strerror(-r)));
         return;
@@ -318,8 +326,7 @@ static void bury(struct supervisor *s, unsigned worker)
         start_worker(s, worker);
     else {
         member->start_ns = brood__now_ns() + pause_after(member->failures);
-        for (unsigned i = 0; i < s->shared->workers && brood__idle_wake_any(s->shared); i++)
-            ; /* others take over what waits in its lane */
+        wake_others(s);
     }
 }
 
