@@ -61,7 +61,7 @@ static int look(const struct brood_pool *pool, const struct processes *processes
         return why_broken(board);
     if (dead)
         return brood_fail(-ECHILD, "the pool's supervisor died while the pool was opened");
-    return count_ready(&pool->shared) == (int)pool->shared.workers ? 0 : 1;
+    return count_ready(&pool->shared) == (int)pool->shared.workers && atomic_load(&board->watched) ? 0 : 1;
 }
 
 static int wait_until_ready(struct brood_pool *pool, const struct processes *processes)

@@ -473,6 +473,8 @@ void brood__supervise(struct shared *shared, const struct brood_pool_options *op
     }
     for (unsigned i = 0; i < workers && !s.stopping; i++)
         start_worker(&s, i);
+    atomic_store(&shared->board->watched, !s.stopping);
+    brood__parker_wake(&shared->board->parkers[0]);
     run(&s);
     _exit(0);
 }

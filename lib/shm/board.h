@@ -42,7 +42,9 @@ struct board {
     /* The supervisor's thread id and, when it has died, FUTEX_OWNER_DIED: by the kernel.  Host threads sleep on it. */
     _Atomic uint32_t life;
     _Atomic int32_t error; /* supervisor, before BROKEN: why */
-    char reason[180];
+    /* Supervisor: 1 once it watches all of the first workers; the host does not open the pool before. */
+    _Atomic uint32_t watched;
+    char reason[176];
 
     /* A bit a worker: it sleeps, or is about to.  Set by the worker before its heavy fence; cleared by the one who will
      * wake it, or by the supervisor after its death.  Read by the host after each submission: it changes only when someone
