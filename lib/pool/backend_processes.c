@@ -1,5 +1,6 @@
 /* backend_processes.c - workers that are processes, seen from the host: their supervisor. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@
 #define STOP_NS 1000000000
 
 struct processes {
+    pid_t pid;
     int supervisor; /* its pidfd */
     int control;    /* the host's end of the socket */
 };
@@ -99,9 +101,23 @@ static void close_processes(struct processes *processes)
     free(processes);
 }
 
+/* The host has closed the pool's descriptors, with all others: the number has to do.  It is the supervisor's until that has
+ * been waited for, and who has done so already is told that there is no such child. */
+static void end_by_number(pid_t supervisor)
+{
+    if (waitpid(supervisor, NULL, WNOHANG) == 0)
+        (void)kill(supervisor, SIGKILL);
+    while (waitpid(supervisor, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
 /* Its exit is all that is waited for: by then it has reaped its workers, or they died with it. */
 static void await_end(struct processes *processes, brood_deadline deadline)
 {
+    if (fcntl(processes->supervisor, F_GETFD) < 0 && errno == EBADF) {
+        end_by_number(processes->pid);
+        return;
+    }
     if (brood__pidfd_wait(processes->supervisor, deadline) < 0)
         (void)brood__pidfd_kill(processes->supervisor, SIGKILL);
     (void)brood__pidfd_wait(processes->supervisor, BROOD_FOREVER);
@@ -174,6 +190,7 @@ static int start_supervisor(struct brood_pool *pool, const struct brood_pool_opt
     (void)close(ends[1]);
     if (pid < 0)
         return brood_fail(r, "cannot start the supervisor: fork: %s (see ulimit -u)", strerror(-r));
+    processes->pid = pid;
     processes->supervisor = r = brood__pidfd_open(pid);
     if (r < 0) { /* it is our child, not reaped yet: the number is still its own */
         (void)kill(pid, SIGKILL);

@@ -1,0 +1,520 @@
+/* conform_hosts.c - pools in hosts that are denied something, that are short of something, or that are in the way by
+ * accident.  Each test either works or ends in an error that says what to do; none dies of a signal.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "support.h"
+#include "tasks.h"
+
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449
+#endif
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+
+static int open_two(struct brood_pool **ret_pool)
+{
+    return brood_pool_open(ret_pool, BROOD_POOL(.workers = 2));
+}
+
+static struct brood_pool *open_pool(void)
+{
+    struct brood_pool *pool = NULL;
+    int r = open_two(&pool);
+
+    ck_assert_msg(r == 0, "open: %d %s", r, brood_error());
+    return pool;
+}
+
+static void expect_working(struct brood_pool *pool)
+{
+    double in[100], out[100];
+    int r;
+
+    for (int i = 0; i < 100; i++)
+        in[i] = i;
+    r = brood_map(pool, square, out, in, 100);
+    ck_assert_msg(r == 0, "map: %d %s", r, brood_error());
+    for (int i = 0; i < 100; i++)
+        ck_assert_double_eq(out[i], in[i] * in[i]);
+    ck_assert_int_eq(brood_apply(pool, square, &out[0], &(double){3}), 0);
+    ck_assert_double_eq(out[0], 9);
+}
+
+static void expect_words(const char *words)
+{
+    ck_assert_msg(strstr(brood_error(), words) != NULL, "'%s' does not speak of '%s'", brood_error(), words);
+}
+
+static void live_and_close(void)
+{
+    struct brood_pool *pool = open_pool();
+
+    expect_working(pool);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+
+/* ---- a sandbox denies a system call ---- */
+
+static const struct denial {
+    long number;
+    int error;
+    const char *words; /* of the open that fails; NULL: it works without */
+} denials[] = {
+    {SYS_io_uring_setup, EPERM, NULL},     {SYS_io_uring_enter, EPERM, NULL},
+    {SYS_membarrier, ENOSYS, NULL},        {SYS_futex_waitv, ENOSYS, NULL},
+    {SYS_futex_waitv, EPERM, NULL},        {SYS_close_range, EPERM, NULL},
+    {SYS_pidfd_open, EPERM, "pidfd_open"}, {SYS_set_robust_list, ENOSYS, "set_robust_list"},
+};
+
+#define DENIALS (int)(sizeof(denials) / sizeof(denials[0]))
+
+static void live_denied(void *argument)
+{
+    const struct denial *denial = argument;
+    struct brood_pool *pool = NULL;
+
+    ck_assert_int_eq(unsetenv("BROOD_POLLER"), 0); /* what is asked for by name has no substitute */
+    deny(denial->number, denial->error);
+    if (!denial->words) {
+        live_and_close();
+        return;
+    }
+    ck_assert_int_eq(open_two(&pool), -denial->error);
+    expect_words(denial->words);
+}
+
+START_TEST(what_a_sandbox_denies_is_done_without_or_named)
+{
+    in_child(live_denied, (void *)(uintptr_t)&denials[_i]);
+}
+END_TEST
+
+static bool has_link(pid_t pid, const char *target)
+{
+    char path[64], text[64];
+    bool found = false;
+
+    for (int fd = 0; fd < 64; fd++) {
+        (void)snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
+        ssize_t length = readlink(path, text, sizeof(text) - 1);
+
+        text[length > 0 ? length : 0] = '\0';
+        found |= strcmp(text, target) == 0;
+    }
+    return found;
+}
+
+/* The parent of a worker: fields of /proc/PID/stat behind the name, which ends in the last parenthesis. */
+static pid_t supervisor_of(const struct brood_pool *pool)
+{
+    char path[64], text[512] = "";
+    pid_t parent = 0;
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", brood_pool_worker_pid(pool, 0));
+    file = fopen(path, "re");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_ptr_nonnull(fgets(text, sizeof(text), file));
+    (void)fclose(file);
+    ck_assert_int_eq(sscanf(strrchr(text, ')') + 1, " %*c %d", &parent), 1);
+    return parent;
+}
+
+static void look_at_poller(void *argument)
+{
+    struct brood_pool *pool;
+
+    (void)argument;
+    ck_assert_int_eq(unsetenv("BROOD_POLLER"), 0);
+    deny(SYS_io_uring_setup, EPERM);
+    pool = open_pool();
+    ck_assert(has_link(supervisor_of(pool), "anon_inode:[eventpoll]"));
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+
+START_TEST(a_pool_that_is_denied_io_uring_uses_epoll)
+{
+    in_child(look_at_poller, NULL);
+}
+END_TEST
+
+static void look_at_descriptors(void *argument)
+{
+    struct brood_pool *pool;
+    char path[64];
+
+    (void)argument;
+    ck_assert_int_eq(dup2(STDERR_FILENO, 50), 50);
+    deny(SYS_close_range, EPERM);
+    pool = open_pool();
+    (void)snprintf(path, sizeof(path), "/proc/%d/fd/50", brood_pool_worker_pid(pool, 0));
+    ck_assert_int_lt(access(path, F_OK), 0);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+
+START_TEST(workers_keep_no_descriptor_of_the_host_although_close_range_is_denied)
+{
+    in_child(look_at_descriptors, NULL);
+}
+END_TEST
+
+/* ---- /dev/shm ---- */
+
+static bool remount_shm(const char *what)
+{
+    if (strcmp(what, "absent") == 0)
+        return mount("brood-test", "/dev", "tmpfs", 0, "size=64k") == 0;
+    if (strcmp(what, "read-only") == 0)
+        return mount("brood-test", "/dev/shm", "tmpfs", MS_RDONLY, "size=512m") == 0;
+    return mount("brood-test", "/dev/shm", "tmpfs", 0, what) == 0;
+}
+
+static const char *const mounts[] = {"size=64k", "size=4k", "absent", "read-only"};
+
+#define MOUNTS (int)(sizeof(mounts) / sizeof(mounts[0]))
+
+static void live_with_mount(void *argument)
+{
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || !remount_shm(argument)) {
+        (void)fprintf(stderr, "skipped: no mounts of one's own here: %s\n", strerror(errno));
+        return;
+    }
+    live_and_close();
+}
+
+START_TEST(a_pool_lives_with_any_dev_shm)
+{
+    in_child(live_with_mount, (void *)(uintptr_t)mounts[_i]);
+}
+END_TEST
+
+static void grow_in_a_full_mount(void *argument)
+{
+    struct brood_pool *pool;
+    char *memory;
+
+    (void)argument;
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || !remount_shm("size=300m")) {
+        (void)fprintf(stderr, "skipped: no mounts of one's own here: %s\n", strerror(errno));
+        return;
+    }
+    pool = open_pool();
+    ck_assert_int_eq(mount("brood-test", "/dev/shm", "tmpfs", MS_REMOUNT, "size=2m"), 0);
+    ck_assert_ptr_null(brood_alloc(pool, 16 * MIB));
+    expect_words("/dev/shm");
+    memory = brood_alloc(pool, 64 * KIB); /* there is still a little */
+    ck_assert_ptr_nonnull(memory);
+    memset(memory, 'x', 64 * KIB);
+    expect_working(pool);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+
+START_TEST(a_dev_shm_that_fills_up_later_is_an_error_and_the_pool_goes_on)
+{
+    in_child(grow_in_a_full_mount, NULL);
+}
+END_TEST
+
+/* ---- limits ---- */
+
+static void set_limit(__rlimit_resource_t which, size_t value)
+{
+    struct rlimit limit;
+
+    ck_assert_int_eq(getrlimit(which, &limit), 0);
+    limit.rlim_cur = value;
+    ck_assert_int_eq(setrlimit(which, &limit), 0);
+}
+
+/* Works, or says what to do about it. */
+static bool works_or_speaks_of(const char *words)
+{
+    struct brood_pool *pool = NULL;
+
+    if (open_two(&pool) < 0) {
+        if (words)
+            expect_words(words);
+        ck_assert_ptr_null(pool);
+        ck_assert_int_ne(brood_error()[0], '\0');
+        return false;
+    }
+    expect_working(pool);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+    return true;
+}
+
+static size_t address_space_in_use(void)
+{
+    FILE *file = fopen("/proc/self/statm", "re");
+    size_t pages = 0;
+
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fscanf(file, "%zu", &pages), 1);
+    (void)fclose(file);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void live_with_descriptors(void *argument)
+{
+    bool worked = false;
+
+    (void)argument;
+    for (size_t count = 4; count < 40 && !worked; count++) {
+        set_limit(RLIMIT_NOFILE, count);
+        worked = works_or_speaks_of("Too many open files");
+    }
+    ck_assert(worked);
+}
+
+START_TEST(too_few_descriptors_are_named)
+{
+    in_child(live_with_descriptors, NULL);
+}
+END_TEST
+
+static void live_with_address_space(void *argument)
+{
+    size_t now = address_space_in_use();
+    bool worked = false;
+
+    (void)argument;
+    for (size_t more = 64 * KIB; more < 1024 * MIB; more = more * 3 / 2) {
+        set_limit(RLIMIT_AS, now + more);
+        worked = works_or_speaks_of(NULL);
+    }
+    ck_assert(worked);
+}
+
+START_TEST(too_little_address_space_is_an_error_in_words)
+{
+    in_child(live_with_address_space, NULL);
+}
+END_TEST
+
+/* (A smaller limit would kill the test as it keeps its own books.) */
+static void live_with_small_files(void *argument)
+{
+    bool worked = false;
+
+    (void)argument;
+    for (size_t size = 16 * KIB; size < 64 * MIB; size *= 4) {
+        set_limit(RLIMIT_FSIZE, size);
+        worked = works_or_speaks_of("ulimit -f");
+    }
+    ck_assert(worked);
+}
+
+/* SIGXFSZ would kill the child. */
+START_TEST(a_limit_of_file_sizes_is_named)
+{
+    in_child(live_with_small_files, NULL);
+}
+END_TEST
+
+static void grow_beyond_file_limit(void *argument)
+{
+    struct brood_pool *pool;
+
+    (void)argument;
+    set_limit(RLIMIT_FSIZE, 4 * MIB);
+    pool = open_pool();
+    ck_assert_ptr_null(brood_alloc(pool, 8 * MIB));
+    expect_words("address space");
+    expect_working(pool);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+
+START_TEST(memory_beyond_the_limit_of_file_sizes_is_refused_and_the_pool_goes_on)
+{
+    in_child(grow_beyond_file_limit, NULL);
+}
+END_TEST
+
+static void become_nobody(void)
+{
+    if (geteuid() == 0)
+        ck_assert_msg(setgroups(0, NULL) == 0 && setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0,
+                      "%s", strerror(errno));
+}
+
+static void lose_a_worker_without_forks(void *argument)
+{
+    struct rlimit none = {0, RLIM_INFINITY}, before;
+    struct brood_pool *pool;
+    pid_t supervisor, victim;
+
+    (void)argument;
+    become_nobody(); /* the limit does not bind root */
+    ck_assert_int_eq(getrlimit(RLIMIT_NPROC, &before), 0);
+    none.rlim_max = before.rlim_max;
+    pool = open_pool();
+    supervisor = supervisor_of(pool);
+    victim = brood_pool_worker_pid(pool, 0);
+    ck_assert_int_eq(prlimit(supervisor, RLIMIT_NPROC, &none, NULL), 0);
+    ck_assert_int_eq(kill(victim, SIGKILL), 0);
+    for (int i = 0; i < 20; i++)
+        expect_working(pool); /* the other worker does it all */
+    await(brood_pool_worker_pid(pool, 0) == 0);
+    ck_assert_int_eq(prlimit(supervisor, RLIMIT_NPROC, &before, NULL), 0);
+    await(brood_pool_worker_pid(pool, 0) != 0);
+    expect_working(pool);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+
+START_TEST(a_worker_that_cannot_be_replaced_is_replaced_later)
+{
+    in_child(lose_a_worker_without_forks, NULL);
+}
+END_TEST
+
+/* ---- in the way by accident ---- */
+
+static void close_everything(void *argument)
+{
+    struct brood_pool *pool = open_pool();
+    struct brood_future *stuck = NULL;
+
+    (void)argument;
+    expect_working(pool);
+    ck_assert_int_eq(brood_apply_async(pool, hang, &stuck, &(int){0}), 0);
+    ck_assert_int_eq(close_range(3, ~0u, 0), 0);
+    /* From here on a check that fails cannot say so. */
+    if (brood_future_wait(stuck, brood_after_ms(10000)) < 0 || brood_future_item(stuck, 0) != -ESHUTDOWN)
+        _exit(1);
+    brood_future_free(stuck);
+    if (brood_apply(pool, square, &(double){0}, &(double){1}) != -ESHUTDOWN || !strstr(brood_error(), "supervisor died"))
+        _exit(2);
+    if (brood_pool_close(pool, BROOD_FOREVER) != -ETIMEDOUT)
+        _exit(3);
+    _exit(waitpid(-1, NULL, 0) < 0 && errno == ECHILD ? 0 : 4);
+}
+
+/* As a daemon does that wants to be rid of what it has inherited. */
+START_TEST(a_host_that_closes_every_descriptor_breaks_its_pool_and_can_close_it)
+{
+    in_child(close_everything, NULL);
+}
+END_TEST
+
+static volatile sig_atomic_t interruptions;
+
+static void count_signal(int number)
+{
+    (void)number;
+    interruptions++;
+}
+
+/* Without SA_RESTART: every call that can be interrupted is. */
+START_TEST(a_host_in_a_storm_of_signals_is_served)
+{
+    int64_t end = now_ms() + 500;
+
+    interrupt_often(count_signal);
+    while (now_ms() < end) {
+        brood_auto(pool) *pool = NULL;
+        int r = open_two(&pool);
+
+        if (r < 0)
+            interrupt_no_more();
+        ck_assert_msg(r == 0, "%s", brood_error());
+        for (int i = 0; i < 20; i++)
+            expect_working(pool);
+    }
+    interrupt_no_more();
+    ck_assert_int_gt(interruptions, 100);
+}
+END_TEST
+
+static void *fork_often(void *argument)
+{
+    const atomic_bool *enough = argument;
+    intptr_t forks = 0;
+
+    for (; !atomic_load(enough); forks++) {
+        pid_t pid = fork();
+
+        if (pid == 0)
+            _exit(0);
+        if (pid < 0 || waitpid(pid, NULL, 0) != pid)
+            return NULL;
+    }
+    return (void *)forks; // NOLINT: a number
+}
+
+START_TEST(a_host_that_forks_in_another_thread_is_served)
+{
+    atomic_bool enough = false;
+    int64_t end = now_ms() + 300;
+    pthread_t forker;
+    void *forks;
+
+    ck_assert_int_eq(pthread_create(&forker, NULL, fork_often, &enough), 0);
+    while (now_ms() < end) {
+        struct brood_pool *pool = open_pool();
+
+        for (int i = 0; i < 10; i++)
+            expect_working(pool);
+        ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+    }
+    atomic_store(&enough, true);
+    ck_assert_int_eq(pthread_join(forker, &forks), 0);
+    ck_assert_int_gt((intptr_t)forks, 0);
+}
+END_TEST
+
+START_TEST(a_large_host_gets_its_workers_and_their_successors)
+{
+    size_t bytes = 256 * MIB;
+    char *much = malloc(bytes);
+    int64_t began = now_ms(), opened, replaced;
+    pid_t victim;
+
+    ck_assert_ptr_nonnull(much);
+    memset(much, 'x', bytes);
+    began = now_ms();
+    struct brood_pool *pool = open_pool();
+
+    opened = now_ms();
+    victim = brood_pool_worker_pid(pool, 0);
+    ck_assert_int_eq(kill(victim, SIGKILL), 0);
+    await(brood_pool_worker_pid(pool, 0) != victim && brood_pool_worker_pid(pool, 0) != 0);
+    replaced = now_ms();
+    (void)fprintf(stderr, "a host of 256 MiB: open %d ms, a worker's replacement %d ms\n", (int)(opened - began),
+                  (int)(replaced - opened));
+    expect_working(pool);
+    ck_assert_int_eq(much[bytes / 2], 'x');
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+    free(much);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("hosts");
+
+    add_loop_tests(suite, "sandboxes", 0, DENIALS, what_a_sandbox_denies_is_done_without_or_named, NULL);
+    add_tests(suite, "a sandbox", a_pool_that_is_denied_io_uring_uses_epoll,
+              workers_keep_no_descriptor_of_the_host_although_close_range_is_denied, NULL);
+    add_loop_tests(suite, "mounts", 0, MOUNTS, a_pool_lives_with_any_dev_shm, NULL);
+    add_tests(suite, "a mount", a_dev_shm_that_fills_up_later_is_an_error_and_the_pool_goes_on, NULL);
+    add_tests(suite, "limits", too_few_descriptors_are_named, too_little_address_space_is_an_error_in_words,
+              a_limit_of_file_sizes_is_named, memory_beyond_the_limit_of_file_sizes_is_refused_and_the_pool_goes_on,
+              a_worker_that_cannot_be_replaced_is_replaced_later, NULL);
+    add_tests(suite, "accidents", a_host_that_closes_every_descriptor_breaks_its_pool_and_can_close_it,
+              a_host_in_a_storm_of_signals_is_served, a_host_that_forks_in_another_thread_is_served,
+              a_large_host_gets_its_workers_and_their_successors, NULL);
+    return run_suite(suite);
+}
