@@ -99,6 +99,34 @@ START_TEST(who_slept_when_everything_was_cleared_wakes_up)
 }
 END_TEST
 
+/* ---- it cannot take the memory away ---- */
+
+static int cuts(struct brood_pool *pool, pid_t process)
+{
+    int cut = -1;
+
+    ck_assert_msg(brood_apply(pool, cut_segment, &cut, &process) == 0, "%s", brood_error());
+    return cut;
+}
+
+START_TEST(a_worker_has_no_descriptor_to_cut_the_segment_with)
+{
+    brood_auto(pool) *pool = open_pool(_i, 1);
+
+    ck_assert_int_eq(cuts(pool, 0), 0);
+    expect_working(pool);
+}
+END_TEST
+
+START_TEST(a_segment_whose_descriptor_is_passed_on_is_sealed)
+{
+    brood_auto(pool) *pool = open_pool(EXECED, 1);
+
+    ck_assert_int_eq(cuts(pool, getpid()), 0); /* nor with the host's */
+    expect_working(pool);
+}
+END_TEST
+
 /* ---- stories: everything that a host does, while it happens ---- */
 
 /* What is written over. */
@@ -271,6 +299,8 @@ int main(void)
 
     add_loop_tests(suite, "broken", 0, KINDS * WHOLE, a_pool_that_was_written_over_is_broken_and_says_why, NULL);
     add_loop_tests(suite, "asleep", 0, KINDS, who_slept_when_everything_was_cleared_wakes_up, NULL);
+    add_loop_tests(suite, "cut", 0, KINDS, a_worker_has_no_descriptor_to_cut_the_segment_with, NULL);
+    add_tests(suite, "sealed", a_segment_whose_descriptor_is_passed_on_is_sealed, NULL);
     add_loop_tests(suite, "stories", 0, KINDS * PARTS, a_host_outlives_what_its_workers_write, NULL);
     return run_suite(suite);
 }

@@ -1,3 +1,4 @@
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -260,5 +261,37 @@ BROOD_TASK_DEFINE(do_harm, struct harm, int)
     for (int i = 0; i < harm.rounds; i++)
         write_over(base + harm.offset, &harm, &state);
     *result = 1;
+    return 0;
+}
+
+static bool is_segment(int directory, const char *name)
+{
+    char path[64];
+    ssize_t length = readlinkat(directory, name, path, sizeof(path) - 1);
+
+    path[length > 0 ? length : 0] = '\0';
+    return strncmp(path, "/dev/shm/", 9) == 0 || strncmp(path, "/memfd:brood", 12) == 0;
+}
+
+BROOD_TASK_DEFINE(cut_segment, int, int)
+{
+    char path[32];
+    DIR *directory;
+    struct dirent *entry;
+
+    snprintf(path, sizeof(path), "/proc/%d/fd", *arg ? *arg : getpid());
+    directory = opendir(path);
+    if (!directory)
+        return -errno;
+    *result = 0;
+    while ((entry = readdir(directory)) != NULL)
+        if (is_segment(dirfd(directory), entry->d_name)) {
+            int fd = openat(dirfd(directory), entry->d_name, O_RDWR | O_CLOEXEC);
+
+            *result += fd >= 0 && ftruncate(fd, 0) == 0;
+            if (fd >= 0)
+                close(fd);
+        }
+    closedir(directory);
     return 0;
 }

@@ -166,11 +166,19 @@ static void close_memory(struct brood_pool *pool)
     brood__shared_close(&pool->shared);
 }
 
+/* Whoever is exec'ed joins by a descriptor. */
+static enum segment_kind segment_kind(const struct brood_pool *pool, const struct brood_pool_options *options)
+{
+    if (!pool->backend->between_processes)
+        return SEGMENT_PRIVATE;
+    return options->worker ? SEGMENT_SEALED : SEGMENT_SHARED;
+}
+
 static int open_memory(struct brood_pool *pool, const struct brood_pool_options *options)
 {
     uint32_t slots = lane_slots(pool->queue, pool->workers);
     size_t memory = options->memory_bytes ? options->memory_bytes : memory_of_machine();
-    int r = brood__shared_open(&pool->shared, pool->backend->between_processes, pool->workers, slots, memory);
+    int r = brood__shared_open(&pool->shared, segment_kind(pool, options), pool->workers, slots, memory);
 
     if (r < 0)
         return r;

@@ -113,11 +113,15 @@ static void exec_worker(struct supervisor *s, unsigned worker)
 
 static void close_inherited(struct supervisor *s)
 {
+    bool needs_segment = s->options->worker != NULL; /* the others have it mapped, and could only do harm with it */
+
     brood__poller_close(s->poller);
     if (!s->options->inherit_fds) {
-        brood__process_close_all_but((int[]){s->shared->segment.fd}, 1);
+        brood__process_close_all_but((int[]){s->shared->segment.fd}, needs_segment);
         return;
     }
+    if (!needs_segment)
+        (void)close(s->shared->segment.fd);
     (void)close(s->host);
     (void)close(s->control);
     for (unsigned i = 0; i < s->shared->workers; i++)

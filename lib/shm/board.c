@@ -54,13 +54,13 @@ static int make_view(struct shared *shared, unsigned workers, uint32_t lane_slot
     return 0;
 }
 
-int brood__shared_open(struct shared *ret_shared, bool between_processes, unsigned workers, uint32_t lane_slots,
+int brood__shared_open(struct shared *ret_shared, enum segment_kind kind, unsigned workers, uint32_t lane_slots,
                        size_t memory_bytes)
 {
     size_t control = lanes_offset(workers) + workers * lane_bytes(lane_slots);
     struct shared shared = {.segment = SEGMENT_CLOSED};
     size_t reserve = memory_bytes < SIZE_MAX / 2 - control ? control + memory_bytes : SIZE_MAX / 2;
-    int r = brood__segment_open(&shared.segment, between_processes, reserve, control);
+    int r = brood__segment_open(&shared.segment, kind, reserve, control);
 
     if (r < 0)
         return r;

@@ -78,7 +78,7 @@ struct shared {
 };
 
 /* Makes the segment of a pool and lays it out.  0 or a negative errno, in words. */
-int brood__shared_open(struct shared *ret_shared, bool between_processes, unsigned workers, uint32_t lane_slots,
+int brood__shared_open(struct shared *ret_shared, enum segment_kind kind, unsigned workers, uint32_t lane_slots,
                        size_t memory_bytes);
 
 /* Joins the pool behind a descriptor.  0; -EPROTO: that is no segment of this version, in words. */

@@ -59,14 +59,14 @@ static int open_shm(void)
     return fd >= 0 ? fd : open_named();
 }
 
-static int open_file(size_t commit)
+static int open_file(enum segment_kind kind, size_t commit)
 {
     int fd = -1;
 
-    if (shm_free_bytes() >= (commit > SHM_FREE_MIN ? commit : SHM_FREE_MIN))
+    if (kind == SEGMENT_SHARED && shm_free_bytes() >= (commit > SHM_FREE_MIN ? commit : SHM_FREE_MIN))
         fd = open_shm();
     if (fd < 0)
-        fd = memfd_create("brood", MFD_CLOEXEC);
+        fd = memfd_create("brood", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     return fd < 0 ? brood_fail(-errno, "no shared memory: shm_open and memfd_create failed: %s", strerror(errno)) : fd;
 }
 
@@ -100,24 +100,33 @@ static int map(struct segment *segment, size_t reserve, size_t least)
     return 0;
 }
 
-int brood__segment_open(struct segment *ret_segment, bool shared, size_t reserve, size_t commit)
+/* Only a memfd can be sealed, so for others this does nothing. */
+static int set_size(const struct segment *segment)
+{
+    if (ftruncate(segment->fd, (off_t)segment->reserved) < 0)
+        return brood_fail(-errno, "cannot size shared memory: %s", strerror(errno));
+    (void)fcntl(segment->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    return 0;
+}
+
+int brood__segment_open(struct segment *ret_segment, enum segment_kind kind, size_t reserve, size_t commit)
 {
     struct segment segment = SEGMENT_CLOSED;
     int r = 0;
 
     commit = round_up(commit, PAGE);
     reserve = round_up(reserve > commit ? reserve : commit, PAGE);
-    if (shared) {
+    if (kind != SEGMENT_PRIVATE) {
         reserve = file_limit(reserve);
         if (reserve < commit)
             return brood_fail(-EFBIG, "the file size limit is below the %zu KiB that the pool needs (see ulimit -f)",
                               commit >> 10);
-        segment.fd = r = brood__fd_not_standard(open_file(commit));
+        segment.fd = r = brood__fd_not_standard(open_file(kind, commit));
     }
     if (r >= 0)
         r = map(&segment, reserve, commit);
-    if (r >= 0 && shared && ftruncate(segment.fd, (off_t)segment.reserved) < 0)
-        r = brood_fail(-errno, "cannot size shared memory: %s", strerror(errno));
+    if (r >= 0 && kind != SEGMENT_PRIVATE)
+        r = set_size(&segment);
     if (r >= 0)
         r = brood__segment_commit(&segment, commit);
     if (r < 0) {

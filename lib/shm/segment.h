@@ -2,8 +2,9 @@
  *
  * Address space is reserved large and sparse; pages are committed step by step, so that a lack of memory is an error of
  * brood__segment_commit() and never SIGBUS.  A shared segment is a file of /dev/shm that never
- * has a name, so nothing can leak; a memfd where /dev/shm is absent or small (64 MB in many containers).  A private one,
- * for workers that are threads, is plain memory.
+ * has a name, so nothing can leak; a memfd where /dev/shm is absent or small (64 MB in many containers).  A sealed one, for
+ * processes that get its descriptor, is always a memfd, whose size nobody can change: who cut the file would be the end, by
+ * SIGBUS, of all who have it mapped.  A private one, for workers that are threads, is plain memory.
  */
 #ifndef BROOD_SHM_SEGMENT_H
 #define BROOD_SHM_SEGMENT_H
@@ -14,6 +15,8 @@
 
 /* Reads what another process may write meanwhile, once: else the compiler may read it again after it was checked. */
 #define read_once(place) (*(const volatile __typeof__(place) *)&(place))
+
+enum segment_kind { SEGMENT_PRIVATE, SEGMENT_SHARED, SEGMENT_SEALED };
 
 struct segment {
     char *base; /* NULL: not open */
@@ -26,7 +29,7 @@ struct segment {
 
 /* Reserves up to `reserve` bytes (less where a limit of this process says so) and commits the first `commit` of them,
  * zeroed. 0; -ENOSPC, -ENOMEM, -EFBIG …, in words. */
-int brood__segment_open(struct segment *ret_segment, bool shared, size_t reserve, size_t commit);
+int brood__segment_open(struct segment *ret_segment, enum segment_kind kind, size_t reserve, size_t commit);
 
 /* Maps the segment behind a descriptor, which becomes the segment's.  0 or a negative errno. */
 int brood__segment_attach(struct segment *ret_segment, int fd);
