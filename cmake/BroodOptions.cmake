@@ -5,12 +5,14 @@
 #   BROOD_URING     AUTO, ON, OFF: io_uring in the supervisor AUTO: if liburing is there
 #   BROOD_SANITIZE  list for -fsanitize, e.g. "address;undefined"
 #   BROOD_COVERAGE  measure what the tests reach (gcov)
+#   BROOD_FUZZ      the fuzz targets in tests/fuzz are libFuzzer's: needs clang
 #   BROOD_WERROR    warnings are errors
 #   BUILD_SHARED_LIBS  what brood::brood stands for; libbrood.so and libbrood.a are built either way
 
 option(BROOD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(BROOD_TOOLS "Build the programs in workers/" ${PROJECT_IS_TOP_LEVEL})
 option(BROOD_COVERAGE "Measure what the tests reach" OFF)
+option(BROOD_FUZZ "Build the fuzz targets for libFuzzer" OFF)
 option(BROOD_WERROR "Warnings are errors" OFF)
 option(BUILD_SHARED_LIBS "brood::brood is the shared library" ON)
 set(BROOD_SANITIZE "" CACHE STRING "List of sanitizers")
@@ -32,6 +34,12 @@ if(BROOD_SANITIZE)
 endif()
 if(BROOD_COVERAGE)
     list(APPEND brood_instruments --coverage)
+endif()
+if(BROOD_FUZZ)
+    if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
+        message(FATAL_ERROR "BROOD_FUZZ needs clang: -DCMAKE_C_COMPILER=clang")
+    endif()
+    list(APPEND brood_instruments -fsanitize=fuzzer-no-link)
 endif()
 # gcc says at each fence that ThreadSanitizer does not model it: true, and nothing that the code could change.
 if("thread" IN_LIST BROOD_SANITIZE AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
