@@ -99,6 +99,21 @@ START_TEST(who_slept_when_everything_was_cleared_wakes_up)
 }
 END_TEST
 
+START_TEST(a_process_id_comes_from_who_started_the_process)
+{
+    brood_auto(pool) *pool = open_pool(_i / WHOLE, 2);
+    struct harm harm = harm_to_all(whole[_i % WHOLE]);
+
+    (void)!brood_apply(pool, do_harm, &(int){0}, &harm);
+    for (int i = 0; i < 2; i++) {
+        pid_t pid = brood_pool_worker_pid(pool, i);
+
+        /* -1 would be everybody, and noise a number that the kernel never gives. */
+        ck_assert_msg(pid >= 0 && pid <= 1 << 22, "worker %d is process %d", i, pid);
+    }
+}
+END_TEST
+
 /* ---- it cannot take the memory away ---- */
 
 static int cuts(struct brood_pool *pool, pid_t process)
@@ -298,6 +313,7 @@ int main(void)
     Suite *suite = suite_create("hostile");
 
     add_loop_tests(suite, "broken", 0, KINDS * WHOLE, a_pool_that_was_written_over_is_broken_and_says_why, NULL);
+    add_loop_tests(suite, "pids", 0, KINDS * WHOLE, a_process_id_comes_from_who_started_the_process, NULL);
     add_loop_tests(suite, "asleep", 0, KINDS, who_slept_when_everything_was_cleared_wakes_up, NULL);
     add_loop_tests(suite, "cut", 0, KINDS, a_worker_has_no_descriptor_to_cut_the_segment_with, NULL);
     add_tests(suite, "sealed", a_segment_whose_descriptor_is_passed_on_is_sealed, NULL);

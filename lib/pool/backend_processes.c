@@ -37,7 +37,7 @@ static int count_ready(const struct shared *shared)
     int ready = 0;
 
     for (unsigned i = 0; i < shared->workers; i++)
-        ready += brood__station_state(shared->lanes[i].station) == STATION_READY;
+        ready += brood__station_state(shared->lanes[i].station) == STATION_READY && atomic_load(&shared->pids[i]) != 0;
     return ready;
 }
 
@@ -208,7 +208,9 @@ static int start(struct brood_pool *pool, const struct brood_pool_options *optio
         return brood_fail(-ENOMEM, "out of memory");
     *processes = (struct processes){.supervisor = -1, .control = -1};
     pool->shared.board->fence_symmetric = !brood__fence_open();
-    r = start_supervisor(pool, options, processes);
+    r = brood__pids_open(&pool->shared);
+    if (r == 0)
+        r = start_supervisor(pool, options, processes);
     if (r < 0) {
         close_processes(processes); /* without its control socket a supervisor ends */
         return r;

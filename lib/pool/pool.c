@@ -364,7 +364,7 @@ int brood_pool_workers(const struct brood_pool *pool)
 
 pid_t brood_pool_worker_pid(const struct brood_pool *pool, int worker)
 {
-    if (worker < 0 || (unsigned)worker >= pool->workers)
+    if (worker < 0 || (unsigned)worker >= pool->workers || !pool->shared.pids)
         return 0;
-    return atomic_load(&pool->shared.lanes[worker].station->pid);
+    return atomic_load(&pool->shared.pids[worker]);
 }

@@ -139,7 +139,6 @@ static void be_worker(struct supervisor *s, unsigned worker)
             brood__worker_give_up(station, EPERM);
         _exit(0);
     }
-    atomic_store(&station->pid, getpid());
     (void)setpgid(0, 0); /* so that one signal reaches what its tasks start, too */
     (void)snprintf(suffix, sizeof(suffix), "%u", worker);
     brood__process_set_name(s->shared->board->name, suffix);
@@ -199,6 +198,8 @@ static void start_worker(struct supervisor *s, unsigned worker)
         return;
     }
     member->pid = pid;
+    atomic_store(&s->shared->pids[worker], pid);
+    brood__parker_wake(&s->shared->board->parkers[0]); /* the worker may have been ready before this was known */
     r = watch(s, worker);
     if (r < 0)
         break_pool(s, r);
@@ -317,7 +318,7 @@ static void bury(struct supervisor *s, unsigned worker)
     (void)close(member->pidfd);
     member->pidfd = -1;
     s->alive--;
-    atomic_store(&station->pid, 0);
+    atomic_store(&s->shared->pids[worker], 0);
     if (s->stopping || brood__board_state(s->shared->board) == BOARD_STOPPING) /* on the board first, then in a message */
         return;
     member->has_served |= was_ready;
@@ -444,6 +445,7 @@ static int settle_in(struct supervisor *s, pid_t host)
     if (!s->options->inherit_fds)
         brood__process_close_all_but((int[]){s->control, s->shared->segment.fd}, 2);
     brood__process_empty_stdin();
+    brood__pids_keep(s->shared);
     (void)setpgid(0, 0); /* Ctrl-C and Ctrl-Z are for the host */
     s->host = brood__pidfd_open(host);
     if (getppid() != host)
