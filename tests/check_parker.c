@@ -191,7 +191,7 @@ static void await_ball(struct game *game, struct side *own, uint32_t due)
         uint32_t seen = brood__parker_look(&own->parker);
 
         atomic_store_explicit(&own->announced, 1, memory_order_relaxed);
-        brood__fence_heavy();
+        (void)brood__fence_heavy();
         if (atomic_load_explicit(&game->ball, memory_order_acquire) == due)
             break;
         dawdle();

@@ -102,6 +102,23 @@ START_TEST(what_a_sandbox_denies_is_done_without_or_named)
 }
 END_TEST
 
+static void lose_membarrier(void *argument)
+{
+    struct brood_pool *pool = open_pool();
+
+    (void)argument;
+    deny(SYS_membarrier, EPERM);
+    for (int i = 0; i < 200; i++)
+        expect_working(pool);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+
+START_TEST(a_host_that_enters_its_sandbox_later_is_served)
+{
+    in_child(lose_membarrier, NULL);
+}
+END_TEST
+
 static bool has_link(pid_t pid, const char *target)
 {
     char path[64], text[64];
@@ -506,7 +523,7 @@ int main(void)
     Suite *suite = suite_create("hosts");
 
     add_loop_tests(suite, "sandboxes", 0, DENIALS, what_a_sandbox_denies_is_done_without_or_named, NULL);
-    add_tests(suite, "a sandbox", a_pool_that_is_denied_io_uring_uses_epoll,
+    add_tests(suite, "a sandbox", a_pool_that_is_denied_io_uring_uses_epoll, a_host_that_enters_its_sandbox_later_is_served,
               workers_keep_no_descriptor_of_the_host_although_close_range_is_denied, NULL);
     add_loop_tests(suite, "mounts", 0, MOUNTS, a_pool_lives_with_any_dev_shm, NULL);
     add_tests(suite, "a mount", a_dev_shm_that_fills_up_later_is_an_error_and_the_pool_goes_on, NULL);

@@ -24,9 +24,12 @@ void brood__fence_make_symmetric(void)
     atomic_store_explicit(&brood__fence_is_symmetric, true, memory_order_relaxed);
 }
 
-void brood__fence_heavy(void)
+bool brood__fence_heavy(void)
 {
-    if (atomic_load_explicit(&brood__fence_is_symmetric, memory_order_relaxed) ||
-        !membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED))
-        atomic_thread_fence(memory_order_seq_cst);
+    bool symmetric = atomic_load_explicit(&brood__fence_is_symmetric, memory_order_relaxed);
+
+    if (!symmetric && membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED))
+        return true;
+    atomic_thread_fence(memory_order_seq_cst);
+    return symmetric;
 }

@@ -25,7 +25,10 @@ bool brood__fence_open(void);
 /* Makes both sides full fences, because a partner cannot register. */
 void brood__fence_make_symmetric(void);
 
-void brood__fence_heavy(void);
+/* False: the kernel refuses now what it granted when this process registered (a filter was loaded since, or it has no
+ * memory), and the other side may have missed the store.  Who meant to sleep until that side wakes it sets itself a limit.
+ */
+bool brood__fence_heavy(void);
 
 static inline void brood__fence_light(void)
 {

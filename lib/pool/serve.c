@@ -33,6 +33,9 @@
 #define CLAIM_NS_MIN 50000
 #define CLAIM_NS_MAX 200000
 
+/* A worker that cannot be sure to be woken looks this often. */
+#define UNFENCED_NS 1000000
+
 struct progress {
     uint64_t current, head;
 };
@@ -411,10 +414,15 @@ static void park(struct server *server)
     struct parker *parker = &server->lane->station->parker;
     uint32_t seen = brood__parker_look(parker);
 
-    brood__idle_enter(board, server->worker);
+    bool fenced = brood__idle_enter(board, server->worker);
+
     if (is_open(server) && !anything_waiting(server)) {
         flush_output(server);
-        brood__parker_sleep(parker, seen, NULL, 0, (brood_deadline){server->retirement.at_ns});
+        brood_deadline until = {server->retirement.at_ns};
+
+        if (!fenced && brood__after_ns(UNFENCED_NS).ns < until.ns)
+            until = brood__after_ns(UNFENCED_NS);
+        brood__parker_sleep(parker, seen, NULL, 0, until);
     }
     brood__idle_leave(board, server->worker);
 }

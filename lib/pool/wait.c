@@ -14,7 +14,8 @@
 /* While a lane is collected: so many slots are asked for ahead, since the worker has their lines. */
 #define SLOTS_AHEAD 6
 
-/* Should more threads sleep than there are parkers, the rest look this often. */
+/* Should more threads sleep than there are parkers, the rest look this often; and so does who cannot be sure to be woken.
+ */
 #define UNPARKED_NS 1000000
 
 /* Whoever should wake a sleeper is told by memory that workers can write to.  So it looks again this often, unasked. */
@@ -289,6 +290,11 @@ static void look_unasked(struct brood_pool *pool)
             brood__parker_wake(&pool->shared.lanes[i].station->parker);
 }
 
+static brood_deadline sooner(brood_deadline a, brood_deadline b)
+{
+    return a.ns < b.ns ? a : b;
+}
+
 /* Sleeps until something may have happened. */
 static void sleep_once(struct brood_pool *pool, struct watch *watch, brood_deadline deadline)
 {
@@ -299,18 +305,18 @@ static void sleep_once(struct brood_pool *pool, struct watch *watch, brood_deadl
     brood_deadline unasked = pool->alive ? brood__after_ns(UNASKED_NS) : BROOD_FOREVER;
     bool ready;
 
-    if (unasked.ns < deadline.ns)
-        deadline = unasked;
-    if (parker == 0 && brood__after_ns(UNPARKED_NS).ns < deadline.ns)
-        deadline = brood__after_ns(UNPARKED_NS);
+    deadline = sooner(deadline, unasked);
+    if (parker == 0)
+        deadline = sooner(deadline, brood__after_ns(UNPARKED_NS));
     else
         announce(pool, watch, parker);
-    if (brood__retry_next(pool).ns < deadline.ns && brood__retry_next(pool).ns > brood__now_ns())
-        deadline = brood__retry_next(pool);
+    if (pool->again && brood__retry_next(pool).ns > brood__now_ns())
+        deadline = sooner(deadline, brood__retry_next(pool));
     if (pool->stalled || pool->again) /* they wait for room in a lane */
         announce(pool, &(struct watch){.next_job = brood__middle_job}, parker);
     brood__unlock(&pool->lock);
-    brood__fence_heavy();
+    if (!brood__fence_heavy())
+        deadline = sooner(deadline, brood__after_ns(UNPARKED_NS));
     brood__lock(&pool->lock);
     ready = need_not_sleep(pool, watch, settled);
     brood__unlock(&pool->lock);

@@ -180,10 +180,10 @@ void brood__certificate_free(const struct shared *shared, uint32_t number)
 }
 
 /* Relaxed would do for the bit itself: the heavy fence orders it before the worker's last look at the lanes. */
-void brood__idle_enter(struct board *board, unsigned worker)
+bool brood__idle_enter(struct board *board, unsigned worker)
 {
     atomic_fetch_or_explicit(&board->idle[worker / 64], (uint64_t)1 << (worker % 64), memory_order_relaxed);
-    brood__fence_heavy();
+    return brood__fence_heavy();
 }
 
 static bool clear_idle(struct board *board, unsigned worker)
@@ -201,7 +201,7 @@ void brood__idle_leave(struct board *board, unsigned worker)
 void brood__away_enter(struct board *board, unsigned worker)
 {
     atomic_fetch_or_explicit(&board->away[worker / 64], (uint64_t)1 << (worker % 64), memory_order_relaxed);
-    brood__fence_heavy();
+    (void)brood__fence_heavy();
 }
 
 void brood__away_leave(struct board *board, unsigned worker)

@@ -106,8 +106,8 @@ void brood__certificate_free(const struct shared *shared, uint32_t number);
 
 /* ---- the idle workers ---- */
 
-/* Worker: says that it is about to sleep, with the heavy fence; or that it is not. */
-void brood__idle_enter(struct board *board, unsigned worker);
+/* Worker: says that it is about to sleep, with the heavy fence, whose result it returns; or that it is not. */
+bool brood__idle_enter(struct board *board, unsigned worker);
 void brood__idle_leave(struct board *board, unsigned worker);
 
 /* Worker: says that it will be busy elsewhere, with the heavy fence, or that it is back. */
