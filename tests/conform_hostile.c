@@ -53,7 +53,7 @@ static const enum harm_kind whole[] = {HARM_ZEROS, HARM_ONES, HARM_NOISE};
 
 #define CONTROL_BYTES (256u << 10) /* about the board, the stations and the lanes of a pool with a queue of 64 */
 
-static struct harm harm_to_all(int how)
+static struct harm harm_to_all(enum harm_kind how)
 {
     return (struct harm){.how = (uint8_t)how, .rounds = 1, .bytes = CONTROL_BYTES, .seed = 1};
 }

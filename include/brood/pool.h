@@ -25,9 +25,9 @@
  * supervisor dies, the workers die with it and everything unfinished fails with -ESHUTDOWN.  When this process dies, by any
  * cause, supervisor and workers go and nothing remains.
  *
- * The descriptors that a pool holds in this process are its own.  A program that closes them, as closefrom(3) does, breaks the
- * pool: everything unfinished fails with -ESHUTDOWN, and closing it still leaves nothing behind.  Who cleans up so opens its
- * pools afterwards.
+ * The descriptors that a pool holds in this process are its own.  A program that closes them, as closefrom(3) does, breaks
+ * the pool: everything unfinished fails with -ESHUTDOWN, and closing it still leaves nothing behind.  Who cleans up so
+ * opens its pools afterwards.
  */
 #ifndef BROOD_POOL_H
 #define BROOD_POOL_H
