@@ -74,7 +74,7 @@ struct io_uring_cqe;
     X(int, setpgid, (pid_t p, pid_t g), (p, g), -1)                                                                    \
     X(int, setenv, (const char *n, const char *v, int o), (n, v, o), -1)                                               \
     X(int, execvp, (const char *f, char *const *a), (f, a), -1)                                                        \
-    X(int, waitid, (idtype_t t, id_t i, siginfo_t * s, int o), (t, i, s, o), -1)                                       \
+    X(int, timer_create, (clockid_t c, struct sigevent * e, timer_t * t), (c, e, t), -1)                               \
     X(FILE *, fopen, (const char *p, const char *m), (p, m), NULL)                                                     \
     X(int, pthread_create, (pthread_t * t, const pthread_attr_t *a, void *(*f)(void *), void *p), (t, a, f, p), error) \
     X(void *, malloc, (size_t n), (n), NULL)                                                                           \
@@ -99,7 +99,7 @@ struct io_uring_cqe;
 #endif
 
 /* What syscall() is used for. */
-#define RAW_CALLS(X) X(membarrier) X(pidfd_open) X(pidfd_send_signal) X(futex) X(futex_waitv) X(set_robust_list)
+#define RAW_CALLS(X) X(waitid) X(membarrier) X(pidfd_open) X(pidfd_send_signal) X(futex) X(futex_waitv) X(set_robust_list)
 
 #define NUMBER_OF_RAW(name) CALL_##name,
 #define NUMBER_OF(type, name, ...) CALL_##name,
@@ -232,6 +232,7 @@ static const struct fault faults[] = {
     {CALL_execvp, ENOMEM, 0},
     {CALL_waitid, EINTR, 0},
     {CALL_waitid, ECHILD, 0},
+    {CALL_timer_create, EAGAIN, 0},
     {CALL_fopen, EMFILE, 0},
     {CALL_pthread_create, EAGAIN, 0},
     {CALL_malloc, ENOMEM, 0},

@@ -15,6 +15,7 @@
 #include "os/pidfd.h"
 #include "os/process.h"
 #include "pool/backend.h"
+#include "pool/fault.h"
 #include "pool/supervisor.h"
 
 /* An executable that is no worker may run for ever without saying so. */
@@ -207,6 +208,8 @@ static int start(struct brood_pool *pool, const struct brood_pool_options *optio
     if (!processes)
         return brood_fail(-ENOMEM, "out of memory");
     *processes = (struct processes){.supervisor = -1, .control = -1};
+    if (!options->worker)
+        brood__fault_prepare();
     pool->shared.board->fence_symmetric = !brood__fence_open();
     r = brood__pids_open(&pool->shared);
     if (r == 0)

@@ -90,16 +90,22 @@ static void give_stack(void)
         (void)sigaltstack(&stack, NULL);
 }
 
+void brood__fault_prepare(void)
+{
+    void *frame;
+
+    (void)backtrace(&frame, 1);
+}
+
 void brood__fault_watch(struct certificate *certificate)
 {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS};
     struct sigaction action = {.sa_flags = (int)(SA_SIGINFO | SA_ONSTACK | SA_RESETHAND)}, present;
-    void *frame;
 
     if (!certificate)
         return;
     watched = certificate;
-    (void)backtrace(&frame, 1); /* loads what it needs, which it could not in a handler */
+    brood__fault_prepare();
     give_stack();
     action.sa_sigaction = record;
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)

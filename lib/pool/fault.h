@@ -6,6 +6,10 @@
 
 #include "shm/certificate.h"
 
+/* Loads what a backtrace needs, which takes longer than to fork a worker, and could not be done in a signal handler: once,
+ * before the workers are forked. */
+void brood__fault_prepare(void);
+
 /* Catches the signals that mean a fault, on a stack of their own, wherever the program has no handler; the signal then
  * takes its course, core dump and all.  `certificate` may be NULL: then nothing is caught. */
 void brood__fault_watch(struct certificate *certificate);
