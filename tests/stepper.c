@@ -213,6 +213,13 @@ void stepper_kill_child(struct stepper *s)
     leave_processor(s);
 }
 
+void stepper_release(struct stepper *s)
+{
+    if (ptrace(PTRACE_DETACH, s->pid, NULL, NULL) < 0)
+        ck_assert_int_eq(errno, ESRCH); /* killed meanwhile, or asleep and about to be */
+    leave_processor(s);
+}
+
 /* Static functions are in no table that the program itself reads. */
 static void ask_addr2line(const char *object, unsigned long offset, char *ret_text, size_t size)
 {

@@ -49,6 +49,9 @@ bool stepper_step(struct stepper *stepper);
 void stepper_kill(struct stepper *stepper);
 void stepper_kill_child(struct stepper *stepper);
 
+/* Lets it go on by itself, if it is still there. */
+void stepper_release(struct stepper *stepper);
+
 /* In which function that is, as far as it is known to someone.  Text that lives until the next call. */
 const char *stepper_where(const struct stepper *stepper);
 
