@@ -289,6 +289,73 @@ START_TEST(a_stack_overflow_is_certified_too)
 }
 END_TEST
 
+static bool write_to(const char *directory, const char *name, const char *text)
+{
+    char path[512];
+    FILE *file;
+    bool good;
+
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    file = fopen(path, "we");
+    good = file && fputs(text, file) >= 0;
+    return (file ? fclose(file) == 0 : false) && good;
+}
+
+/* A control group of 64 MiB, with this process in it; false if that is not permitted here. */
+static bool enter_small_group(char *ret_directory, size_t size)
+{
+    static const struct {
+        const char *top, *limit;
+    } kinds[] = {{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"}, {"/sys/fs/cgroup", "memory.max"}};
+
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        snprintf(ret_directory, size, "%s/brood-test-%d", kinds[i].top, getpid());
+        if (mkdir(ret_directory, 0700) < 0)
+            continue;
+        if (write_to(ret_directory, kinds[i].limit, "67108864") && write_to(ret_directory, "cgroup.procs", "0"))
+            return true;
+        rmdir(ret_directory);
+    }
+    return false;
+}
+
+static void leave_group(const char *directory)
+{
+    char parent[256];
+
+    snprintf(parent, sizeof(parent), "%s", directory);
+    *strrchr(parent, '/') = '\0';
+    (void)write_to(parent, "cgroup.procs", "0");
+    rmdir(directory);
+}
+
+START_TEST(a_worker_that_the_kernel_kills_for_memory_says_so)
+{
+    char group[128];
+    struct brood_death death;
+
+    if (!enter_small_group(group, sizeof(group))) {
+        printf("no control group may be made here: not tested\n");
+        return;
+    }
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1));
+    brood_auto(future) *future = NULL;
+
+    ck_assert_int_eq(brood_apply_async(pool, leak, &future, &(int){256}), 0);
+    int outcome = outcome_of(future);
+    int known = brood_future_death(future, &death);
+
+    brood_pool_close(pool, BROOD_NOW);
+    pool = NULL;
+    leave_group(group);
+    ck_assert_int_eq(outcome, -EOWNERDEAD);
+    ck_assert_int_eq(known, 0);
+    ck_assert_int_eq(death.signal, SIGKILL);
+    ck_assert(death.out_of_memory);
+    ck_assert_ptr_nonnull(strstr(brood_future_error(future), "for memory"));
+}
+END_TEST
+
 START_TEST(many_deaths_that_nobody_asks_about_use_up_nothing)
 {
     brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 2));
@@ -491,7 +558,8 @@ int main(void)
                    a_task_that_has_not_started_is_cancelled_by_a_kill, a_kill_that_comes_too_late_hits_nobody,
                    a_pool_with_ten_thousand_sleepers_that_defy_signals_closes_at_once, NULL);
     add_loop_tests(suite, "certificates", 0, KINDS, a_fault_is_certified_with_its_address_and_a_backtrace,
-                   a_stack_overflow_is_certified_too, many_deaths_that_nobody_asks_about_use_up_nothing, NULL);
+                   a_stack_overflow_is_certified_too, a_worker_that_the_kernel_kills_for_memory_says_so,
+                   many_deaths_that_nobody_asks_about_use_up_nothing, NULL);
     add_loop_tests(suite, "retries", 0, KINDS, a_task_whose_worker_died_is_tried_again_as_often_as_allowed,
                    a_task_that_kills_every_worker_fails_in_the_end_with_its_last_certificate,
                    a_task_that_waits_to_be_tried_again_can_be_cancelled, a_pool_that_closes_does_not_try_again,

@@ -66,6 +66,7 @@ struct brood_death {
     int64_t system_us;      /* … and the kernel's, for it */
     int64_t peak_rss_kib;   /* of memory that it had */
     bool dumped_core;       /* see core(5) */
+    bool out_of_memory;     /* of SIGKILL, when the kernel has killed somebody for memory since the last such death */
     int32_t fault_code;     /* a fault's si_code, see sigaction(2), else 0 */
     uint64_t fault_address; /* what it touched, or where it was */
     const char *task;       /* its name */

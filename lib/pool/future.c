@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,6 +156,7 @@ static struct record *new_record(const char *task, const struct certificate *cer
     record->death.system_us = certificate->system_us;
     record->death.peak_rss_kib = certificate->peak_rss_kib;
     record->death.dumped_core = certificate->dumped_core;
+    record->death.out_of_memory = certificate->out_of_memory;
     record->death.fault_code = certificate->fault_code;
     record->death.fault_address = certificate->fault_address;
     return record;
@@ -167,7 +169,8 @@ static void say_how(char *to, size_t size, const struct brood_death *death)
     else if (death->cause == BROOD_KILLED)
         (void)snprintf(to, size, "was killed on request");
     else if (death->signal)
-        (void)snprintf(to, size, "was killed by signal %d (%s)", death->signal, strsignal(death->signal));
+        (void)snprintf(to, size, "was killed by signal %d (%s)%s", death->signal, strsignal(death->signal),
+                       death->out_of_memory && death->signal == SIGKILL ? ", for memory" : "");
     else
         (void)snprintf(to, size, "exited with status %d", death->exit_code);
 }

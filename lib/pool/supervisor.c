@@ -9,6 +9,7 @@
 
 #include "os/clock.h"
 #include "os/futex.h"
+#include "os/oom.h"
 #include "os/pidfd.h"
 #include "os/poller.h"
 #include "os/process.h"
@@ -47,6 +48,7 @@ struct supervisor {
     int host, control;
     struct member *members;
     unsigned alive;
+    uint64_t oom_kills; /* that were known at the last death */
     bool stopping, broken;
     brood_deadline kill_at;
 };
@@ -236,6 +238,16 @@ static enum brood_cause cause_of(const struct member *member, const struct stati
     return BROOD_DIED;
 }
 
+static bool was_out_of_memory(struct supervisor *s, struct brood__ending ending)
+{
+    uint64_t before = s->oom_kills;
+
+    if (ending.signal != SIGKILL)
+        return false;
+    s->oom_kills = brood__oom_kills();
+    return s->oom_kills != before;
+}
+
 /* Hands the dead worker's certificate over to the host, by the note. */
 static uint32_t certify(struct supervisor *s, struct station *station, struct brood__ending ending)
 {
@@ -248,6 +260,7 @@ static uint32_t certify(struct supervisor *s, struct station *station, struct br
     certificate->system_us = ending.system_us;
     certificate->peak_rss_kib = ending.peak_rss_kib;
     certificate->dumped_core = ending.dumped_core;
+    certificate->out_of_memory = was_out_of_memory(s, ending);
     atomic_store(&station->certificate, CERTIFICATE_NONE);
     return number;
 }
@@ -447,6 +460,7 @@ static int settle_in(struct supervisor *s, pid_t host)
     brood__process_empty_stdin();
     brood__pids_keep(s->shared);
     (void)setpgid(0, 0); /* Ctrl-C and Ctrl-Z are for the host */
+    s->oom_kills = brood__oom_kills();
     s->host = brood__pidfd_open(host);
     if (getppid() != host)
         _exit(0);

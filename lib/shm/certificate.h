@@ -27,7 +27,7 @@ struct certificate {
 
     /* Supervisor, behind the worker's death. */
     int64_t user_us, system_us, peak_rss_kib;
-    uint32_t dumped_core;
+    uint32_t dumped_core, out_of_memory;
 
     char backtrace[4096 - 64]; /* worker: a line a frame */
 };
