@@ -2,6 +2,7 @@
 # usage: snippets.sh
 # Holds the documentation against the code, so that it cannot rot:
 #   - a block of C in README.md, docs/guide.md and docs/man is, but for its indentation, a part of a program that the tests run;
+#   - a test that README.md or docs/reliability.md names in backticks, as words_with_underscores, is there, and so is a file in tests/;
 #   - a line of a manual page's synopsis is what a public header declares, and every function that one declares is in a page.
 # Prints what is not so; exits 1 if there is anything.
 set -eu
@@ -67,12 +68,32 @@ missing()
     done
 }
 
+# ---- tests that are named ----
+
+quoted() # <document> <pattern>: what it has in backticks that is just that
+{
+    awk -F '`' '{ for (i = 2; i < NF; i += 2) print $i }' "$1" | grep -xE "$2" | sort -u
+}
+
+named() # <document>...: names of four words and more are those of tests
+{
+    for page in "$@"; do
+        quoted "$page" '[a-z0-9]+(_[a-z0-9]+){3,}' | while read -r name; do
+            grep -q "^START_TEST($name)" tests/*.c || echo "$page: there is no test $name"
+        done
+        quoted "$page" 'tests/[a-z0-9_./]+' | while read -r file; do
+            [ -e "$file" ] || echo "$page: there is no file $file"
+        done
+    done
+}
+
 squeeze include/brood/*.h >"$work/headers"
 for page in docs/man/brood_*.md; do
     synopsis "$page" >"$work/synopsis.$(basename "$page")"
 done
 {
     parts docs/examples/*.c workers/integrate.c README.md docs/guide.md docs/man/*.md
+    named README.md docs/reliability.md
     declarations
     missing
 } >"$work/complaints"
