@@ -534,6 +534,49 @@ START_TEST(a_worker_that_is_old_enough_retires_though_it_idles)
 }
 END_TEST
 
+/* ---- interrupts ---- */
+
+START_TEST(the_first_interrupt_drains_and_the_second_kills)
+{
+    struct brood_pool *pool = open_pool_with(_i, BROOD_POOL(.workers = 2));
+    brood_auto(future) *stuck = NULL;
+    brood_auto(future) *good = NULL;
+    brood_auto(future) *late = NULL;
+    struct sigaction after;
+
+    signal(SIGINT, SIG_DFL);
+    ck_assert_int_eq(brood_pool_heed_interrupts(pool), 0);
+    ck_assert_int_eq(brood_apply_async(pool, hang, &stuck, &(int){0}), 0);
+    ck_assert_int_eq(brood_apply_async(pool, square, &good, &(double){4}), 0);
+    raise(SIGINT);
+    ck_assert_int_eq(brood_apply_async(pool, square, &late, &(double){4}), -EINTR);
+    ck_assert_ptr_nonnull(strstr(brood_error(), "interrupted"));
+    ck_assert_int_eq(outcome_of(good), 0);
+    ck_assert(!brood_future_done(stuck));
+    raise(SIGINT);
+    ck_assert_int_eq(outcome_of(stuck), -ESHUTDOWN);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), -ETIMEDOUT);
+    ck_assert_int_eq(sigaction(SIGINT, NULL, &after), 0);
+    ck_assert(after.sa_handler == SIG_DFL);
+}
+END_TEST
+
+static void ignore(int number)
+{
+    (void)number;
+}
+
+START_TEST(a_program_that_handles_interrupts_itself_keeps_its_handler)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1));
+
+    signal(SIGINT, ignore);
+    ck_assert_int_eq(brood_pool_heed_interrupts(pool), -EBUSY);
+    ck_assert(signal(SIGINT, SIG_DFL) == ignore);
+    expect_working(pool);
+}
+END_TEST
+
 START_TEST(bad_terms_are_refused)
 {
     struct brood_pool *pool = NULL;
@@ -567,6 +610,8 @@ int main(void)
     add_loop_tests(suite, "retirement", 0, KINDS, a_worker_retires_after_its_tasks_and_none_is_lost,
                    many_tasks_at_once_outlive_many_workers, a_worker_that_has_leaked_too_much_retires,
                    a_worker_that_is_old_enough_retires_though_it_idles, NULL);
+    add_loop_tests(suite, "interrupts", 0, KINDS, the_first_interrupt_drains_and_the_second_kills,
+                   a_program_that_handles_interrupts_itself_keeps_its_handler, NULL);
     add_tests(suite, "threads", threads_are_told_and_not_killed, a_thread_that_is_to_be_killed_is_asked_to_stop, NULL);
     add_tests(suite, "options", bad_terms_are_refused, NULL);
     return run_suite(suite);

@@ -18,8 +18,8 @@
  * held in the forked workers for ever; `.worker` is always safe.
  *
  * Threads: any number of threads of the process that opened the pool may use it at once, except that brood_pool_close()
- * must be the last call to begin.  A child that the program forks gets -EPERM.  brood installs no signal handler and no
- * exit handler, does not use SIGCHLD and starts no thread (but those of BROOD_THREADS).
+ * must be the last call to begin.  A child that the program forks gets -EPERM.  brood installs no signal handler (but see
+ * brood_pool_heed_interrupts) and no exit handler, does not use SIGCHLD and starts no thread (but those of BROOD_THREADS).
  *
  * When a worker dies, the task that it was running fails with -EOWNERDEAD, once; every other task goes on.  When the
  * supervisor dies, the workers die with it and everything unfinished fails with -ESHUTDOWN.  When this process dies, by any
@@ -95,6 +95,12 @@ BROOD_API BROOD_MUST_USE int brood_pool_open(struct brood_pool **ret_pool, const
  * Afterwards no process, descriptor, thread or mapping of the pool remains; its futures may still be asked and freed.
  * 0: everything had finished; -ETIMEDOUT: something was killed or dropped.  NULL is fine. */
 BROOD_API int brood_pool_close(struct brood_pool *pool, brood_deadline drain);
+
+/* For a program at a terminal.  The first Ctrl-C (SIGINT) lets the pool take no more tasks, with -EINTR, and finish what it
+ * has; the second kills its workers, and what is not done fails with -ESHUTDOWN.  (Workers ignore SIGINT.)  This is the one
+ * signal handler that brood installs in your program, until the last pool that heeds is closed.  Workers that are not
+ * processes are not killed.  0; -EBUSY: the program handles SIGINT itself; -ENOSPC: sixteen pools heed. */
+BROOD_API BROOD_MUST_USE int brood_pool_heed_interrupts(struct brood_pool *pool);
 
 /* For brood_auto(pool): leaving the scope does not wait. */
 static inline void brood_pool_closep(struct brood_pool **pool)

@@ -20,6 +20,9 @@ struct backend {
      * many such orders at once. */
     int (*kill_task)(struct brood_pool *pool, unsigned lane, uint64_t position);
 
+    /* The pidfd of who watches over the workers; NULL: there is nobody. */
+    int (*watched)(const struct brood_pool *pool);
+
     /* Does who watches over the workers live?  NULL: nobody has to. */
     bool (*is_alive)(const struct brood_pool *pool);
 

@@ -164,6 +164,11 @@ static int kill_task(struct brood_pool *pool, unsigned lane, uint64_t position)
     return send(processes->control, &order, sizeof(order), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
+static int watched(const struct brood_pool *pool)
+{
+    return ((const struct processes *)pool->backend_state)->supervisor;
+}
+
 static bool is_alive(const struct brood_pool *pool)
 {
     return !is_dead(pool->backend_state);
@@ -233,5 +238,6 @@ const struct backend brood__backend_processes = {
     .start = start,
     .stop = stop,
     .kill_task = kill_task,
+    .watched = watched,
     .is_alive = is_alive,
 };

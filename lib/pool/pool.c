@@ -9,6 +9,7 @@
 #include "os/cpus.h"
 #include "pool/backend.h"
 #include "pool/future.h"
+#include "pool/interrupt.h"
 #include "pool/map.h"
 #include "pool/pool.h"
 #include "pool/task.h"
@@ -312,6 +313,7 @@ int brood_pool_close(struct brood_pool *pool, brood_deadline deadline)
     r = brood__pool_enter(pool);
     if (r < 0)
         return r;
+    brood__interrupts_forget(pool);
     pool->closing = true;
     brood__wake_waiter(pool->shared.board, WAITER_ALL); /* those who wait for room */
     drained = drain(pool, deadline);

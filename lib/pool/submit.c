@@ -8,6 +8,7 @@
 #include "os/futex.h"
 #include "pool/backend.h"
 #include "pool/future.h"
+#include "pool/interrupt.h"
 #include "pool/map.h"
 #include "pool/pool.h"
 #include "pool/retry.h"
@@ -47,7 +48,7 @@ static bool has_room(const struct brood_pool *pool)
 static bool room_or_end(struct brood_pool *pool, struct watch *watch)
 {
     (void)watch;
-    if (pool->closing || pool->broken || has_room(pool))
+    if (pool->closing || pool->broken || brood__is_interrupted(pool) || has_room(pool))
         return true;
     brood__collect_all(pool);
     return pool->broken || has_room(pool);
@@ -84,6 +85,8 @@ int brood__wait_for_room(struct brood_pool *pool, brood_deadline deadline)
         return brood_fail(-ESHUTDOWN, "the pool is closed");
     if (pool->broken)
         return brood_fail(-ESHUTDOWN, "%s", pool->why_broken);
+    if (brood__is_interrupted(pool))
+        return brood_fail(-EINTR, "interrupted: the pool takes no more tasks");
     if (r < 0)
         return brood_fail(deadline.ns <= 0 ? -EAGAIN : -ETIMEDOUT, "the pool's queue is full (%zu tasks)", pool->queue);
     return 0;
@@ -293,7 +296,8 @@ static bool takes_more(const struct brood_pool *pool)
 {
     const struct board *board = pool->shared.board;
 
-    return pool->outstanding < pool->queue && !pool->closing && !pool->broken && brood__board_state(board) == BOARD_OPEN &&
+    return pool->outstanding < pool->queue && !pool->closing && !pool->broken && !brood__is_interrupted(pool) &&
+           brood__board_state(board) == BOARD_OPEN &&
            atomic_load_explicit(&board->life, memory_order_relaxed) == pool->alive;
 }
 
