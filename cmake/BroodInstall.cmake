@@ -8,7 +8,7 @@ foreach(folder BINDIR LIBDIR INCLUDEDIR)
     endif()
 endforeach()
 
-set(brood_public_headers base future pool ring task worker)
+set(brood_public_headers base future pool ring sandbox task worker)
 list(TRANSFORM brood_public_headers REPLACE "(.+)" "${PROJECT_SOURCE_DIR}/include/brood/\\1.h")
 install(FILES include/brood.h TYPE INCLUDE)
 install(FILES ${brood_public_headers} DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/brood")

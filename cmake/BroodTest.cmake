@@ -20,7 +20,7 @@ set(brood_slowdown 1)
 set(brood_environment "")
 if(BROOD_SANITIZE)
     set(brood_slowdown 4)
-    set(signals handle_abort=0:handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0)
+    set(signals allocator_may_return_null=1:handle_abort=0:handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0)
     set(brood_environment ASAN_OPTIONS=${signals} TSAN_OPTIONS=${signals} UBSAN_OPTIONS=print_stacktrace=1:${signals})
 endif()
 

@@ -6,6 +6,7 @@
 #include <brood/future.h>
 #include <brood/pool.h>
 #include <brood/ring.h>
+#include <brood/sandbox.h>
 #include <brood/task.h>
 #include <brood/worker.h>
 

@@ -37,6 +37,7 @@
 
 #include <brood/base.h>
 #include <brood/future.h>
+#include <brood/sandbox.h>
 #include <brood/task.h>
 
 BROOD_BEGIN
@@ -77,6 +78,9 @@ struct brood_pool_options {
      * or after so long, whichever comes first; up to a tenth earlier, so that not all do it at once.  0: never.  No task is
      * lost by it.  For threads it means nothing. */
     int worker_tasks, worker_memory_mib, worker_age_ms;
+    /* What the workers may not do: BROOD_SANDBOX(...), see brood/sandbox.h.  NULL: they may do what this process may.  Only
+     * processes can be confined. */
+    const struct brood_sandbox *sandbox;
 };
 
 #ifndef __cplusplus
@@ -85,9 +89,9 @@ struct brood_pool_options {
 
 /* Starts a pool and waits until its workers are ready.  `options` is copied; NULL means all defaults.
  * 0; -EINVAL: bad options; -ENOENT, -EACCES …: the worker executable; -ENOSPC, -ENOMEM: memory; -EAGAIN: no more processes;
- * -EEXIST: two tasks have one name; -EPROTO: the executable's brood is another version; -ECHILD: a worker
- * ended before it was ready; else what the system said when it refused something: -EMFILE, -EPERM …  brood_error() has
- * words. */
+ * -EEXIST: two tasks have one name; -EPROTO: the executable's brood is another version; -ENOTSUP: no such sandbox here;
+ * -ECHILD: a worker ended before it was ready; else what the system said when it refused something: -EMFILE, -EPERM …
+ * brood_error() has words. */
 BROOD_API BROOD_MUST_USE int brood_pool_open(struct brood_pool **ret_pool, const struct brood_pool_options *options);
 
 /* Takes no more tasks, lets those submitted finish until `drain`, then kills.  BROOD_FOREVER: finish everything. BROOD_NOW:

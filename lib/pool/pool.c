@@ -7,6 +7,7 @@
 
 #include "os/clock.h"
 #include "os/cpus.h"
+#include "os/sandbox.h"
 #include "pool/backend.h"
 #include "pool/future.h"
 #include "pool/interrupt.h"
@@ -94,6 +95,8 @@ static int check_options(struct brood_pool_options *options, const struct brood_
         return brood_fail(-EINVAL, "a limit, a grace, retries and their pause cannot be negative; 0 means none");
     if ((unsigned)options->kind > BROOD_INLINE)
         return brood_fail(-EINVAL, "there is no kind of worker %d", (int)options->kind);
+    if (options->sandbox && options->kind != BROOD_PROCESSES)
+        return brood_fail(-EINVAL, "a sandbox needs .kind = BROOD_PROCESSES: a thread cannot be confined");
     if (options->worker && options->kind != BROOD_PROCESSES)
         return brood_fail(-EINVAL, "a worker executable needs .kind = BROOD_PROCESSES");
     if (options->workers < 0 || options->workers > BROOD_WORKERS_MAX)
@@ -102,7 +105,7 @@ static int check_options(struct brood_pool_options *options, const struct brood_
         options->workers = brood_workers_default(NULL, 0);
     if (options->kind == BROOD_INLINE)
         options->workers = 1;
-    return 0;
+    return options->sandbox ? brood__sandbox_check(options->sandbox) : 0;
 }
 
 static size_t memory_of_machine(void)

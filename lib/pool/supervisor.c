@@ -46,6 +46,7 @@ struct supervisor {
     struct brood__poller *poller;
     pid_t pid;
     int host, control;
+    struct sandbox sandbox; /* of the workers */
     struct member *members;
     unsigned alive;
     uint64_t oom_kills; /* that were known at the last death */
@@ -91,19 +92,31 @@ static void break_pool(struct supervisor *s, int error)
 
 /* ---- starting a worker ---- */
 
+/* What an exec'ed worker has to know. */
+static int tell(const struct supervisor *s, unsigned worker)
+{
+    char value[32 + SANDBOX_TEXT];
+    int length = snprintf(value, sizeof(value), "%d:%u", s->shared->segment.fd, worker);
+
+    if (s->sandbox.flags) {
+        value[length++] = ':';
+        if (brood__sandbox_write(&s->sandbox, value + length) < 0)
+            return -1;
+    }
+    return setenv(WORKER_ENVIRONMENT, value, 1);
+}
+
 static void exec_worker(struct supervisor *s, unsigned worker)
 {
     const struct brood_pool_options *options = s->options;
     struct station *station = s->shared->lanes[worker].station;
     size_t count = 0;
-    char value[32];
 
     while (options->worker_args && options->worker_args[count])
         count++;
     const char **argv = calloc(count + 2, sizeof(*argv));
 
-    (void)snprintf(value, sizeof(value), "%d:%u", s->shared->segment.fd, worker);
-    if (argv && setenv(WORKER_ENVIRONMENT, value, 1) == 0 && fcntl(s->shared->segment.fd, F_SETFD, 0) == 0) {
+    if (argv && tell(s, worker) == 0 && fcntl(s->shared->segment.fd, F_SETFD, 0) == 0) {
         argv[0] = options->worker;
         for (size_t i = 0; i < count; i++)
             argv[i + 1] = options->worker_args[i];
@@ -119,11 +132,15 @@ static void close_inherited(struct supervisor *s)
 
     brood__poller_close(s->poller);
     if (!s->options->inherit_fds) {
-        brood__process_close_all_but((int[]){s->shared->segment.fd}, needs_segment);
+        brood__process_close_all_but((int[]){needs_segment ? s->shared->segment.fd : -1, s->sandbox.rules}, 2);
+        if (!needs_segment)
+            s->shared->segment.fd = -1;
         return;
     }
-    if (!needs_segment)
+    if (!needs_segment) {
         (void)close(s->shared->segment.fd);
+        s->shared->segment.fd = -1;
+    }
     (void)close(s->host);
     (void)close(s->control);
     for (unsigned i = 0; i < s->shared->workers; i++)
@@ -147,7 +164,7 @@ static void be_worker(struct supervisor *s, unsigned worker)
     close_inherited(s);
     if (s->options->worker)
         exec_worker(s, worker);
-    _exit(brood__worker_run(s->shared, worker) < 0 ? 1 : 0);
+    _exit(brood__worker_run(s->shared, worker, &s->sandbox) < 0 ? 1 : 0);
 }
 
 static int watch(struct supervisor *s, unsigned worker)
@@ -482,6 +499,8 @@ void brood__supervise(struct shared *shared, const struct brood_pool_options *op
         r = brood_fail(-ENOMEM, "out of memory");
     for (unsigned i = 0; s.members && i < workers; i++)
         s.members[i].pidfd = -1;
+    if (r == 0)
+        r = brood__sandbox_prepare(&s.sandbox, options->sandbox);
     if (r == 0)
         r = open_poller(&s);
     if (r < 0) {

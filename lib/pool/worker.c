@@ -40,7 +40,18 @@ void brood__worker_give_up(struct station *station, int error)
     brood__station_set_state(station, STATION_FAILED);
 }
 
-int brood__worker_run(struct shared *shared, unsigned worker)
+/* It keeps the memory, and loses the descriptor, by which it could take the memory away from the host. */
+static int confine(struct shared *shared, struct sandbox *sandbox)
+{
+    if (!sandbox->flags)
+        return 0;
+    if (shared->segment.fd >= 0)
+        (void)close(shared->segment.fd);
+    shared->segment.fd = -1;
+    return brood__sandbox_enter(sandbox);
+}
+
+int brood__worker_run(struct shared *shared, unsigned worker, struct sandbox *sandbox)
 {
     struct station *station = shared->lanes[worker].station;
     struct server server;
@@ -48,13 +59,16 @@ int brood__worker_run(struct shared *shared, unsigned worker)
 
     if (r == 0)
         r = brood__server_open(&server, shared, worker, true);
+    if (r == 0) {
+        prefault(shared, worker);
+        /* A child that a task forks gets none of this: it can not answer in the worker's place. */
+        (void)madvise(shared->segment.base, shared->segment.reserved, MADV_DONTFORK);
+        r = confine(shared, sandbox);
+    }
     if (r < 0) {
         brood__worker_give_up(station, -r);
         return r;
     }
-    prefault(shared, worker);
-    /* A child that a task forks gets none of this: it can not answer in the worker's place. */
-    (void)madvise(shared->segment.base, shared->segment.reserved, MADV_DONTFORK);
     brood__station_set_state(station, STATION_READY);
     brood__parker_wake(&shared->board->parkers[0]);
     brood__serve(&server);
@@ -71,22 +85,28 @@ static int complain(const char *program, int status)
     return status;
 }
 
-static bool parse_environment(int *ret_fd, unsigned *ret_worker)
+static bool parse_environment(int *ret_fd, unsigned *ret_worker, struct sandbox *ret_sandbox)
 {
     const char *text = getenv(WORKER_ENVIRONMENT);
-    char rest;
+    int end = 0;
 
-    return text && sscanf(text, "%d:%u%c", ret_fd, ret_worker, &rest) == 2 && fcntl(*ret_fd, F_SETFD, FD_CLOEXEC) == 0;
+    *ret_sandbox = SANDBOX_NONE;
+    if (!text || sscanf(text, "%d:%u%n", ret_fd, ret_worker, &end) != 2)
+        return false;
+    if (text[end] != '\0' && (text[end] != ':' || !brood__sandbox_read(ret_sandbox, text + end + 1)))
+        return false;
+    return fcntl(*ret_fd, F_SETFD, FD_CLOEXEC) == 0;
 }
 
 int brood_worker_main(int argc, char **argv)
 {
     const char *program = argc > 0 && argv[0] ? argv[0] : "worker";
     struct shared shared;
+    struct sandbox sandbox;
     unsigned worker;
     int fd;
 
-    if (!parse_environment(&fd, &worker)) {
+    if (!parse_environment(&fd, &worker, &sandbox)) {
         (void)fprintf(stderr,
                       "%s: this is a worker of a brood pool, which starts it: "
                       "brood_pool_open(&pool, BROOD_POOL(.worker = \"%s\"))\n",
@@ -102,7 +122,7 @@ int brood_worker_main(int argc, char **argv)
         return complain(program, r == -EPROTO ? WORKER_EXIT_PROTOCOL : 1);
     if (worker >= shared.workers)
         return 2;
-    r = brood__worker_run(&shared, worker);
+    r = brood__worker_run(&shared, worker, &sandbox);
     brood__shared_close(&shared);
     return r < 0 ? complain(program, 1) : 0;
 }

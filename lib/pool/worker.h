@@ -2,15 +2,19 @@
 #ifndef BROOD_POOL_WORKER_H
 #define BROOD_POOL_WORKER_H
 
+#include "os/sandbox.h"
 #include "shm/board.h"
 
-#define WORKER_ENVIRONMENT "BROOD_WORKER" /* of an exec'ed worker: "descriptor of the segment:number of the worker" */
-#define WORKER_EXIT_PROTOCOL 76           /* EX_PROTOCOL of sysexits.h: the pool was made by another version */
+/* Of an exec'ed worker: "descriptor of the segment:number of the worker", and ":what it may not do" if it is confined.  Not
+ * on the board: a worker could have written over that, and its successor would be free. */
+#define WORKER_ENVIRONMENT "BROOD_WORKER"
+#define WORKER_EXIT_PROTOCOL 76 /* EX_PROTOCOL of sysexits.h: the pool was made by another version */
 
 /* Says why this worker cannot serve, where the supervisor looks. */
 void brood__worker_give_up(struct station *station, int error);
 
-/* Serves as that worker until the pool stops.  0, or a negative errno in words when it could not begin. */
-int brood__worker_run(struct shared *shared, unsigned worker);
+/* Serves as that worker until the pool stops, in the sandbox, if there is one.  0, or a negative errno in words when it
+ * could not begin. */
+int brood__worker_run(struct shared *shared, unsigned worker, struct sandbox *sandbox);
 
 #endif

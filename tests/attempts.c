@@ -1,0 +1,335 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <linux/sched.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "attempts.h"
+
+/* ---- attempts: 0, or the errno ---- */
+
+static int error_of(long r)
+{
+    return r < 0 ? errno : 0;
+}
+
+static int make_socket(int family)
+{
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), error = error_of(fd);
+
+    if (fd >= 0)
+        close(fd);
+    return error;
+}
+
+static int fork_child(void)
+{
+    pid_t child = fork();
+    int error = error_of(child);
+
+    if (child == 0)
+        _exit(0);
+    if (child > 0)
+        waitpid(child, NULL, 0);
+    return error;
+}
+
+/* Were it not refused, the worker would be gone. */
+static int run_program(void)
+{
+    return error_of(execl("/bin/true", "true", (char *)NULL));
+}
+
+static int fork_by_clone3(void)
+{
+    struct clone_args how = {.exit_signal = SIGCHLD};
+    long child = syscall(SYS_clone3, &how, sizeof(how));
+    int error = error_of(child);
+
+    if (child == 0)
+        _exit(0);
+    if (child > 0)
+        waitpid((pid_t)child, NULL, 0);
+    return error;
+}
+
+static int open_with(const char *path, int flags)
+{
+    int fd = open(path, flags | O_CLOEXEC, 0600), error = error_of(fd);
+
+    if (fd >= 0)
+        close(fd);
+    return error;
+}
+
+static int open_by_openat2(const char *path)
+{
+    struct open_how how = {.flags = O_WRONLY | O_CLOEXEC};
+    long fd = syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+    int error = error_of(fd);
+
+    if (fd >= 0)
+        close((int)fd);
+    return error;
+}
+
+static int rename_it(const char *path)
+{
+    char other[128];
+
+    snprintf(other, sizeof(other), "%s.other", path);
+    return error_of(rename(path, other));
+}
+
+static int change_times(const char *path)
+{
+    return error_of(utimensat(AT_FDCWD, path, NULL, 0));
+}
+
+/* By malloc(), as a decoder would. */
+static int have_memory(size_t bytes)
+{
+    volatile char *memory = malloc(bytes);
+    int error = memory ? 0 : errno;
+
+    for (size_t i = 0; memory && i < bytes; i += 4096)
+        memory[i] = 1;
+    free((void *)memory);
+    return error;
+}
+
+static int have_descriptors(int count)
+{
+    int fds[256], error = 0, i;
+
+    for (i = 0; i < count && error == 0; i++)
+        error = error_of(fds[i] = dup(STDOUT_FILENO));
+    while (i-- > 0)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    return error;
+}
+
+static int write_bytes(const char *path, size_t count)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600), error = error_of(fd);
+
+    for (size_t i = 0; i < count && error == 0; i += 100)
+        error = error_of(write(fd, (char[100]){0}, 100));
+    if (fd >= 0)
+        close(fd);
+    return error;
+}
+
+static int raise_limit(void)
+{
+    return error_of(setrlimit(RLIMIT_AS, &(struct rlimit){RLIM_INFINITY, RLIM_INFINITY}));
+}
+
+static int read_parents_memory(void)
+{
+    char byte;
+    struct iovec here = {&byte, 1}, there = {(void *)(uintptr_t)raise_limit, 1};
+
+    return error_of(process_vm_readv(getppid(), &here, 1, &there, 1, 0));
+}
+
+static int limit_parent(void)
+{
+    struct rlimit limit = {1000, 1000};
+
+    return error_of(prlimit(getppid(), RLIMIT_NOFILE, NULL, &limit));
+}
+
+static int use_io_uring(void)
+{
+    char parameters[120] = {0}; /* struct io_uring_params */
+
+    return error_of(syscall(SYS_io_uring_setup, 4, parameters));
+}
+
+/* Who has it could cut the memory away under the host. */
+static int reach_segment(void)
+{
+    struct stat status;
+
+    for (int fd = 3; fd < 1024; fd++)
+        if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_nlink == 0)
+            return 0;
+    return EBADF;
+}
+
+static void *nothing(void *argument)
+{
+    return argument;
+}
+
+static int start_thread(void)
+{
+    pthread_t thread;
+    int error = pthread_create(&thread, NULL, nothing, NULL);
+
+    return error ? error : pthread_join(thread, NULL);
+}
+
+static volatile sig_atomic_t signals;
+
+static void count_signal(int number)
+{
+    (void)number;
+    signals++;
+}
+
+static int signal_itself(void)
+{
+    signals = 0;
+    signal(SIGUSR1, count_signal);
+    if (raise(SIGUSR1) != 0 || kill(getpid(), SIGUSR1) != 0 || pthread_kill(pthread_self(), SIGUSR1) != 0)
+        return errno;
+    return signals == 3 ? 0 : EINTR;
+}
+
+static int print(void)
+{
+    return printf("%s", "") < 0 || fflush(stdout) != 0 ? errno : 0;
+}
+
+static int try_file(const struct attempt *how)
+{
+    switch (how->what) {
+    case OPEN_TO_READ:
+        return open_with(how->path, O_RDONLY);
+    case OPEN_TO_WRITE:
+        return open_with(how->path, O_WRONLY);
+    case OPEN_TO_CREATE:
+        return open_with(how->path, O_RDONLY | O_CREAT);
+    case OPEN_TO_TRUNCATE:
+        return open_with(how->path, O_RDONLY | O_TRUNC);
+    case OPEN_NAMELESS:
+        return open_with("/tmp", O_TMPFILE | O_RDWR);
+    case OPEN_BY_OPENAT2:
+        return open_by_openat2(how->path);
+    case TRUNCATE:
+        return error_of(truncate(how->path, 0));
+    case REMOVE:
+        return error_of(unlink(how->path));
+    case RENAME:
+        return rename_it(how->path);
+    case MAKE_FOLDER:
+        return error_of(mkdir(how->path, 0700));
+    case CHANGE_MODE:
+        return error_of(chmod(how->path, 0777));
+    case CHANGE_TIMES:
+        return change_times(how->path);
+    default:
+        return write_bytes(how->path, 100000);
+    }
+}
+
+static int try_any(const struct attempt *how)
+{
+    switch (how->what) {
+    case MAKE_INTERNET_SOCKET:
+        return make_socket(AF_INET);
+    case MAKE_LOCAL_SOCKET:
+        return make_socket(AF_UNIX);
+    case FORK_CHILD:
+        return fork_child();
+    case RUN_PROGRAM:
+        return run_program();
+    case SIGNAL_PARENT:
+        return error_of(kill(getppid(), 0));
+    case SIGNAL_ALL:
+        return error_of(kill(-1, 0));
+    case SIGNAL_BY_DESCRIPTOR:
+        return error_of(fcntl(STDOUT_FILENO, F_SETOWN, getppid()));
+    case FORK_BY_CLONE3:
+        return fork_by_clone3();
+    case HAVE_300_MIB:
+        return have_memory((size_t)300 << 20);
+    case HAVE_32_MIB:
+        return have_memory((size_t)32 << 20);
+    case HAVE_200_DESCRIPTORS:
+        return have_descriptors(200);
+    case RAISE_LIMIT:
+        return raise_limit();
+    case TRACE_PARENT:
+        return error_of(ptrace(PTRACE_SEIZE, getppid(), NULL, NULL));
+    case READ_PARENTS_MEMORY:
+        return read_parents_memory();
+    case LIMIT_PARENT:
+        return limit_parent();
+    case OUTLIVE_PARENT:
+        return error_of(prctl(PR_SET_PDEATHSIG, 0));
+    case LEAVE_GROUP:
+        return error_of(setsid());
+    case USE_IO_URING:
+        return use_io_uring();
+    case MAKE_NAMESPACE:
+        return error_of(unshare(CLONE_NEWUSER));
+    case REACH_SEGMENT_BY_DESCRIPTOR:
+        return reach_segment();
+    case BE_PRIVILEGED:
+        return error_of(chroot("/"));
+    case START_THREAD:
+        return start_thread();
+    case SIGNAL_ITSELF:
+        return signal_itself();
+    case PRINT:
+        return print();
+    default:
+        return try_file(how);
+    }
+}
+
+BROOD_TASK_DEFINE(attempt, struct attempt, int)
+{
+    *result = try_any(arg);
+    return 0;
+}
+
+BROOD_TASK_DEFINE(call_by_x32, int, int)
+{
+    *result = (int)syscall(0x40000000L | SYS_getpid) + *arg;
+    return 0;
+}
+
+BROOD_TASK_DEFINE(burn, int, int)
+{
+    volatile int turns = 0;
+
+    for (*result = 0; *arg >= 0;)
+        turns = turns ^ 1;
+    return turns;
+}
+
+BROOD_TASK_DEFINE(holdings, int, struct held)
+{
+    FILE *status = fopen("/proc/self/status", "re");
+    char line[256];
+
+    *result = (struct held){.no_new_privileges = *arg};
+    while (status && fgets(line, sizeof(line), status)) {
+        (void)sscanf(line, "NoNewPrivs: %d", &result->no_new_privileges);
+        (void)sscanf(line, "Seccomp_filters: %d", &result->filters);
+        (void)sscanf(line, "CapPrm: %llx", &result->capabilities);
+    }
+    if (status)
+        fclose(status);
+    return status ? 0 : -errno;
+}
