@@ -419,6 +419,20 @@ START_TEST(a_task_that_kills_every_worker_fails_in_the_end_with_its_last_certifi
 }
 END_TEST
 
+START_TEST(asking_whether_it_is_done_brings_a_retry_on_too)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .retries = 1));
+    brood_auto(future) *future = NULL;
+    struct trial trial = new_trial(1);
+
+    ck_assert_int_eq(brood_apply_async(pool, die_at_first, &future, &trial), 0);
+    while (!brood_future_done(future))
+        rest();
+    ck_assert_int_eq(brood_future_item(future, 0), 0);
+    unlink(trial.path);
+}
+END_TEST
+
 START_TEST(a_task_that_waits_to_be_tried_again_can_be_cancelled)
 {
     brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .retries = 5, .retry_pause_ms = 60000));
@@ -605,8 +619,8 @@ int main(void)
                    many_deaths_that_nobody_asks_about_use_up_nothing, NULL);
     add_loop_tests(suite, "retries", 0, KINDS, a_task_whose_worker_died_is_tried_again_as_often_as_allowed,
                    a_task_that_kills_every_worker_fails_in_the_end_with_its_last_certificate,
-                   a_task_that_waits_to_be_tried_again_can_be_cancelled, a_pool_that_closes_does_not_try_again,
-                   lost_items_of_a_map_are_tried_again, NULL);
+                   asking_whether_it_is_done_brings_a_retry_on_too, a_task_that_waits_to_be_tried_again_can_be_cancelled,
+                   a_pool_that_closes_does_not_try_again, lost_items_of_a_map_are_tried_again, NULL);
     add_loop_tests(suite, "retirement", 0, KINDS, a_worker_retires_after_its_tasks_and_none_is_lost,
                    many_tasks_at_once_outlive_many_workers, a_worker_that_has_leaked_too_much_retires,
                    a_worker_that_is_old_enough_retires_though_it_idles, NULL);

@@ -415,7 +415,7 @@ bool brood_future_done(struct brood_future *future)
     if (brood__pool_enter(future->pool) < 0)
         return false;
     brood__check_life(future->pool);
-    while (!is_done(future->pool, &watch) && brood__maps_turn(future->pool))
+    while (!is_done(future->pool, &watch) && (brood__maps_turn(future->pool) || brood__retry_due(future->pool)))
         ;
     brood__pool_leave(future->pool);
     return brood__future_is_done(future);
