@@ -343,6 +343,23 @@ START_TEST(a_host_that_reaps_everything_is_served)
 }
 END_TEST
 
+/* A child of the task stays in the worker's group, and sleeps. */
+START_TEST(what_a_task_has_started_goes_with_its_worker)
+{
+    brood_auto(pool) *pool = open_pool(_i, 1);
+    brood_auto(future) *future = NULL;
+    int child;
+
+    ck_assert_int_eq(brood_apply(pool, leave_a_child, &child, &(int){0}), 0);
+    ck_assert_int_eq(kill(child, 0), 0);
+    ck_assert_int_eq(brood_apply_async(pool, die_by, &future, &(int){SIGKILL}), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+    while (kill(child, 0) == 0) /* dead, and reaped by whoever is its parent now */
+        (void)waitpid(child, NULL, WNOHANG);
+    ck_assert_int_eq(errno, ESRCH);
+}
+END_TEST
+
 START_TEST(a_child_of_a_task_does_not_answer_in_its_place)
 {
     brood_auto(pool) *pool = open_pool(_i, 1);
@@ -437,7 +454,7 @@ int main(void)
     add_loop_tests(suite, "supervisor and host", 0, KINDS, when_the_supervisor_dies_every_wait_ends_at_once,
                    when_the_host_is_killed_in_a_map_nothing_stays, NULL);
     add_loop_tests(suite, "hosts", 0, KINDS, a_host_that_ignores_sigchld_is_served, a_host_that_reaps_everything_is_served,
-                   a_child_of_a_task_does_not_answer_in_its_place, NULL);
+                   a_child_of_a_task_does_not_answer_in_its_place, what_a_task_has_started_goes_with_its_worker, NULL);
     add_tests(suite, "opening", standard_descriptors_may_be_closed, an_executable_that_is_not_there_is_named,
               an_executable_that_is_no_worker_is_explained, workers_that_may_not_be_forked_are_an_error_and_nothing_stays,
               NULL);

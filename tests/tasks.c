@@ -122,6 +122,15 @@ BROOD_TASK_DEFINE(fork_and_leave, int, int)
     return WIFSIGNALED(status) ? 0 : -ECHILD;
 }
 
+BROOD_TASK_DEFINE(leave_a_child, int, int)
+{
+    (void)arg;
+    *result = fork();
+    while (*result == 0)
+        pause();
+    return *result > 0 ? 0 : -errno;
+}
+
 BROOD_TASK_DEFINE(obey, int, int)
 {
     *result = *arg;

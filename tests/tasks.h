@@ -47,6 +47,7 @@ BROOD_TASK_DECLARE(leave_with, int, int);       /* exits with that status */
 BROOD_TASK_DECLARE(die_if_divisible, int, int); /* SIGKILLs its worker if 97 divides the argument */
 BROOD_TASK_DECLARE(nest, int, int);             /* maps over a pool of its own */
 BROOD_TASK_DECLARE(fork_and_leave, int, int);   /* forks a child that returns from the task, too */
+BROOD_TASK_DECLARE(leave_a_child, int, int);    /* forks a child that sleeps, and says its process id */
 BROOD_TASK_DECLARE(obey, int, int);             /* runs until it is told to stop; then -EINTR, with words */
 BROOD_TASK_DECLARE(defy, int, int);             /* runs for ever, with SIGTERM blocked */
 BROOD_TASK_DECLARE(overflow, int, int);         /* its stack */

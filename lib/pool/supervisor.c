@@ -63,6 +63,13 @@ static void kill_all(struct supervisor *s)
             (void)brood__pidfd_kill(s->members[i].pidfd, SIGKILL);
 }
 
+/* With what its tasks have started: the number is its own, and its group's, until it is reaped. */
+static struct brood__ending reap(const struct member *member)
+{
+    (void)kill(-member->pid, SIGKILL);
+    return brood__pidfd_reap(member->pidfd);
+}
+
 /* Nobody is left to serve: the workers must not outlive it, and nothing else has to be put in order. */
 static void quit(struct supervisor *s)
 {
@@ -70,7 +77,7 @@ static void quit(struct supervisor *s)
     for (unsigned i = 0; i < s->shared->workers; i++)
         if (s->members[i].pidfd >= 0)
             if (brood__pidfd_wait(s->members[i].pidfd, brood_after_ms(QUIT_MS)) == 0)
-                (void)brood__pidfd_reap(s->members[i].pidfd);
+                (void)reap(&s->members[i]);
     _exit(0);
 }
 
@@ -334,8 +341,7 @@ static void bury(struct supervisor *s, unsigned worker)
 {
     struct member *member = &s->members[worker];
     struct station *station = s->shared->lanes[worker].station;
-    (void)kill(-member->pid, SIGKILL); /* what its tasks have started; the number is its own until it is reaped */
-    struct brood__ending ending = brood__pidfd_reap(member->pidfd);
+    struct brood__ending ending = reap(member);
     bool was_ready = brood__station_state(station) == STATION_READY;
 
     if (!s->stopping) /* what a closing pool kills is no accident */
