@@ -371,5 +371,7 @@ pid_t brood_pool_worker_pid(const struct brood_pool *pool, int worker)
 {
     if (worker < 0 || (unsigned)worker >= pool->workers || !pool->shared.pids)
         return 0;
+    if (brood__station_state(pool->shared.lanes[worker].station) != STATION_READY)
+        return 0;
     return atomic_load(&pool->shared.pids[worker]);
 }

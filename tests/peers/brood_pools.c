@@ -214,11 +214,13 @@ static void map_killed(const char *about)
 static void kill_workers(struct brood_pool *pool)
 {
     for (int i = 0; i < 2; i++) {
-        pid_t pid;
+        pid_t pid = 0;
 
-        while ((pid = brood_pool_worker_pid(pool, i)) == 0) /* it is being replaced: soon */
-            usleep(100);
-        kill(pid, SIGKILL);
+        for (int64_t began = now_ns(); pid == 0 && now_ns() - began < 10000000000; usleep(100))
+            pid = brood_pool_worker_pid(pool, i);
+        expect(pid != 0, "a worker that died is replaced");
+        if (pid != 0)
+            kill(pid, SIGKILL);
     }
 }
 
