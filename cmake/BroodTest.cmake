@@ -113,14 +113,12 @@ endfunction()
 function(brood_benchmark name)
     brood_executable(${name} bench/${name}.c ${ARGN})
     target_link_libraries(${name} PRIVATE m)
-    add_test(NAME ${name} COMMAND ${name} CONFIGURATIONS bench)
-    set_tests_properties(${name} PROPERTIES LABELS bench TIMEOUT 600 RUN_SERIAL ON)
+    brood_ctest(${name} SERIAL LABELS bench CONFIGURATIONS bench TIMEOUT 600 COMMAND ${name})
 endfunction()
 
 # brood_soak(<name> [ENVIRONMENT <name>=<value>...] COMMAND <command>...): an hour of a test, as <name>.hour.  Runs when asked
 # for: ctest --preset soak.
 function(brood_soak name)
     cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "ENVIRONMENT;COMMAND")
-    add_test(NAME ${name}.hour COMMAND ${arg_COMMAND} CONFIGURATIONS soak)
-    set_tests_properties(${name}.hour PROPERTIES LABELS soak TIMEOUT 4200 ENVIRONMENT "${brood_environment};${arg_ENVIRONMENT}")
+    brood_ctest(${name}.hour LABELS soak CONFIGURATIONS soak TIMEOUT 4200 ENVIRONMENT ${arg_ENVIRONMENT} COMMAND ${arg_COMMAND})
 endfunction()

@@ -81,10 +81,10 @@ BROOD_API BROOD_MUST_USE int brood_future_death(const struct brood_future *futur
  * -EBUSY: it is running or done.  A map loses the items that have not started; 0 only if none had. */
 BROOD_API int brood_future_cancel(struct brood_future *future);
 
-/* Like cancel, and if the task is running already, kills the worker that runs it; the task fails with -ECANCELED.  0: it
- * has not started and never will, or the kill is on its way: wait for the outcome, which is what the task returned if it
- * was quicker.  -EBUSY: it is done; -ENOTSUP: it is running and its worker is a thread, or it is a map: it has only been
- * asked to stop (brood_cancelled()); -EAGAIN: too many kills at once. */
+/* Like cancel, and if the work is running already, kills the worker that runs it, or of a map all workers that run an item
+ * of it; what they ran fails with -ECANCELED.  0: it has not started and never will, or the kill is on its way: wait for
+ * the outcome, which is what the task returned if it was quicker.  -EBUSY: it is done; -ENOTSUP: it is running in a thread,
+ * which has only been asked to stop (brood_cancelled()); -EAGAIN: too many kills at once. */
 BROOD_API int brood_future_kill(struct brood_future *future);
 
 /* Is the outcome there?  Is the work in a worker's hands?  Neither blocks; both are hints the moment they return. */

@@ -22,6 +22,11 @@ static inline bool brood__is_past(brood_deadline deadline)
 /* The point `ns` nanoseconds from now, or BROOD_FOREVER where that would overflow. */
 brood_deadline brood__after_ns(int64_t ns);
 
+static inline brood_deadline brood__sooner(brood_deadline a, brood_deadline b)
+{
+    return a.ns < b.ns ? a : b;
+}
+
 struct timespec brood__timespec(brood_deadline deadline);
 
 #endif

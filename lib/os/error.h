@@ -4,6 +4,8 @@
 
 #include <brood/base.h>
 
+#define ERRNO_MAX 4095 /* the last number that the kernel takes for an errno */
+
 /* Forgets the thread's last reason: what brood_error() says afterwards was said since. */
 void brood__error_clear(void);
 

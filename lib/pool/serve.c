@@ -420,8 +420,8 @@ static void park(struct server *server)
         flush_output(server);
         brood_deadline until = {server->retirement.at_ns};
 
-        if (!fenced && brood__after_ns(UNFENCED_NS).ns < until.ns)
-            until = brood__after_ns(UNFENCED_NS);
+        if (!fenced)
+            until = brood__sooner(until, brood__after_ns(UNFENCED_NS));
         brood__parker_sleep(parker, seen, NULL, 0, until);
     }
     brood__idle_leave(board, server->worker);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "os/clock.h"
+#include "os/error.h"
 #include "os/futex.h"
 #include "os/oom.h"
 #include "os/pidfd.h"
@@ -22,8 +23,6 @@
 #define STARTS_MAX 10
 #define RESTART_NS 10000000 /* … and this long after the first failure, doubling up to a second */
 #define RESTART_NS_MAX 1000000000
-
-#define ERRNO_MAX 4096
 
 #define QUIT_MS 1000 /* for a killed worker that is stuck in the kernel */
 
@@ -317,7 +316,7 @@ static int explain(struct supervisor *s, unsigned worker, struct brood__ending e
     const char *program = s->options->worker ? s->options->worker : "(forked)";
     int error = atomic_load(&s->shared->lanes[worker].station->error);
 
-    if (error > 0 && error < ERRNO_MAX)
+    if (error > 0 && error <= ERRNO_MAX)
         return brood_fail(-error, "cannot start worker '%s': %s", program, strerror(error));
     if (ending.signal)
         return brood_fail(-ECHILD, "worker '%s' was killed by signal %d before it was ready", program, ending.signal);

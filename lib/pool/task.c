@@ -6,8 +6,6 @@
 #include "os/error.h"
 #include "pool/task.h"
 
-#define ERRNO_MAX 4095
-
 /* A list that only grows, at its head, by CAS: no lock that a fork could leave held. */
 struct entry {
     const struct brood_task *task;

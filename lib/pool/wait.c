@@ -290,11 +290,6 @@ static void look_unasked(struct brood_pool *pool)
             brood__parker_wake(&pool->shared.lanes[i].station->parker);
 }
 
-static brood_deadline sooner(brood_deadline a, brood_deadline b)
-{
-    return a.ns < b.ns ? a : b;
-}
-
 /* Sleeps until something may have happened. */
 static void sleep_once(struct brood_pool *pool, struct watch *watch, brood_deadline deadline)
 {
@@ -302,21 +297,21 @@ static void sleep_once(struct brood_pool *pool, struct watch *watch, brood_deadl
     unsigned parker = take_parker(pool);
     uint32_t seen = brood__parker_look(&board->parkers[parker]);
     uint64_t settled = pool->settled;
-    brood_deadline unasked = pool->alive ? brood__after_ns(UNASKED_NS) : BROOD_FOREVER;
+    brood_deadline again = brood__retry_next(pool), unasked = pool->alive ? brood__after_ns(UNASKED_NS) : BROOD_FOREVER;
     bool ready;
 
-    deadline = sooner(deadline, unasked);
+    deadline = brood__sooner(deadline, unasked);
     if (parker == 0)
-        deadline = sooner(deadline, brood__after_ns(UNPARKED_NS));
+        deadline = brood__sooner(deadline, brood__after_ns(UNPARKED_NS));
     else
         announce(pool, watch, parker);
-    if (pool->again && brood__retry_next(pool).ns > brood__now_ns())
-        deadline = sooner(deadline, brood__retry_next(pool));
+    if (!brood__is_past(again)) /* else it waits for room, as below */
+        deadline = brood__sooner(deadline, again);
     if (pool->stalled || pool->again) /* they wait for room in a lane */
         announce(pool, &(struct watch){.next_job = brood__middle_job}, parker);
     brood__unlock(&pool->lock);
     if (!brood__fence_heavy())
-        deadline = sooner(deadline, brood__after_ns(UNPARKED_NS));
+        deadline = brood__sooner(deadline, brood__after_ns(UNPARKED_NS));
     brood__lock(&pool->lock);
     ready = need_not_sleep(pool, watch, settled);
     brood__unlock(&pool->lock);
