@@ -14,32 +14,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "pools.h"
 #include "support.h"
 #include "tasks.h"
 
-enum { FORKED, EXECED, KINDS };
-
 static struct brood_pool *open_pool(int kind, int workers)
 {
-    struct brood_pool *pool = NULL;
-    const char *worker = getenv("BROOD_TEST_WORKER");
-    int r;
-
-    ck_assert_msg(worker != NULL, "BROOD_TEST_WORKER names the tests' worker executable");
-    r = brood_pool_open(&pool, BROOD_POOL(.workers = workers, .worker = kind == EXECED ? worker : NULL));
-    ck_assert_msg(r == 0, "open: %s", brood_error());
-    return pool;
-}
-
-static void expect_working(struct brood_pool *pool)
-{
-    double in[100], out[100];
-
-    for (int i = 0; i < 100; i++)
-        in[i] = i;
-    ck_assert_msg(brood_map(pool, square, out, in, 100) == 0, "%s", brood_error());
-    for (int i = 0; i < 100; i++)
-        ck_assert_double_eq(out[i], in[i] * in[i]);
+    return open_processes(kind, BROOD_POOL(.workers = workers));
 }
 
 /* The parent of a worker: fields of /proc/PID/stat behind the name, which ends in the last parenthesis. */
@@ -445,16 +426,17 @@ int main(void)
 {
     Suite *suite = suite_create("deaths");
 
-    add_loop_tests(suite, "a worker with a task", 0, KINDS, a_task_whose_worker_is_killed_fails_with_pid_and_signal,
+    add_loop_tests(suite, "a worker with a task", 0, PROCESS_KINDS, a_task_whose_worker_is_killed_fails_with_pid_and_signal,
                    every_way_to_die_is_told_apart, other_tasks_go_on_when_one_kills_its_worker,
                    a_map_loses_just_the_items_that_killed_a_worker, NULL);
-    add_loop_tests(suite, "a worker at any time", 0, KINDS, idle_workers_that_are_killed_cost_nothing,
+    add_loop_tests(suite, "a worker at any time", 0, PROCESS_KINDS, idle_workers_that_are_killed_cost_nothing,
                    random_kills_leave_every_task_with_one_outcome,
                    random_kills_leave_a_map_whole_but_for_the_items_they_hit, NULL);
-    add_loop_tests(suite, "supervisor and host", 0, KINDS, when_the_supervisor_dies_every_wait_ends_at_once,
+    add_loop_tests(suite, "supervisor and host", 0, PROCESS_KINDS, when_the_supervisor_dies_every_wait_ends_at_once,
                    when_the_host_is_killed_in_a_map_nothing_stays, NULL);
-    add_loop_tests(suite, "hosts", 0, KINDS, a_host_that_ignores_sigchld_is_served, a_host_that_reaps_everything_is_served,
-                   a_child_of_a_task_does_not_answer_in_its_place, what_a_task_has_started_goes_with_its_worker, NULL);
+    add_loop_tests(suite, "hosts", 0, PROCESS_KINDS, a_host_that_ignores_sigchld_is_served,
+                   a_host_that_reaps_everything_is_served, a_child_of_a_task_does_not_answer_in_its_place,
+                   what_a_task_has_started_goes_with_its_worker, NULL);
     add_tests(suite, "opening", standard_descriptors_may_be_closed, an_executable_that_is_not_there_is_named,
               an_executable_that_is_no_worker_is_explained, workers_that_may_not_be_forked_are_an_error_and_nothing_stays,
               NULL);

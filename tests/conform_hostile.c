@@ -15,35 +15,16 @@
 #include <unistd.h>
 
 #include "os/pidfd.h"
+#include "pools.h"
 #include "shm/board.h"
 #include "support.h"
 #include "tasks.h"
 
 #define STORY_MS 20000 /* far more than a story takes, on a busy machine under a sanitizer, too */
 
-enum { FORKED, EXECED, KINDS };
-
 static struct brood_pool *open_pool(int kind, int workers)
 {
-    struct brood_pool *pool = NULL;
-    const char *worker = getenv("BROOD_TEST_WORKER");
-    int r;
-
-    ck_assert_msg(worker != NULL, "BROOD_TEST_WORKER names the tests' worker executable");
-    r = brood_pool_open(&pool, BROOD_POOL(.workers = workers, .queue = 64, .worker = kind == EXECED ? worker : NULL));
-    ck_assert_msg(r == 0, "open: %s", brood_error());
-    return pool;
-}
-
-static void expect_working(struct brood_pool *pool)
-{
-    double in[100], out[100];
-
-    for (int i = 0; i < 100; i++)
-        in[i] = i;
-    ck_assert_msg(brood_map(pool, square, out, in, 100) == 0, "%s", brood_error());
-    for (int i = 0; i < 100; i++)
-        ck_assert_double_eq(out[i], in[i] * in[i]);
+    return open_processes(kind, BROOD_POOL(.workers = workers, .queue = 64));
 }
 
 /* ---- it fails closed, with a reason ---- */
@@ -312,11 +293,11 @@ int main(void)
 {
     Suite *suite = suite_create("hostile");
 
-    add_loop_tests(suite, "broken", 0, KINDS * WHOLE, a_pool_that_was_written_over_is_broken_and_says_why, NULL);
-    add_loop_tests(suite, "pids", 0, KINDS * WHOLE, a_process_id_comes_from_who_started_the_process, NULL);
-    add_loop_tests(suite, "asleep", 0, KINDS, who_slept_when_everything_was_cleared_wakes_up, NULL);
-    add_loop_tests(suite, "cut", 0, KINDS, a_worker_has_no_descriptor_to_cut_the_segment_with, NULL);
+    add_loop_tests(suite, "broken", 0, PROCESS_KINDS * WHOLE, a_pool_that_was_written_over_is_broken_and_says_why, NULL);
+    add_loop_tests(suite, "pids", 0, PROCESS_KINDS * WHOLE, a_process_id_comes_from_who_started_the_process, NULL);
+    add_loop_tests(suite, "asleep", 0, PROCESS_KINDS, who_slept_when_everything_was_cleared_wakes_up, NULL);
+    add_loop_tests(suite, "cut", 0, PROCESS_KINDS, a_worker_has_no_descriptor_to_cut_the_segment_with, NULL);
     add_tests(suite, "sealed", a_segment_whose_descriptor_is_passed_on_is_sealed, NULL);
-    add_loop_tests(suite, "stories", 0, KINDS * PARTS, a_host_outlives_what_its_workers_write, NULL);
+    add_loop_tests(suite, "stories", 0, PROCESS_KINDS * PARTS, a_host_outlives_what_its_workers_write, NULL);
     return run_suite(suite);
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "child.h"
+#include "pools.h"
 #include "support.h"
 #include "tasks.h"
 
@@ -36,21 +37,6 @@ static struct brood_pool *open_pool(void)
 
     ck_assert_msg(r == 0, "open: %d %s", r, brood_error());
     return pool;
-}
-
-static void expect_working(struct brood_pool *pool)
-{
-    double in[100], out[100];
-    int r;
-
-    for (int i = 0; i < 100; i++)
-        in[i] = i;
-    r = brood_map(pool, square, out, in, 100);
-    ck_assert_msg(r == 0, "map: %d %s", r, brood_error());
-    for (int i = 0; i < 100; i++)
-        ck_assert_double_eq(out[i], in[i] * in[i]);
-    ck_assert_int_eq(brood_apply(pool, square, &out[0], &(double){3}), 0);
-    ck_assert_double_eq(out[0], 9);
 }
 
 static void expect_words(const char *words)

@@ -8,27 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pools.h"
 #include "support.h"
 #include "tasks.h"
-
-enum { FORKED, EXECED, KINDS };
-
-static struct brood_pool *open_pool_with(int kind, struct brood_pool_options *options)
-{
-    struct brood_pool *pool = NULL;
-    const char *worker = getenv("BROOD_TEST_WORKER");
-
-    ck_assert_msg(worker != NULL, "BROOD_TEST_WORKER names the tests' worker executable");
-    options->worker = kind == EXECED ? worker : NULL;
-    ck_assert_msg(brood_pool_open(&pool, options) == 0, "open: %s", brood_error());
-    return pool;
-}
-
-static int outcome_of(struct brood_future *future)
-{
-    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
-    return brood_future_item(future, 0);
-}
 
 static void await_running(struct brood_future *future)
 {
@@ -36,7 +18,7 @@ static void await_running(struct brood_future *future)
         rest();
 }
 
-static void expect_working(struct brood_pool *pool)
+static void expect_answer(struct brood_pool *pool)
 {
     double y;
 
@@ -48,7 +30,7 @@ static void expect_working(struct brood_pool *pool)
 
 START_TEST(a_task_that_overruns_its_limit_is_killed_on_time)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .limit_ms = 100));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .limit_ms = 100));
     brood_auto(future) *future = NULL;
     struct brood_death death;
     int64_t began = now_ms();
@@ -62,13 +44,13 @@ START_TEST(a_task_that_overruns_its_limit_is_killed_on_time)
     ck_assert_int_eq(death.signal, SIGKILL);
     ck_assert_str_eq(death.task, "hang");
     ck_assert_ptr_nonnull(strstr(brood_future_error(future), "had had its time"));
-    expect_working(pool);
+    expect_answer(pool);
 }
 END_TEST
 
 START_TEST(its_certificate_says_where_it_hung)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .limit_ms = 50, .grace_ms = 300));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .limit_ms = 50, .grace_ms = 300));
     brood_auto(future) *future = NULL;
     struct brood_death death;
 
@@ -81,7 +63,7 @@ END_TEST
 
 START_TEST(a_task_that_asks_is_told_and_spared)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .limit_ms = 50, .grace_ms = 5000));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .limit_ms = 50, .grace_ms = 5000));
     brood_auto(future) *future = NULL;
     pid_t worker = brood_pool_worker_pid(pool, 0);
     struct brood_death death;
@@ -90,27 +72,27 @@ START_TEST(a_task_that_asks_is_told_and_spared)
     ck_assert_int_eq(outcome_of(future), -EINTR);
     ck_assert_str_eq(brood_future_error(future), "told to stop");
     ck_assert_int_eq(brood_future_death(future, &death), -ENODATA);
-    expect_working(pool);
+    expect_answer(pool);
     ck_assert_int_eq(brood_pool_worker_pid(pool, 0), worker);
 }
 END_TEST
 
 START_TEST(a_task_that_blocks_every_signal_is_killed_after_the_grace)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
     brood_auto(future) *future = NULL;
     int64_t began = now_ms();
 
     ck_assert_int_eq(brood_submit(pool, defy, &future, BROOD_CALL(.limit_ms = 50, .grace_ms = 50), &(int){0}), 0);
     ck_assert_int_eq(outcome_of(future), -ETIMEDOUT);
     ck_assert_int_ge(now_ms() - began, 99);
-    expect_working(pool);
+    expect_answer(pool);
 }
 END_TEST
 
 START_TEST(a_call_may_have_its_own_limit_or_none)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 2, .limit_ms = 50));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 2, .limit_ms = 50));
     brood_auto(future) *unlimited = NULL;
     brood_auto(future) *limited = NULL;
 
@@ -123,7 +105,7 @@ END_TEST
 
 START_TEST(a_limit_counts_from_the_start_of_the_task_not_from_its_submission)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
     brood_auto(future) *first = NULL;
     brood_auto(future) *second = NULL;
     double y;
@@ -139,7 +121,7 @@ END_TEST
 
 START_TEST(an_item_of_a_map_that_overruns_is_lost_alone)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 2));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 2));
     brood_auto(future) *future = NULL;
     int in[20], out[20];
 
@@ -161,7 +143,7 @@ START_TEST(threads_are_told_and_not_killed)
     ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = 1, .kind = BROOD_THREADS, .limit_ms = 50)), 0);
     ck_assert_int_eq(brood_apply_async(pool, obey, &future, &(int){0}), 0);
     ck_assert_int_eq(outcome_of(future), -EINTR);
-    expect_working(pool);
+    expect_answer(pool);
 }
 END_TEST
 
@@ -169,7 +151,7 @@ END_TEST
 
 START_TEST(a_running_task_can_be_killed)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
     brood_auto(future) *future = NULL;
     struct brood_death death;
 
@@ -180,13 +162,13 @@ START_TEST(a_running_task_can_be_killed)
     ck_assert_int_eq(brood_future_death(future, &death), 0);
     ck_assert_int_eq(death.cause, BROOD_KILLED);
     ck_assert_int_eq(brood_future_kill(future), -EBUSY);
-    expect_working(pool);
+    expect_answer(pool);
 }
 END_TEST
 
 START_TEST(a_task_that_has_not_started_is_cancelled_by_a_kill)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
     brood_auto(future) *first = NULL;
     brood_auto(future) *second = NULL;
     pid_t worker = brood_pool_worker_pid(pool, 0);
@@ -203,7 +185,7 @@ END_TEST
 /* The order to kill may arrive when the task is over and the worker has begun another one. */
 START_TEST(a_kill_that_comes_too_late_hits_nobody)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
     double y;
 
     for (int i = 0; i < 200; i++) {
@@ -236,7 +218,7 @@ END_TEST
 
 START_TEST(a_pool_with_ten_thousand_sleepers_that_defy_signals_closes_at_once)
 {
-    struct brood_pool *pool = open_pool_with(_i, BROOD_POOL(.workers = 2, .queue = 10000));
+    struct brood_pool *pool = open_processes(_i, BROOD_POOL(.workers = 2, .queue = 10000));
     static struct brood_future *futures[10000];
 
     for (int i = 0; i < 10000; i++)
@@ -256,7 +238,7 @@ END_TEST
 
 START_TEST(a_fault_is_certified_with_its_address_and_a_backtrace)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
     brood_auto(future) *future = NULL;
     struct brood_death death;
 
@@ -276,7 +258,7 @@ END_TEST
 
 START_TEST(a_stack_overflow_is_certified_too)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
     brood_auto(future) *future = NULL;
     struct brood_death death;
 
@@ -285,7 +267,7 @@ START_TEST(a_stack_overflow_is_certified_too)
     ck_assert_int_eq(brood_future_death(future, &death), 0);
     ck_assert_int_eq(death.signal, SIGSEGV);
     ck_assert_str_ne(death.backtrace, "");
-    expect_working(pool);
+    expect_answer(pool);
 }
 END_TEST
 
@@ -338,7 +320,7 @@ START_TEST(a_worker_that_the_kernel_kills_for_memory_says_so)
         printf("no control group may be made here: not tested\n");
         return;
     }
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
     brood_auto(future) *future = NULL;
 
     ck_assert_int_eq(brood_apply_async(pool, leak, &future, &(int){256}), 0);
@@ -358,7 +340,7 @@ END_TEST
 
 START_TEST(many_deaths_that_nobody_asks_about_use_up_nothing)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
     struct brood_future *futures[50];
     brood_auto(future) *without = NULL; /* its worker started when there was no certificate left */
     brood_auto(future) *last = NULL;
@@ -392,7 +374,7 @@ static struct trial new_trial(int deaths)
 
 START_TEST(a_task_whose_worker_died_is_tried_again_as_often_as_allowed)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 2, .retries = 2, .retry_pause_ms = 1));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 2, .retries = 2, .retry_pause_ms = 1));
     struct trial trial = new_trial(2);
     int times;
 
@@ -404,7 +386,7 @@ END_TEST
 
 START_TEST(a_task_that_kills_every_worker_fails_in_the_end_with_its_last_certificate)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 2));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 2));
     brood_auto(future) *future = NULL;
     struct trial trial = new_trial(1000);
     struct brood_death death;
@@ -418,13 +400,13 @@ START_TEST(a_task_that_kills_every_worker_fails_in_the_end_with_its_last_certifi
     ck_assert_int_eq(stat(trial.path, &status), 0);
     ck_assert_int_eq(status.st_size, 4);
     unlink(trial.path);
-    expect_working(pool);
+    expect_answer(pool);
 }
 END_TEST
 
 START_TEST(asking_whether_it_is_done_brings_a_retry_on_too)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .retries = 1));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .retries = 1));
     brood_auto(future) *future = NULL;
     struct trial trial = new_trial(1);
 
@@ -438,7 +420,7 @@ END_TEST
 
 START_TEST(a_task_that_waits_to_be_tried_again_can_be_cancelled)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .retries = 5, .retry_pause_ms = 60000));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .retries = 5, .retry_pause_ms = 60000));
     brood_auto(future) *future = NULL;
     pid_t worker = brood_pool_worker_pid(pool, 0);
 
@@ -453,7 +435,7 @@ END_TEST
 
 START_TEST(a_pool_that_closes_does_not_try_again)
 {
-    struct brood_pool *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .retries = 5, .retry_pause_ms = 60000));
+    struct brood_pool *pool = open_processes(_i, BROOD_POOL(.workers = 1, .retries = 5, .retry_pause_ms = 60000));
     brood_auto(future) *future = NULL;
     pid_t worker = brood_pool_worker_pid(pool, 0);
 
@@ -467,7 +449,7 @@ END_TEST
 
 START_TEST(lost_items_of_a_map_are_tried_again)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 2));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 2));
     struct trial in[4];
     int out[4];
 
@@ -490,7 +472,7 @@ END_TEST
 
 START_TEST(a_worker_retires_after_its_tasks_and_none_is_lost)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .worker_tasks = 5));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .worker_tasks = 5));
     struct place place;
     int changes = 0, before = 0;
 
@@ -505,7 +487,7 @@ END_TEST
 
 START_TEST(many_tasks_at_once_outlive_many_workers)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 2, .worker_tasks = 30));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 2, .worker_tasks = 30));
     struct brood_future *futures[1000];
     double in[5000], out[5000], y;
 
@@ -527,7 +509,7 @@ END_TEST
 
 START_TEST(a_worker_that_has_leaked_too_much_retires)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .worker_memory_mib = 64));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .worker_memory_mib = 64));
     int small, large, after;
 
     ck_assert_int_eq(brood_apply(pool, leak, &small, &(int){1}), 0);
@@ -542,12 +524,12 @@ END_TEST
 
 START_TEST(a_worker_that_is_old_enough_retires_though_it_idles)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .worker_age_ms = 100));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .worker_age_ms = 100));
     pid_t first = brood_pool_worker_pid(pool, 0);
 
     while (brood_pool_worker_pid(pool, 0) == first)
         rest();
-    expect_working(pool);
+    expect_answer(pool);
 }
 END_TEST
 
@@ -555,7 +537,7 @@ END_TEST
 
 START_TEST(the_first_interrupt_drains_and_the_second_kills)
 {
-    struct brood_pool *pool = open_pool_with(_i, BROOD_POOL(.workers = 2));
+    struct brood_pool *pool = open_processes(_i, BROOD_POOL(.workers = 2));
     brood_auto(future) *stuck = NULL;
     brood_auto(future) *good = NULL;
     brood_auto(future) *late = NULL;
@@ -585,12 +567,12 @@ static void ignore(int number)
 
 START_TEST(a_program_that_handles_interrupts_itself_keeps_its_handler)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
 
     signal(SIGINT, ignore);
     ck_assert_int_eq(brood_pool_heed_interrupts(pool), -EBUSY);
     ck_assert(signal(SIGINT, SIG_DFL) == ignore);
-    expect_working(pool);
+    expect_answer(pool);
 }
 END_TEST
 
@@ -609,25 +591,25 @@ int main(void)
 {
     Suite *suite = suite_create("limits");
 
-    add_loop_tests(suite, "limits", 0, KINDS, a_task_that_overruns_its_limit_is_killed_on_time,
+    add_loop_tests(suite, "limits", 0, PROCESS_KINDS, a_task_that_overruns_its_limit_is_killed_on_time,
                    its_certificate_says_where_it_hung, a_task_that_asks_is_told_and_spared,
                    a_task_that_blocks_every_signal_is_killed_after_the_grace, a_call_may_have_its_own_limit_or_none,
                    a_limit_counts_from_the_start_of_the_task_not_from_its_submission,
                    an_item_of_a_map_that_overruns_is_lost_alone, NULL);
-    add_loop_tests(suite, "kills", 0, KINDS, a_running_task_can_be_killed,
+    add_loop_tests(suite, "kills", 0, PROCESS_KINDS, a_running_task_can_be_killed,
                    a_task_that_has_not_started_is_cancelled_by_a_kill, a_kill_that_comes_too_late_hits_nobody,
                    a_pool_with_ten_thousand_sleepers_that_defy_signals_closes_at_once, NULL);
-    add_loop_tests(suite, "certificates", 0, KINDS, a_fault_is_certified_with_its_address_and_a_backtrace,
+    add_loop_tests(suite, "certificates", 0, PROCESS_KINDS, a_fault_is_certified_with_its_address_and_a_backtrace,
                    a_stack_overflow_is_certified_too, a_worker_that_the_kernel_kills_for_memory_says_so,
                    many_deaths_that_nobody_asks_about_use_up_nothing, NULL);
-    add_loop_tests(suite, "retries", 0, KINDS, a_task_whose_worker_died_is_tried_again_as_often_as_allowed,
+    add_loop_tests(suite, "retries", 0, PROCESS_KINDS, a_task_whose_worker_died_is_tried_again_as_often_as_allowed,
                    a_task_that_kills_every_worker_fails_in_the_end_with_its_last_certificate,
                    asking_whether_it_is_done_brings_a_retry_on_too, a_task_that_waits_to_be_tried_again_can_be_cancelled,
                    a_pool_that_closes_does_not_try_again, lost_items_of_a_map_are_tried_again, NULL);
-    add_loop_tests(suite, "retirement", 0, KINDS, a_worker_retires_after_its_tasks_and_none_is_lost,
+    add_loop_tests(suite, "retirement", 0, PROCESS_KINDS, a_worker_retires_after_its_tasks_and_none_is_lost,
                    many_tasks_at_once_outlive_many_workers, a_worker_that_has_leaked_too_much_retires,
                    a_worker_that_is_old_enough_retires_though_it_idles, NULL);
-    add_loop_tests(suite, "interrupts", 0, KINDS, the_first_interrupt_drains_and_the_second_kills,
+    add_loop_tests(suite, "interrupts", 0, PROCESS_KINDS, the_first_interrupt_drains_and_the_second_kills,
                    a_program_that_handles_interrupts_itself_keeps_its_handler, NULL);
     add_tests(suite, "threads", threads_are_told_and_not_killed, a_thread_that_is_to_be_killed_is_asked_to_stop, NULL);
     add_tests(suite, "options", bad_terms_are_refused, NULL);

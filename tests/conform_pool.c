@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pools.h"
 #include "support.h"
 #include "tasks.h"
 
@@ -25,14 +26,6 @@ static const struct kind {
 #define KINDS (int)(sizeof(kinds) / sizeof(kinds[0]))
 #define CONCURRENT 1 /* the first kind whose tasks run beside the caller */
 #define PROCESSES 2  /* the first whose tasks run in other processes */
-
-static const char *worker_path(void)
-{
-    const char *path = getenv("BROOD_TEST_WORKER");
-
-    ck_assert_msg(path != NULL, "BROOD_TEST_WORKER names the tests' worker executable");
-    return path;
-}
 
 static struct brood_pool *open_pool(int kind, int workers, size_t queue)
 {

@@ -12,21 +12,13 @@
 #include <unistd.h>
 
 #include "attempts.h"
+#include "pools.h"
 #include "support.h"
 #include "tasks.h"
 
-enum { FORKED, EXECED, KINDS };
-
 static struct brood_pool *open_confined(int kind, const struct brood_sandbox *sandbox)
 {
-    struct brood_pool *pool = NULL;
-    const char *worker = getenv("BROOD_TEST_WORKER");
-    int r;
-
-    ck_assert_msg(worker != NULL, "BROOD_TEST_WORKER names the tests' worker executable");
-    r = brood_pool_open(&pool, BROOD_POOL(.workers = 2, .worker = kind == EXECED ? worker : NULL, .sandbox = sandbox));
-    ck_assert_msg(r == 0, "open: %s", brood_error());
-    return pool;
+    return open_processes(kind, BROOD_POOL(.workers = 2, .sandbox = sandbox));
 }
 
 #define CONFINED(...) open_confined(_i, BROOD_SANDBOX(__VA_ARGS__))
@@ -44,23 +36,6 @@ static int try_path(struct brood_pool *pool, enum what what, const char *path)
 static int try_it(struct brood_pool *pool, enum what what)
 {
     return try_path(pool, what, "");
-}
-
-static void expect_working(struct brood_pool *pool)
-{
-    double in[100], out[100];
-
-    for (int i = 0; i < 100; i++)
-        in[i] = i;
-    ck_assert_msg(brood_map(pool, square, out, in, 100) == 0, "%s", brood_error());
-    for (int i = 0; i < 100; i++)
-        ck_assert_double_eq(out[i], in[i] * in[i]);
-}
-
-static int outcome_of(struct brood_future *future)
-{
-    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
-    return brood_future_item(future, 0);
 }
 
 /* ---- files to fight about ---- */
@@ -420,19 +395,19 @@ int main(void)
 {
     Suite *suite = suite_create("sandbox");
 
-    add_loop_tests(suite, "walls", 0, KINDS, without_a_network_no_socket_is_made,
+    add_loop_tests(suite, "walls", 0, PROCESS_KINDS, without_a_network_no_socket_is_made,
                    without_processes_nobody_is_forked_executed_or_signalled, who_may_only_read_changes_no_file,
                    only_what_is_readable_can_be_read, NULL);
-    add_loop_tests(suite, "limits", 0, KINDS, who_asks_for_too_much_memory_gets_none,
+    add_loop_tests(suite, "limits", 0, PROCESS_KINDS, who_asks_for_too_much_memory_gets_none,
                    who_uses_up_the_time_of_its_worker_dies_with_it, who_opens_too_many_files_is_refused,
                    who_makes_a_file_too_large_dies_alone, NULL);
-    add_loop_tests(suite, "every sandbox", 0, KINDS,
+    add_loop_tests(suite, "every sandbox", 0, PROCESS_KINDS,
                    a_sandbox_without_any_wall_keeps_its_workers_from_others_and_from_undoing_it,
                    a_confined_worker_has_no_capabilities_and_gets_none, NULL);
 #ifdef __x86_64__
-    add_loop_tests(suite, "other doors", 0, KINDS, calls_by_another_abi_kill_their_worker, NULL);
+    add_loop_tests(suite, "other doors", 0, PROCESS_KINDS, calls_by_another_abi_kill_their_worker, NULL);
 #endif
-    add_loop_tests(suite, "a pool as before", 0, KINDS, a_narrow_sandbox_leaves_room_for_all_that_a_pool_does,
+    add_loop_tests(suite, "a pool as before", 0, PROCESS_KINDS, a_narrow_sandbox_leaves_room_for_all_that_a_pool_does,
                    a_crash_is_certified_and_the_replacement_confined, limits_and_kills_work_as_before,
                    when_the_supervisor_dies_its_confined_workers_die_too, the_host_is_not_confined, NULL);
     add_tests(suite, "opening", threads_cannot_be_confined, a_bad_sandbox_is_refused,

@@ -1,0 +1,44 @@
+#include <stdlib.h>
+
+#include "pools.h"
+#include "support.h"
+
+const char *worker_path(void)
+{
+    const char *path = getenv("BROOD_TEST_WORKER");
+
+    ck_assert_msg(path != NULL, "BROOD_TEST_WORKER names the tests' worker executable");
+    return path;
+}
+
+struct brood_pool *open_processes(int kind, struct brood_pool_options *options)
+{
+    struct brood_pool *pool = NULL;
+    int r;
+
+    options->worker = kind == EXECED ? worker_path() : NULL;
+    r = brood_pool_open(&pool, options);
+    ck_assert_msg(r == 0, "open: %d %s", r, brood_error());
+    return pool;
+}
+
+void expect_working(struct brood_pool *pool)
+{
+    double in[100], out[100];
+    int r;
+
+    for (int i = 0; i < 100; i++)
+        in[i] = i;
+    r = brood_map(pool, square, out, in, 100);
+    ck_assert_msg(r == 0, "map: %d %s", r, brood_error());
+    for (int i = 0; i < 100; i++)
+        ck_assert_double_eq(out[i], in[i] * in[i]);
+    ck_assert_int_eq(brood_apply(pool, square, &out[0], &(double){3}), 0);
+    ck_assert_double_eq(out[0], 9);
+}
+
+int outcome_of(struct brood_future *future)
+{
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+    return brood_future_item(future, 0);
+}

@@ -1,0 +1,21 @@
+/* pools.h - what the tests of pools share: pools of processes of both kinds, and whether they work. */
+#ifndef BROOD_TESTS_POOLS_H
+#define BROOD_TESTS_POOLS_H
+
+#include "tasks.h"
+
+enum { FORKED, EXECED, PROCESS_KINDS };
+
+/* The worker executable of the tests, which knows the tasks of tasks.h; a test without it fails. */
+const char *worker_path(void);
+
+/* A pool of forked or exec'ed workers, with those options otherwise; the test fails if it does not open. */
+struct brood_pool *open_processes(int kind, struct brood_pool_options *options);
+
+/* A map and a call come out as they should. */
+void expect_working(struct brood_pool *pool);
+
+/* Waits for ten seconds at most. */
+int outcome_of(struct brood_future *future);
+
+#endif
