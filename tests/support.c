@@ -1,15 +1,14 @@
-#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "inventory.h"
 #include "support.h"
 
 #define SECONDS_A_TEST 60
@@ -29,50 +28,10 @@ void rest(void)
 
 /* ---- what there is ---- */
 
-struct inventory {
-    int descriptors, threads, mappings, names;
-};
-
-static int count_entries(const char *path, const char *prefix)
-{
-    DIR *directory = opendir(path);
-    struct dirent *entry;
-    int count = 0;
-
-    while (directory && (entry = readdir(directory)) != NULL)
-        count += entry->d_name[0] != '.' && strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
-    if (directory)
-        closedir(directory);
-    return count;
-}
-
-static int count_mappings(void)
-{
-    FILE *maps = fopen("/proc/self/maps", "re");
-    char line[512];
-    int count = 0;
-
-    while (maps && fgets(line, sizeof(line), maps))
-        count += strstr(line, "/dev/shm/") || strstr(line, "/memfd:brood");
-    if (maps)
-        fclose(maps);
-    return count;
-}
-
-static struct inventory take_inventory(void)
-{
-    return (struct inventory){
-        .descriptors = count_entries("/proc/self/fd", ""),
-        .threads = count_entries("/proc/self/task", ""),
-        .mappings = count_mappings(),
-        .names = count_entries("/dev/shm", "brood-"),
-    };
-}
-
 /* A thread that was joined, or a process that was killed, may take a moment to leave /proc. */
 static bool is_as_before(const struct inventory *before)
 {
-    struct inventory now = take_inventory();
+    struct inventory now = inventory_take();
 
     return memcmp(&now, before, sizeof(now)) == 0;
 }
@@ -104,9 +63,9 @@ static void start_helpers(void)
 /* Orphans come to this process, so that no descendant of the test can hide. */
 static void note_what_there_is(void)
 {
-    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    inventory_begin();
     start_helpers();
-    before = take_inventory();
+    before = inventory_take();
 }
 
 static bool has_child(void)
@@ -128,7 +87,7 @@ bool is_clean(char *words, size_t size)
         rest();
         is_alone = !has_child();
     }
-    now = take_inventory();
+    now = inventory_take();
     (void)snprintf(words, size,
                    "%s descriptors %d before and %d after, threads %d, %d, mappings %d, %d, names in /dev/shm %d, %d",
                    is_alone ? "no process left;" : "a process left;", before.descriptors, now.descriptors, before.threads,

@@ -50,6 +50,7 @@ struct inventory inventory_take(void)
 {
     return (struct inventory){
         .descriptors = count_entries("/proc/self/fd", ""),
+        .threads = count_entries("/proc/self/task", ""),
         .mappings = count_mappings(),
         .names = count_entries("/dev/shm", "brood-"),
         .children = has_children(),
@@ -65,6 +66,7 @@ struct inventory inventory_more(const struct inventory *before, const struct inv
 {
     return (struct inventory){
         .descriptors = more(before->descriptors, now->descriptors),
+        .threads = more(before->threads, now->threads),
         .mappings = more(before->mappings, now->mappings),
         .names = more(before->names, now->names),
         .children = more(before->children, now->children),

@@ -3,7 +3,7 @@
 #define BROOD_WORKERS_INVENTORY_H
 
 struct inventory {
-    int descriptors;
+    int descriptors, threads;
     int mappings; /* of a pool's memory */
     int names;    /* brood-… in /dev/shm */
     int children; /* 1 if there is any */
