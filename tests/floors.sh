@@ -16,7 +16,7 @@ rules()
 
     only 'liburing\.h'            lib/os
     only '(^|[^_a-z])syscall *\(' lib/os
-    only 'memory_order_'          lib/os lib/shm lib/pool
+    only 'memory_order_'          lib/os lib/shm lib/sync lib/pool
 
     only '#include "(os|shm|sync|run|pool)/' lib # programs use the public headers
 }

@@ -57,11 +57,10 @@ declarations()
     done
 }
 
-# Of every header whose functions have pages.
 missing()
 {
-    for noun in base future pool ring task worker; do
-        grep -v '^#' include/brood/$noun.h | tr '\n' ' ' | grep -oE 'BROOD_API [^;(]*\(' |
+    for header in include/brood/*.h; do
+        grep -v '^#' "$header" | tr '\n' ' ' | grep -oE 'BROOD_API [^;(]*\(' |
             sed -E 's/.*[ *](brood_[a-z0-9_]+)\($/\1/' | while read -r name; do
             grep -qw "$name" "$work"/synopsis.* || echo "$name() has no page in docs/man"
         done
