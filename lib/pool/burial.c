@@ -1,0 +1,147 @@
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "os/clock.h"
+#include "os/error.h"
+#include "os/oom.h"
+#include "pool/crew.h"
+#include "pool/worker.h"
+#include "shm/range.h"
+
+/* A worker that keeps dying before it is ready would be started for ever: after so many times in a row the pool is broken.
+ */
+#define STARTS_MAX 10
+
+/* The item of a map that it was running.  Now, since the next worker of this number will use the same range.  By pread():
+ * the dead may have written any offset, and to touch memory that is not there would be this process's end. */
+static uint64_t item_of(const struct supervisor *s, const struct slot *slot, unsigned worker)
+{
+    uint64_t at = read_once(slot->arg.offset) + offsetof(struct window, ranges) + worker * sizeof(struct range) +
+                  offsetof(struct range, item);
+    uint64_t item;
+
+    return at <= INT64_MAX && pread(s->shared->segment.fd, &item, sizeof(item), (off_t)at) == sizeof(item) ? item : 0;
+}
+
+static enum brood_cause cause_of(const struct member *member, const struct station *station, struct brood__ending ending)
+{
+    int64_t end = atomic_load(&station->limit_end_ns);
+
+    if (member->is_killed)
+        return BROOD_KILLED;
+    if ((ending.signal == SIGKILL || ending.signal == SIGTERM) && end != 0 && brood__now_ns() >= end)
+        return BROOD_TIMED_OUT;
+    return BROOD_DIED;
+}
+
+static bool was_out_of_memory(struct supervisor *s, struct brood__ending ending)
+{
+    uint64_t before = s->oom_kills;
+
+    if (ending.signal != SIGKILL)
+        return false;
+    s->oom_kills = brood__oom_kills();
+    return s->oom_kills != before;
+}
+
+/* Hands the dead worker's certificate over to the host, by the note. */
+static uint32_t certify(struct supervisor *s, struct station *station, struct brood__ending ending)
+{
+    uint32_t number = atomic_load(&station->certificate);
+    struct certificate *certificate = brood__certificate(s->shared, number);
+
+    if (!certificate)
+        return CERTIFICATE_NONE;
+    certificate->user_us = ending.user_us;
+    certificate->system_us = ending.system_us;
+    certificate->peak_rss_kib = ending.peak_rss_kib;
+    certificate->dumped_core = ending.dumped_core;
+    certificate->out_of_memory = was_out_of_memory(s, ending);
+    atomic_store(&station->certificate, CERTIFICATE_NONE);
+    return number;
+}
+
+/* The one task that it held fails.  Behind the fence: a readable pidfd has been seen, so it stores nothing any more. */
+static void charge(struct supervisor *s, unsigned worker, struct brood__ending ending)
+{
+    unsigned lane;
+    uint64_t position;
+    struct slot *slot = brood__lane_held_by(s->shared->lanes, s->shared->workers, worker, &lane, &position);
+
+    if (!slot)
+        return;
+    struct note *note = &s->shared->lanes[lane].notes[lane_index(&s->shared->lanes[lane], position)];
+
+    struct station *station = s->shared->lanes[worker].station;
+
+    note->cause = cause_of(&s->members[worker], station, ending);
+    note->certificate = certify(s, station, ending);
+    note->pid = s->members[worker].pid;
+    note->signal = ending.signal;
+    note->exit_code = ending.exit_code;
+    note->item_lost = (read_once(slot->kind) & ~SLOT_LIMITED) == SLOT_MAP ? item_of(s, slot, worker) : 0;
+    slot_lose(slot, position, worker);
+}
+
+/* Why a worker was never ready. */
+static int explain(struct supervisor *s, unsigned worker, struct brood__ending ending)
+{
+    const char *program = s->options->worker ? s->options->worker : "(forked)";
+    int error = atomic_load(&s->shared->lanes[worker].station->error);
+
+    if (error > 0 && error <= ERRNO_MAX)
+        return brood_fail(-error, "cannot start worker '%s': %s", program, strerror(error));
+    if (ending.signal)
+        return brood_fail(-ECHILD, "worker '%s' was killed by signal %d before it was ready", program, ending.signal);
+    if (ending.exit_code == WORKER_EXIT_PROTOCOL)
+        return brood_fail(-EPROTO, "worker '%s' is built with another version of brood", program);
+    return brood_fail(
+        -ECHILD,
+        "worker '%s' exited with status %d before it was ready: see what it wrote to stderr; its main() has to "
+        "call brood_worker_main()",
+        program, ending.exit_code);
+}
+
+static int64_t pause_after(unsigned failures)
+{
+    int64_t ns = (int64_t)RESTART_NS << (failures - 1);
+
+    return ns < RESTART_NS_MAX ? ns : RESTART_NS_MAX;
+}
+
+void brood__bury(struct supervisor *s, unsigned worker)
+{
+    struct member *member = &s->members[worker];
+    struct station *station = s->shared->lanes[worker].station;
+    struct brood__ending ending = brood__crew_reap(member);
+    bool was_ready = brood__station_state(station) == STATION_READY;
+
+    if (!s->stopping) /* what a closing pool kills is no accident */
+        charge(s, worker, ending);
+    brood__away_enter(s->shared->board, worker);
+    brood__idle_leave(s->shared->board, worker);
+    /* It may have died between an answer and the wake-up for it. */
+    brood__wake_host(s->shared->board);
+    (void)brood__poller_remove(s->poller, member->pidfd);
+    (void)close(member->pidfd);
+    member->pidfd = -1;
+    s->alive--;
+    atomic_store(&s->shared->pids[worker], 0);
+    if (s->stopping || brood__board_state(s->shared->board) == BOARD_STOPPING) /* on the board first, then in a message */
+        return;
+    member->has_served |= was_ready;
+    member->failures = was_ready ? 0 : member->failures + 1;
+    if (!member->has_served || member->failures >= STARTS_MAX)
+        brood__supervisor_break(s, explain(s, worker, ending));
+    else if (brood__board_state(s->shared->board) != BOARD_OPEN)
+        member->start_ns = brood__now_ns() + RESTART_NS_MAX; /* it would end at once: the host is about to say why */
+    else if (member->failures == 0)
+        brood__crew_start(s, worker);
+    else {
+        member->start_ns = brood__now_ns() + pause_after(member->failures);
+        brood__crew_wake(s);
+    }
+}

@@ -1,0 +1,44 @@
+#include <signal.h>
+#include <sys/socket.h>
+
+#include "pool/crew.h"
+
+/* Who holds that task now, or -1. */
+static int holder_of(const struct supervisor *s, const struct order *order)
+{
+    const struct lane *lane = &s->shared->lanes[order->lane];
+    uint64_t word = slot_look(&lane->slots[lane_index(lane, order->position)]);
+
+    if (word_state(word) != SLOT_RUN || word_position(word) != order->position || word_worker(word) >= s->shared->workers)
+        return -1;
+    return (int)word_worker(word);
+}
+
+/* The worker might answer and begin another task meanwhile.  So it is stopped first, and killed only if it stands still
+ * with the task in its hands. */
+static void kill_holder(struct supervisor *s, const struct order *order)
+{
+    int worker = order->lane < s->shared->workers ? holder_of(s, order) : -1;
+    struct member *member = worker >= 0 ? &s->members[worker] : NULL;
+
+    if (!member || member->pidfd < 0 || brood__pidfd_stop(member->pidfd) < 0)
+        return;
+    member->is_killed = holder_of(s, order) == worker;
+    (void)brood__pidfd_kill(member->pidfd, member->is_killed ? SIGKILL : SIGCONT);
+}
+
+void brood__obey(struct supervisor *s)
+{
+    struct order order;
+
+    if (s->broken || recv(s->control, &order, sizeof(order), MSG_DONTWAIT | MSG_TRUNC) != sizeof(order) ||
+        order.magic != ORDER_MAGIC)
+        brood__supervisor_quit(s); /* the host has closed its end, or exec'ed another program */
+    if (order.kind == ORDER_KILL) {
+        kill_holder(s, &order);
+        return;
+    }
+    s->stopping = true;
+    s->kill_at = (brood_deadline){order.deadline_ns};
+    (void)brood__poller_remove(s->poller, s->control);
+}
