@@ -4,6 +4,7 @@
 
 #include <brood/base.h>
 #include <brood/future.h>
+#include <brood/lock.h>
 #include <brood/pool.h>
 #include <brood/ring.h>
 #include <brood/sandbox.h>

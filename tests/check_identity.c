@@ -1,0 +1,224 @@
+/* check_identity.c - who a process or a thread is, and whether it is dead. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "child.h"
+#include "os/identity.h"
+
+static uint64_t *identities(void)
+{
+    return shared_memory(2 * sizeof(uint64_t));
+}
+
+static void say_who(void *argument)
+{
+    uint64_t *said = argument;
+
+    said[0] = brood__self();
+    said[1] = brood__self_thread();
+}
+
+static void say_who_and_pause(void *argument)
+{
+    say_who(argument);
+    for (;;)
+        (void)pause();
+}
+
+static pid_t spawn_known(uint64_t *said)
+{
+    pid_t pid = spawn(say_who_and_pause, said);
+
+    await(atomic_load((_Atomic uint64_t *)&said[1]) != 0);
+    return pid;
+}
+
+START_TEST(a_process_has_one_identity_and_its_number_is_in_it)
+{
+    ck_assert_uint_eq(brood__self(), brood__self());
+    ck_assert_int_eq(brood__identity_number(brood__self()), getpid());
+    ck_assert_uint_eq(brood__self() & ~IDENTITY_BITS, 0);
+    ck_assert_uint_ne(brood__self() >> 32, 0);
+}
+END_TEST
+
+static void *store_thread(void *argument)
+{
+    *(uint64_t *)argument = brood__self_thread();
+    return NULL;
+}
+
+START_TEST(threads_have_identities_of_their_own_and_share_that_of_the_process)
+{
+    uint64_t said = 0;
+    pthread_t thread;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, store_thread, &said), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_uint_ne(said, 0);
+    ck_assert_uint_ne(said, brood__self_thread());
+    ck_assert(!brood__thread_is_dead(brood__self_thread()));
+    await(brood__thread_is_dead(said));
+}
+END_TEST
+
+START_TEST(the_child_of_a_fork_is_somebody_else)
+{
+    uint64_t *said = identities(), parent = brood__self(), thread = brood__self_thread();
+
+    in_child(say_who, said);
+    ck_assert_uint_ne(said[0], parent);
+    ck_assert_uint_ne(said[1], thread);
+    ck_assert_uint_eq(brood__self(), parent);
+    ck_assert_uint_eq(brood__self_thread(), thread);
+}
+END_TEST
+
+START_TEST(who_lives_is_not_dead_and_who_was_killed_is_even_before_it_is_reaped)
+{
+    uint64_t *said = identities();
+    pid_t pid = spawn_known(said);
+    siginfo_t info;
+
+    ck_assert(!brood__identity_is_dead(said[0]));
+    ck_assert(!brood__thread_is_dead(said[1]));
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    ck_assert_int_eq(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+    ck_assert(brood__identity_is_dead(said[0]));
+    ck_assert(brood__thread_is_dead(said[1]));
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+    ck_assert(brood__identity_is_dead(said[0]));
+    ck_assert(brood__thread_is_dead(said[1]));
+}
+END_TEST
+
+static uint64_t started_before(uint64_t identity)
+{
+    return identity - (UINT64_C(1) << 32);
+}
+
+START_TEST(a_number_that_is_in_use_again_names_somebody_else)
+{
+    uint64_t *said = identities();
+    pid_t pid = spawn_known(said);
+
+    ck_assert(brood__identity_is_dead(started_before(said[0])));
+    ck_assert(brood__thread_is_dead(started_before(said[1])));
+    ck_assert(brood__identity_is_dead(started_before(brood__self())));
+    put_to_death(pid);
+}
+END_TEST
+
+static void *wait_for_end(void *argument)
+{
+    uint64_t *said = argument;
+
+    say_who(said);
+    while (atomic_load((_Atomic uint64_t *)&said[0]) != 0)
+        rest();
+    return NULL;
+}
+
+START_TEST(the_number_of_a_thread_names_no_process)
+{
+    uint64_t said[2] = {0};
+    pthread_t thread;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, wait_for_end, said), 0);
+    await(atomic_load((_Atomic uint64_t *)&said[1]) != 0);
+    ck_assert(!brood__thread_is_dead(said[1]));
+    ck_assert(brood__identity_is_dead(said[1]));
+    atomic_store((_Atomic uint64_t *)&said[0], 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+}
+END_TEST
+
+static void *outlive_the_first_thread(void *argument)
+{
+    const uint64_t *said = argument;
+
+    await(brood__thread_is_dead(said[1]));
+    ck_assert(!brood__identity_is_dead(said[0]));
+    exit(0);
+}
+
+static void leave_by_the_first_thread(void *argument)
+{
+    pthread_t thread;
+
+    say_who(argument);
+    ck_assert_int_eq(pthread_create(&thread, NULL, outlive_the_first_thread, argument), 0);
+    pthread_exit(NULL);
+}
+
+START_TEST(a_process_outlives_its_first_thread)
+{
+    in_child(leave_by_the_first_thread, identities());
+}
+END_TEST
+
+static void look_without_descriptors(void *argument)
+{
+    const uint64_t *said = argument;
+
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &(struct rlimit){0, 0}), 0);
+    ck_assert(!brood__identity_is_dead(said[0]));
+    ck_assert(!brood__thread_is_dead(said[1]));
+    ck_assert_int_eq(brood__identity_number(brood__self()), getpid());
+    ck_assert(brood__identity_is_dead(UINT64_C(0x80000000) << 32 | IDENTITY_NUMBER));
+    ck_assert(brood__thread_is_dead(UINT64_C(0x80000000) << 32 | IDENTITY_NUMBER));
+}
+
+START_TEST(without_descriptors_or_proc_nobody_who_lives_is_called_dead)
+{
+    uint64_t *said = identities();
+    pid_t pid = spawn_known(said);
+
+    in_child(look_without_descriptors, said);
+    put_to_death(pid);
+}
+END_TEST
+
+static void look_without_pidfds(void *argument)
+{
+    const uint64_t *said = argument;
+
+    deny(SYS_pidfd_open, EPERM);
+    ck_assert(!brood__identity_is_dead(said[0]));
+    ck_assert(brood__identity_is_dead(started_before(said[0])));
+}
+
+START_TEST(where_pidfds_are_denied_proc_tells_who_is_somebody_else)
+{
+    uint64_t *said = identities();
+    pid_t pid = spawn_known(said);
+
+    in_child(look_without_pidfds, said);
+    put_to_death(pid);
+}
+END_TEST
+
+START_TEST(looking_leaves_errno_alone)
+{
+    errno = EDOM;
+    ck_assert(brood__identity_is_dead(IDENTITY_NUMBER));
+    ck_assert(brood__thread_is_dead(IDENTITY_NUMBER));
+    ck_assert_int_eq(errno, EDOM);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("identity");
+
+    add_tests(suite, "who", a_process_has_one_identity_and_its_number_is_in_it,
+              threads_have_identities_of_their_own_and_share_that_of_the_process, the_child_of_a_fork_is_somebody_else,
+              NULL);
+    add_tests(suite, "death", who_lives_is_not_dead_and_who_was_killed_is_even_before_it_is_reaped,
+              a_number_that_is_in_use_again_names_somebody_else, the_number_of_a_thread_names_no_process,
+              a_process_outlives_its_first_thread, without_descriptors_or_proc_nobody_who_lives_is_called_dead,
+              where_pidfds_are_denied_proc_tells_who_is_somebody_else, looking_leaves_errno_alone, NULL);
+    return run_suite(suite);
+}

@@ -1,0 +1,85 @@
+/* peer.h - somebody else, who is a thread or a process: stories that are the same for both are told once.
+ *
+ *     START_TEST(a_lock_that_somebody_else_has_is_not_acquired)      // a loop test over THREADS … KINDS - 1
+ *     {
+ *         struct scene *scene = shared_memory(sizeof(*scene));
+ *         struct peer peer = start_peer(_i, hold_lock, scene);
+ *         ...
+ *         join_peer(&peer);
+ *     }
+ */
+#ifndef BROOD_TESTS_PEER_H
+#define BROOD_TESTS_PEER_H
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "child.h"
+
+enum { THREADS, PROCESSES, KINDS };
+
+struct peer {
+    int kind;
+    pthread_t thread;
+    pid_t pid; /* or the id of the thread */
+};
+
+struct peer_start {
+    void (*body)(void *);
+    void *argument;
+    _Atomic pid_t tid;
+};
+
+static inline void *peer_thread(void *argument)
+{
+    struct peer_start start = *(struct peer_start *)argument;
+
+    atomic_store(&((struct peer_start *)argument)->tid, (pid_t)syscall(SYS_gettid));
+    start.body(start.argument);
+    return NULL;
+}
+
+/* Calls body(argument) in a thread or in a child. */
+static inline struct peer start_peer(int kind, void (*body)(void *), void *argument)
+{
+    struct peer_start start = {.body = body, .argument = argument};
+    struct peer peer = {.kind = kind};
+
+    if (kind == PROCESSES) {
+        peer.pid = spawn(body, argument);
+        return peer;
+    }
+    ck_assert_int_eq(pthread_create(&peer.thread, NULL, peer_thread, &start), 0);
+    while (atomic_load(&start.tid) == 0)
+        (void)sched_yield();
+    peer.pid = atomic_load(&start.tid);
+    return peer;
+}
+
+static inline void join_peer(struct peer *peer)
+{
+    if (peer->kind == PROCESSES)
+        join(peer->pid);
+    else
+        ck_assert_int_eq(pthread_join(peer->thread, NULL), 0);
+}
+
+static inline void start_peers(struct peer *peers, int count, int kind, void (*body)(void *), void *argument)
+{
+    for (int i = 0; i < count; i++)
+        peers[i] = start_peer(kind, body, argument);
+}
+
+static inline void join_peers(struct peer *peers, int count)
+{
+    for (int i = 0; i < count; i++)
+        join_peer(&peers[i]);
+}
+
+/* With --threads the program keeps to one process: for ThreadSanitizer, which does not follow shared memory. */
+static inline int kinds_for(int argc, char **argv)
+{
+    return argc > 1 && strcmp(argv[1], "--threads") == 0 ? PROCESSES : KINDS;
+}
+
+#endif
