@@ -30,7 +30,7 @@ struct storm {
 static struct storm start(const char *seconds)
 {
     char *program = getenv("BROOD_PROGRAM");
-    char *argv[] = {program, "chaos", "--json", "-", "--seconds", (char *)(uintptr_t)seconds, NULL};
+    char *argv[] = {program, "chaos", "--json", "-", "--workers", "4", "--seconds", (char *)(uintptr_t)seconds, NULL};
     posix_spawn_file_actions_t actions;
     struct storm storm = {0};
     int ends[2];

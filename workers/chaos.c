@@ -22,7 +22,7 @@ enum { SECONDS = 256, WORKERS, SEED, EVERY_MS, JSON };
 
 static const struct argp_option options[] = {
     {"seconds", SECONDS, "N", 0, "How long [10]", 0},
-    {"workers", WORKERS, "N", 0, "How many workers [4]", 0},
+    {"workers", WORKERS, "N", 0, "How many workers [one less than CPUs]", 0},
     {"seed", SEED, "N", 0, "Of the random numbers [1]", 0},
     {"every-ms", EVERY_MS, "X", 0, "A worker is killed every X milliseconds, on average [3]", 0},
     {"json", JSON, "FILE", 0, "Write the results as JSON too; - writes them to standard output, in place of the table", 0},
@@ -243,10 +243,19 @@ static int run(struct storm *storm, struct json_out *json)
     return storm_is_even(storm) ? r : -EIO;
 }
 
+/* One CPU is left to those who watch: with all of them busy, what is measured is how long a process that is to die, or to
+ * hear of a death, waits for a CPU. */
+static int default_workers(void)
+{
+    int cpus = brood_workers_default(NULL, 0);
+
+    return cpus > 1 ? cpus - 1 : 1;
+}
+
 int chaos_main(int argc, char **argv)
 {
     static const struct argp argp = {options, parse_option, NULL, purpose, NULL, NULL, NULL};
-    struct wishes wishes = {.storm = {.seconds = 10, .workers = 4, .seed = 1, .every_ms = 3}};
+    struct wishes wishes = {.storm = {.seconds = 10, .workers = default_workers(), .seed = 1, .every_ms = 3}};
     struct json_out json;
     int status = USAGE;
 
