@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,19 +20,6 @@
 #define NS_PER_MS (int64_t)1000000
 
 /* ---- one process ---- */
-
-atomic_uint brood__fork_generation;
-static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
-
-static void count_fork(void)
-{
-    atomic_fetch_add(&brood__fork_generation, 1);
-}
-
-static void watch_forks(void)
-{
-    (void)pthread_atfork(NULL, NULL, count_fork);
-}
 
 int brood__pool_not_ours(const struct brood_pool *pool)
 {
@@ -233,7 +219,7 @@ int brood_pool_open(struct brood_pool **ret_pool, const struct brood_pool_option
         r = brood__tasks_check();
     if (r < 0)
         return r;
-    (void)pthread_once(&fork_once, watch_forks);
+    brood__fork_watch();
     pool = new_pool(&options);
     if (!pool)
         return brood_fail(-ENOMEM, "out of memory");

@@ -11,6 +11,7 @@
 
 #include <brood/pool.h>
 
+#include "os/fork.h"
 #include "os/lock.h"
 #include "shm/board.h"
 #include "shm/heap.h"
@@ -93,8 +94,6 @@ struct brood_pool {
 };
 
 /* ---- using a pool ---- */
-
-extern atomic_uint brood__fork_generation; /* counts in each child: a pool belongs to the process that opened it */
 
 /* Is this the process that opened it? */
 static inline bool brood__pool_is_ours(const struct brood_pool *pool)
