@@ -5,10 +5,12 @@
 #include <brood/base.h>
 #include <brood/future.h>
 #include <brood/lock.h>
+#include <brood/pipe.h>
 #include <brood/pool.h>
 #include <brood/ring.h>
 #include <brood/sandbox.h>
 #include <brood/task.h>
+#include <brood/wait.h>
 #include <brood/worker.h>
 
 #endif

@@ -1,0 +1,85 @@
+/* owner.c - one owner of a resource, fed by messages: nobody else touches it, so nothing has to be locked.
+ *
+ * The resource is a little bank.  Each of four tellers is a process with a pipe to the owner; the owner waits for all of
+ * them at once, and is done when all have gone, whether they ended well or not.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <brood.h>
+
+#define TELLERS 4
+#define ACCOUNTS 8
+
+struct transfer {
+    int from, to, amount;
+};
+
+/* A teller moves money about. */
+static int move_money(struct brood_pipe *pipe, int teller)
+{
+    for (int i = 0; i < 1000; i++) {
+        struct transfer transfer = {(i + teller) % ACCOUNTS, (i * 3 + 1) % ACCOUNTS, i % 10};
+
+        if (brood_pipe_send(pipe, (struct brood_bytes){&transfer, sizeof(transfer)}, BROOD_FOREVER) < 0)
+            return 1;
+    }
+    return 0;
+}
+
+/* The owner: carries out what comes, from whomever, until all have gone. */
+static long keep_accounts(struct brood_pipe **pipes, long *accounts)
+{
+    struct brood_waited tellers[TELLERS];
+    bool ready[TELLERS];
+    long done = 0;
+    size_t left = TELLERS;
+
+    for (int i = 0; i < TELLERS; i++)
+        tellers[i] = BROOD_WAIT_PIPE(pipes[i]);
+    while (left > 0 && brood_wait(tellers, left, ready, BROOD_FOREVER) > 0) {
+        for (size_t i = left; i-- > 0;) {
+            struct transfer transfer;
+            struct brood_space space = {&transfer, sizeof(transfer)};
+
+            if (!ready[i])
+                continue;
+            if (brood_pipe_recv(tellers[i].pipe, &space, BROOD_FOREVER) == 0) {
+                accounts[transfer.from] -= transfer.amount;
+                accounts[transfer.to] += transfer.amount;
+                done++;
+            } else { /* gone: -EPIPE, or killed in the middle of a message, -EBADMSG */
+                tellers[i] = tellers[--left];
+            }
+        }
+    }
+    return done;
+}
+
+int main(void)
+{
+    struct brood_pipe *owners[TELLERS], *tellers[TELLERS];
+    long accounts[ACCOUNTS] = {0}, done, sum = 0;
+
+    for (int i = 0; i < TELLERS; i++) {
+        if (brood_pipe_open(&owners[i], &tellers[i], BROOD_PIPE_ONE_WAY) < 0)
+            return 1;
+        if (fork() == 0) {
+            for (int j = 0; j <= i; j++) /* a teller keeps nothing but its own end */
+                brood_pipe_close(owners[j]);
+            _exit(move_money(tellers[i], i));
+        }
+        brood_pipe_free(tellers[i]);
+    }
+    done = keep_accounts(owners, accounts);
+    for (int i = 0; i < TELLERS; i++) {
+        wait(NULL);
+        brood_pipe_free(owners[i]);
+    }
+    for (int i = 0; i < ACCOUNTS; i++)
+        sum += accounts[i];
+    printf("%ld transfers, and the accounts add up to %ld\n", done, sum);
+    return done == 1000L * TELLERS && sum == 0 ? 0 : 1;
+}
