@@ -25,6 +25,12 @@ struct place {
     int pid, worker;
 };
 
+/* What each worker writes down in a file: 'b' when it begins, 'e' when it ends in good order.  The state of the worker is a
+ * struct place.  Where the file NAME.fail exists, to begin fails with -ENODEV and words, and with NAME.slow, to end takes a
+ * second and a half.  The context is the file's name. */
+int begin_diary(void *context, void **ret_state);
+void end_diary(void *context, void *state);
+
 /* What a worker may write over the segment of its pool. */
 enum harm_kind { HARM_ZEROS, HARM_ONES, HARM_NOISE, HARM_FLIPS, HARM_WORDS };
 
@@ -40,19 +46,20 @@ BROOD_TASK_DECLARE(refuse_odd, int, int); /* an odd argument is -EDOM, with word
 BROOD_TASK_DECLARE(rotate, struct block, struct block);
 BROOD_TASK_DECLARE(halve, struct wide, struct wide);
 BROOD_TASK_DECLARE(whereabouts, int, struct place);
-BROOD_TASK_DECLARE(wait_at, struct gate, int);  /* returns when somebody has opened the gate for writing and closed it */
-BROOD_TASK_DECLARE(hang, int, int);             /* for ever, unless the argument is negative */
-BROOD_TASK_DECLARE(die_by, int, int);           /* raises that signal; 0: lives */
-BROOD_TASK_DECLARE(leave_with, int, int);       /* exits with that status */
-BROOD_TASK_DECLARE(die_if_divisible, int, int); /* SIGKILLs its worker if 97 divides the argument */
-BROOD_TASK_DECLARE(nest, int, int);             /* maps over a pool of its own */
-BROOD_TASK_DECLARE(fork_and_leave, int, int);   /* forks a child that returns from the task, too */
-BROOD_TASK_DECLARE(leave_a_child, int, int);    /* forks a child that sleeps, and says its process id */
-BROOD_TASK_DECLARE(obey, int, int);             /* runs until it is told to stop; then -EINTR, with words */
-BROOD_TASK_DECLARE(defy, int, int);             /* runs for ever, with SIGTERM blocked */
-BROOD_TASK_DECLARE(overflow, int, int);         /* its stack */
-BROOD_TASK_DECLARE(touch_nothing, int, int);    /* writes to address 64 */
-BROOD_TASK_DECLARE(leak, int, int);             /* so many MiB */
+BROOD_TASK_DECLARE(tell_state, int, struct place); /* that of the worker; -ENODATA without one */
+BROOD_TASK_DECLARE(wait_at, struct gate, int);     /* returns when somebody has opened the gate for writing and closed it */
+BROOD_TASK_DECLARE(hang, int, int);                /* for ever, unless the argument is negative */
+BROOD_TASK_DECLARE(die_by, int, int);              /* raises that signal; 0: lives */
+BROOD_TASK_DECLARE(leave_with, int, int);          /* exits with that status */
+BROOD_TASK_DECLARE(die_if_divisible, int, int);    /* SIGKILLs its worker if 97 divides the argument */
+BROOD_TASK_DECLARE(nest, int, int);                /* maps over a pool of its own */
+BROOD_TASK_DECLARE(fork_and_leave, int, int);      /* forks a child that returns from the task, too */
+BROOD_TASK_DECLARE(leave_a_child, int, int);       /* forks a child that sleeps, and says its process id */
+BROOD_TASK_DECLARE(obey, int, int);                /* runs until it is told to stop; then -EINTR, with words */
+BROOD_TASK_DECLARE(defy, int, int);                /* runs for ever, with SIGTERM blocked */
+BROOD_TASK_DECLARE(overflow, int, int);            /* its stack */
+BROOD_TASK_DECLARE(touch_nothing, int, int);       /* writes to address 64 */
+BROOD_TASK_DECLARE(leak, int, int);                /* so many MiB */
 BROOD_TASK_DECLARE(die_at_first, struct trial, int); /* SIGKILLs its worker so many times, then says how many it took */
 BROOD_TASK_DECLARE(do_harm, struct harm, int);       /* writes over the memory of its own pool */
 BROOD_TASK_DECLARE(cut_segment, int, int); /* how many descriptors that process (0: itself) has to cut its pool's memory */

@@ -81,6 +81,15 @@ struct brood_pool_options {
     /* What the workers may not do: BROOD_SANDBOX(...), see brood/sandbox.h.  NULL: they may do what this process may.  Only
      * processes can be confined. */
     const struct brood_sandbox *sandbox;
+    /* What each worker does before its first task and after its last, replacements included.  The initializer returns 0, or
+     * a negative errno with words by brood_fail(): then the pool does not open, or, if it is open by then, breaks: what is
+     * unfinished or comes later fails with -ESHUTDOWN and those words.  What it puts into *ret_state, brood_worker_state()
+     * gives to the tasks.  The finalizer runs when a worker ends in good order: the pool is closed after its work was done,
+     * or the worker retires or rests.  A worker that is killed has none.  In the worker, before it enters its sandbox; in a
+     * BROOD_INLINE pool, in who opens and closes it.  NULL: nothing.  An executable has its own: brood/worker.h. */
+    int (*initializer)(void *context, void **ret_state);
+    void (*finalizer)(void *context, void *state);
+    void *context;
 };
 
 #ifndef __cplusplus

@@ -26,7 +26,26 @@ BROOD_BEGIN
  * Callers: one thread, once. */
 BROOD_API int brood_worker_main(int argc, char **argv);
 
-/* Inside a task: the number of the worker that runs it, 0 … workers-1.  Elsewhere -1. */
+/* The same with what it does before its first task and after its last, as `.initializer` and `.finalizer` do for forked
+ * workers: see brood/pool.h. */
+struct brood_worker_options {
+    size_t size; /* sizeof(struct brood_worker_options): BROOD_WORKER(...) fills it in */
+    int (*initializer)(void *context, void **ret_state);
+    void (*finalizer)(void *context, void *state);
+    void *context;
+};
+
+#ifndef __cplusplus
+#define BROOD_WORKER(...) (&(struct brood_worker_options){.size = sizeof(struct brood_worker_options), __VA_ARGS__})
+#endif
+
+/* NULL means no options. */
+BROOD_API int brood_worker_main_with(int argc, char **argv, const struct brood_worker_options *options);
+
+/* Inside a task or a finalizer: what the worker's initializer has made.  Elsewhere, and without one, NULL. */
+BROOD_API void *brood_worker_state(void);
+
+/* Inside a task, an initializer or a finalizer: the number of the worker that runs it, 0 … workers-1.  Elsewhere -1. */
 BROOD_API int brood_worker_id(void);
 
 /* Inside a task: should it give up?  True when it has had its time (see `.limit_ms` in brood/pool.h), when somebody has

@@ -10,6 +10,7 @@
 struct nobody {
     pthread_mutex_t lock; /* one thread at a time is the worker; recursive, as a task may use the pool */
     struct server server;
+    struct hooks hooks;
 };
 
 static int start(struct brood_pool *pool, const struct brood_pool_options *options)
@@ -18,7 +19,12 @@ static int start(struct brood_pool *pool, const struct brood_pool_options *optio
     pthread_mutexattr_t recursive;
     int r = nobody ? brood__server_open(&nobody->server, &pool->shared, 0, false) : brood_fail(-ENOMEM, "out of memory");
 
-    (void)options;
+    if (r == 0) {
+        nobody->hooks = (struct hooks){options->initializer, options->finalizer, options->context};
+        r = brood__server_begin(&nobody->server, &nobody->hooks);
+        if (r < 0)
+            brood__server_close(&nobody->server);
+    }
     if (r < 0) {
         free(nobody);
         return r;
@@ -47,6 +53,7 @@ static void stop(struct brood_pool *pool, brood_deadline deadline)
     struct nobody *nobody = pool->backend_state;
 
     (void)deadline;
+    brood__server_end(&nobody->server, &nobody->hooks);
     brood__server_close(&nobody->server);
     (void)pthread_mutex_destroy(&nobody->lock);
     free(nobody);

@@ -12,17 +12,44 @@
 
 struct thread {
     pthread_t id;
+    bool has_begun; /* and is to be joined */
+    struct brood_pool *pool;
+    const struct hooks *hooks;
     struct server server;
+    char words[256]; /* why it cannot serve: before it says so in its station */
 };
 
 struct threads {
-    unsigned count; /* that run */
+    struct hooks hooks;
     struct thread threads[];
 };
 
+/* Where a worker process does this, its supervisor reads it. */
+static void give_up(struct thread *thread, int error)
+{
+    struct shared *shared = &thread->pool->shared;
+    struct station *station = shared->lanes[thread->server.worker].station;
+
+    (void)snprintf(thread->words, sizeof(thread->words), "%s", brood_error());
+    atomic_store(&station->error, error);
+    brood__station_set_state(station, STATION_FAILED);
+    brood__parker_wake(&shared->board->parkers[0]);
+}
+
 static void *serve(void *argument)
 {
-    brood__serve(&((struct thread *)argument)->server);
+    struct thread *thread = argument;
+    struct shared *shared = &thread->pool->shared;
+    int r = brood__server_begin(&thread->server, thread->hooks);
+
+    if (r < 0) {
+        give_up(thread, -r);
+        return NULL;
+    }
+    brood__station_set_state(shared->lanes[thread->server.worker].station, STATION_READY);
+    brood__parker_wake(&shared->board->parkers[0]);
+    brood__serve(&thread->server);
+    brood__server_end(&thread->server, thread->hooks);
     return NULL;
 }
 
@@ -30,7 +57,9 @@ static void end(struct brood_pool *pool, struct threads *threads)
 {
     brood__board_set_state(pool->shared.board, BOARD_STOPPING);
     brood__wake_workers(&pool->shared);
-    for (unsigned i = 0; i < threads->count; i++) {
+    for (unsigned i = 0; i < pool->workers; i++) {
+        if (!threads->threads[i].has_begun)
+            continue;
         (void)pthread_join(threads->threads[i].id, NULL);
         brood__server_close(&threads->threads[i].server);
     }
@@ -44,12 +73,13 @@ static int start_thread(struct brood_pool *pool, struct thread *thread, unsigned
 
     if (r < 0)
         return r;
-    brood__station_set_state(pool->shared.lanes[worker].station, STATION_READY);
+    brood__station_set_state(pool->shared.lanes[worker].station, STATION_STARTING);
     r = pthread_create(&thread->id, NULL, serve, thread);
     if (r != 0) {
         brood__server_close(&thread->server);
         return brood_fail(-r, "cannot start thread %u: %s", worker, strerror(r));
     }
+    thread->has_begun = true;
     (void)snprintf(name, sizeof(name), "%.10s-%u", pool->shared.board->name, worker % 10000);
     (void)pthread_setname_np(thread->id, name);
     return 0;
@@ -63,13 +93,27 @@ static int start_all(struct brood_pool *pool, struct threads *threads)
 
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    while (r == 0 && threads->count < pool->workers) {
-        r = start_thread(pool, &threads->threads[threads->count], threads->count);
-        if (r == 0)
-            threads->count++;
-    }
+    for (unsigned i = 0; r == 0 && i < pool->workers; i++)
+        r = start_thread(pool, &threads->threads[i], i);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return r;
+}
+
+/* 0, or why that one cannot serve. */
+static int await_ready(struct brood_pool *pool, const struct thread *thread)
+{
+    struct parker *parker = &pool->shared.board->parkers[0];
+    const struct station *station = pool->shared.lanes[thread->server.worker].station;
+
+    for (;;) {
+        uint32_t seen = brood__parker_look(parker);
+
+        if (brood__station_state(station) == STATION_READY)
+            return 0;
+        if (brood__station_state(station) == STATION_FAILED)
+            return brood_fail(-atomic_load(&station->error), "%s", thread->words);
+        brood__parker_sleep(parker, seen, NULL, 0, BROOD_FOREVER);
+    }
 }
 
 static int start(struct brood_pool *pool, const struct brood_pool_options *options)
@@ -77,11 +121,17 @@ static int start(struct brood_pool *pool, const struct brood_pool_options *optio
     struct threads *threads = calloc(1, sizeof(*threads) + pool->workers * sizeof(threads->threads[0]));
     int r;
 
-    (void)options;
     if (!threads)
         return brood_fail(-ENOMEM, "out of memory");
+    threads->hooks = (struct hooks){options->initializer, options->finalizer, options->context};
+    for (unsigned i = 0; i < pool->workers; i++) {
+        threads->threads[i].pool = pool;
+        threads->threads[i].hooks = &threads->hooks;
+    }
     (void)brood__fence_open();
     r = start_all(pool, threads);
+    for (unsigned i = 0; r == 0 && i < pool->workers; i++)
+        r = await_ready(pool, &threads->threads[i]);
     if (r < 0)
         end(pool, threads);
     else

@@ -90,10 +90,13 @@ static void charge(struct supervisor *s, unsigned worker, struct brood__ending e
 static int explain(struct supervisor *s, unsigned worker, struct brood__ending ending)
 {
     const char *program = s->options->worker ? s->options->worker : "(forked)";
-    int error = atomic_load(&s->shared->lanes[worker].station->error);
+    const struct station *station = s->shared->lanes[worker].station;
+    const struct certificate *certificate = brood__certificate(s->shared, atomic_load(&station->certificate));
+    int error = atomic_load(&station->error);
 
     if (error > 0 && error <= ERRNO_MAX)
-        return brood_fail(-error, "cannot start worker '%s': %s", program, strerror(error));
+        return brood_fail(-error, "cannot start worker '%s': %.*s", program, (int)sizeof(certificate->backtrace),
+                          certificate && certificate->backtrace[0] ? certificate->backtrace : strerror(error));
     if (ending.signal)
         return brood_fail(-ECHILD, "worker '%s' was killed by signal %d before it was ready", program, ending.signal);
     if (ending.exit_code == WORKER_EXIT_PROTOCOL)
@@ -134,7 +137,7 @@ void brood__bury(struct supervisor *s, unsigned worker)
         return;
     member->has_served |= was_ready;
     member->failures = was_ready ? 0 : member->failures + 1;
-    if (!member->has_served || member->failures >= STARTS_MAX)
+    if (!member->has_served || member->failures >= STARTS_MAX || atomic_load(&station->is_refused))
         brood__supervisor_break(s, explain(s, worker, ending));
     else if (brood__board_state(s->shared->board) != BOARD_OPEN)
         member->start_ns = brood__now_ns() + RESTART_NS_MAX; /* it would end at once: the host is about to say why */

@@ -31,7 +31,6 @@ static int tell(const struct supervisor *s, unsigned worker)
 static void exec_worker(struct supervisor *s, unsigned worker)
 {
     const struct brood_pool_options *options = s->options;
-    struct station *station = s->shared->lanes[worker].station;
     size_t count = 0;
 
     while (options->worker_args && options->worker_args[count])
@@ -44,7 +43,7 @@ static void exec_worker(struct supervisor *s, unsigned worker)
             argv[i + 1] = options->worker_args[i];
         (void)execvp(options->worker, (char *const *)(uintptr_t)argv);
     }
-    brood__worker_give_up(station, errno);
+    brood__worker_give_up(s->shared, worker, errno, "");
     _exit(127);
 }
 
@@ -72,21 +71,22 @@ static void close_inherited(struct supervisor *s)
 
 static void be_worker(struct supervisor *s, unsigned worker)
 {
-    struct station *station = s->shared->lanes[worker].station;
+    const struct brood_pool_options *options = s->options;
+    const struct hooks hooks = {options->initializer, options->finalizer, options->context};
     char suffix[16];
 
     if (!brood__process_die_with(s->pid)) {
         if (getppid() == s->pid) /* it lives, and the request was refused */
-            brood__worker_give_up(station, EPERM);
+            brood__worker_give_up(s->shared, worker, EPERM, "");
         _exit(0);
     }
     (void)setpgid(0, 0); /* so that one signal reaches what its tasks start, too */
     (void)snprintf(suffix, sizeof(suffix), "%u", worker);
     brood__process_set_name(s->shared->board->name, suffix);
     close_inherited(s);
-    if (s->options->worker)
+    if (options->worker)
         exec_worker(s, worker);
-    _exit(brood__worker_run(s->shared, worker, &s->sandbox) < 0 ? 1 : 0);
+    _exit(brood__worker_run(s->shared, worker, &s->sandbox, &hooks) < 0 ? 1 : 0);
 }
 
 /* ---- starting ---- */
@@ -126,6 +126,7 @@ void brood__crew_start(struct supervisor *s, unsigned worker)
     member->is_killed = false;
     put_certificate_aside(s, station);
     atomic_store(&station->limit_end_ns, 0);
+    atomic_store(&station->is_refused, 0);
     brood__station_set_state(station, STATION_STARTING);
     pid = fork();
     if (pid == 0)

@@ -83,6 +83,9 @@ static int check_options(struct brood_pool_options *options, const struct brood_
         return brood_fail(-EINVAL, "there is no kind of worker %d", (int)options->kind);
     if (options->sandbox && options->kind != BROOD_PROCESSES)
         return brood_fail(-EINVAL, "a sandbox needs .kind = BROOD_PROCESSES: a thread cannot be confined");
+    if (options->worker && (options->initializer || options->finalizer))
+        return brood_fail(-EINVAL,
+                          "a worker executable has its own initializer and finalizer: see brood_worker_main_with()");
     if (options->worker && options->kind != BROOD_PROCESSES)
         return brood_fail(-EINVAL, "a worker executable needs .kind = BROOD_PROCESSES");
     if (options->workers < 0 || options->workers > BROOD_WORKERS_MAX)
@@ -206,6 +209,7 @@ static struct brood_pool *new_pool(const struct brood_pool_options *options)
         .retries = options->retries,
     };
     pool->retry_pause_ns = options->retry_pause_ms * NS_PER_MS;
+    pool->has_finalizer = options->finalizer || options->worker; /* an executable may have one */
     return pool;
 }
 
@@ -285,6 +289,14 @@ static void take_back_all(struct brood_pool *pool)
         }
 }
 
+/* With nothing left to do a worker ends at once; but a finalizer may take as long as the tasks might have. */
+static brood_deadline last_moment(const struct brood_pool *pool, brood_deadline deadline)
+{
+    brood_deadline soon = brood_after_ms(1000);
+
+    return pool->has_finalizer && deadline.ns > soon.ns ? deadline : soon;
+}
+
 /* Until this is the only thread inside a call. */
 static void await_users(struct brood_pool *pool)
 {
@@ -312,7 +324,7 @@ int brood_pool_close(struct brood_pool *pool, brood_deadline deadline)
     if (pool->kind == BROOD_INLINE)
         await_users(pool); /* one of them may be the worker */
     brood__unlock(&pool->lock);
-    pool->backend->stop(pool, drained ? brood_after_ms(1000) : BROOD_NOW);
+    pool->backend->stop(pool, drained ? last_moment(pool, deadline) : BROOD_NOW);
     brood__lock(&pool->lock);
     brood__settle_all(pool);
     await_users(pool);

@@ -82,7 +82,7 @@ struct brood_pool {
     unsigned futures;      /* that exist */
     _Atomic uint32_t left; /* counts how often, since the pool is being closed, nobody but who closes it was left */
     bool closing, closed, broken;
-    bool heeds_interrupts;
+    bool heeds_interrupts, has_finalizer;
     char why_broken[256];
     struct brood_future **spares; /* freed futures, the last one on top; room for all that were made */
     size_t spare_count, spare_room, made;

@@ -47,6 +47,11 @@ int brood_worker_id(void)
     return serving ? (int)serving->worker : -1;
 }
 
+void *brood_worker_state(void)
+{
+    return serving ? serving->state : NULL;
+}
+
 bool brood_cancelled(void)
 {
     const struct server *server = serving;
@@ -97,6 +102,37 @@ void brood__server_close(struct server *server)
     brood__limit_close(&server->limit);
     free(server->seen);
     server->seen = NULL;
+}
+
+int brood__server_begin(struct server *server, const struct hooks *hooks)
+{
+    struct server *outer = serving;
+    char words[256];
+    int r;
+
+    if (!hooks->initializer)
+        return 0;
+    serving = server;
+    brood__error_clear();
+    r = hooks->initializer(hooks->context, &server->state);
+    serving = outer;
+    if (r >= 0)
+        return 0;
+    r = r < -ERRNO_MAX ? -EINVAL : r;
+    (void)snprintf(words, sizeof(words), "%s", brood_error());
+    return brood_fail(r, "the worker's initializer failed: %s", words[0] ? words : strerror(-r));
+}
+
+void brood__server_end(struct server *server, const struct hooks *hooks)
+{
+    struct server *outer = serving;
+
+    if (!hooks->finalizer)
+        return;
+    serving = server;
+    hooks->finalizer(hooks->context, server->state);
+    serving = outer;
+    server->state = NULL;
 }
 
 static const struct brood_task *find_task(struct server *server, unsigned index, const char **ret_name)

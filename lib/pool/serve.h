@@ -15,6 +15,13 @@
 #include "pool/retirement.h"
 #include "shm/board.h"
 
+/* What the program wants done in a worker before its first task and after its last.  NULL: nothing. */
+struct hooks {
+    int (*initializer)(void *context, void **ret_state);
+    void (*finalizer)(void *context, void *state);
+    void *context;
+};
+
 struct server {
     struct shared *shared;
     const struct lane *lane; /* its own */
@@ -30,11 +37,17 @@ struct server {
     int64_t now_ns;          /* when it last looked at the clock */
     int64_t next_theft_ns;   /* when to look at the other lanes again */
     struct progress *seen;   /* of each other worker, when it last looked */
+    void *state;             /* what the program's initializer has made */
     const struct brood_task *tasks[BOARD_TASKS];
 };
 
 /* For worker number `worker`, which is a process or a thread.  0 or a negative errno, in words. */
 int brood__server_open(struct server *ret_server, struct shared *shared, unsigned worker, bool is_process);
+
+/* The program's own part, before brood__serve() and after.  0, or the initializer's negative errno, in words that say that
+ * it was the initializer. */
+int brood__server_begin(struct server *server, const struct hooks *hooks);
+void brood__server_end(struct server *server, const struct hooks *hooks);
 
 /* Serves until the pool is no longer open, and then finishes what is waiting in the own lane; or until it is time to
  * retire.

@@ -34,8 +34,14 @@ static int join_fence(const struct board *board)
     return brood__fence_open() ? 0 : brood_fail(-EPERM, "membarrier(2) works in the host and is denied to the worker");
 }
 
-void brood__worker_give_up(struct station *station, int error)
+/* In its certificate, since whoever was never ready will not die of a task. */
+void brood__worker_give_up(struct shared *shared, unsigned worker, int error, const char *words)
 {
+    struct station *station = shared->lanes[worker].station;
+    struct certificate *certificate = brood__certificate(shared, atomic_load(&station->certificate));
+
+    if (certificate)
+        (void)snprintf(certificate->backtrace, sizeof(certificate->backtrace), "%s", words);
     atomic_store(&station->error, error);
     brood__station_set_state(station, STATION_FAILED);
 }
@@ -51,29 +57,49 @@ static int confine(struct shared *shared, struct sandbox *sandbox)
     return brood__sandbox_enter(sandbox);
 }
 
-int brood__worker_run(struct shared *shared, unsigned worker, struct sandbox *sandbox)
+/* The program's initializer, with brood's memory out of reach of what it may fork, and before the walls are up. */
+static int begin(struct server *server, struct sandbox *sandbox, const struct hooks *hooks)
 {
-    struct station *station = shared->lanes[worker].station;
+    struct shared *shared = server->shared;
+    int r;
+
+    prefault(shared, server->worker);
+    /* A child that a task forks gets none of this: it can not answer in the worker's place. */
+    (void)madvise(shared->segment.base, shared->segment.reserved, MADV_DONTFORK);
+    r = brood__server_begin(server, hooks);
+    atomic_store(&server->lane->station->is_refused, r < 0);
+    return r == 0 ? confine(shared, sandbox) : r;
+}
+
+/* What comes meanwhile is somebody else's: the finalizer may take its time. */
+static void end(struct server *server, const struct hooks *hooks)
+{
+    if (hooks->finalizer) {
+        brood__away_enter(server->shared->board, server->worker);
+        (void)brood__idle_wake_any(server->shared);
+    }
+    brood__server_end(server, hooks);
+    brood__server_close(server);
+    (void)fflush(stdout);
+}
+
+int brood__worker_run(struct shared *shared, unsigned worker, struct sandbox *sandbox, const struct hooks *hooks)
+{
     struct server server;
     int r = join_fence(shared->board);
 
     if (r == 0)
         r = brood__server_open(&server, shared, worker, true);
-    if (r == 0) {
-        prefault(shared, worker);
-        /* A child that a task forks gets none of this: it can not answer in the worker's place. */
-        (void)madvise(shared->segment.base, shared->segment.reserved, MADV_DONTFORK);
-        r = confine(shared, sandbox);
-    }
+    if (r == 0)
+        r = begin(&server, sandbox, hooks);
     if (r < 0) {
-        brood__worker_give_up(station, -r);
+        brood__worker_give_up(shared, worker, -r, brood_error());
         return r;
     }
-    brood__station_set_state(station, STATION_READY);
+    brood__station_set_state(shared->lanes[worker].station, STATION_READY);
     brood__parker_wake(&shared->board->parkers[0]);
     brood__serve(&server);
-    brood__server_close(&server);
-    (void)fflush(stdout);
+    end(&server, hooks);
     return 0;
 }
 
@@ -98,8 +124,27 @@ static bool parse_environment(int *ret_fd, unsigned *ret_worker, struct sandbox 
     return fcntl(*ret_fd, F_SETFD, FD_CLOEXEC) == 0;
 }
 
+static int check_worker_options(const struct brood_worker_options *options)
+{
+    if (!options || options->size == sizeof(*options))
+        return 0;
+    return brood_fail(-EINVAL, "options of %zu bytes, where this brood knows %zu: begin with BROOD_WORKER()", options->size,
+                      sizeof(*options));
+}
+
+static struct hooks hooks_of(const struct brood_worker_options *options)
+{
+    return options ? (struct hooks){options->initializer, options->finalizer, options->context} : (struct hooks){0};
+}
+
 int brood_worker_main(int argc, char **argv)
 {
+    return brood_worker_main_with(argc, argv, NULL);
+}
+
+int brood_worker_main_with(int argc, char **argv, const struct brood_worker_options *options)
+{
+    const struct hooks hooks = hooks_of(options);
     const char *program = argc > 0 && argv[0] ? argv[0] : "worker";
     struct shared shared;
     struct sandbox sandbox;
@@ -114,7 +159,7 @@ int brood_worker_main(int argc, char **argv)
         return 2;
     }
     (void)unsetenv(WORKER_ENVIRONMENT); /* not for what a task may start */
-    if (brood__tasks_check() < 0)
+    if (brood__tasks_check() < 0 || check_worker_options(options) < 0)
         return complain(program, 1);
     int r = brood__shared_attach(&shared, fd);
 
@@ -122,7 +167,7 @@ int brood_worker_main(int argc, char **argv)
         return complain(program, r == -EPROTO ? WORKER_EXIT_PROTOCOL : 1);
     if (worker >= shared.workers)
         return 2;
-    r = brood__worker_run(&shared, worker, &sandbox);
+    r = brood__worker_run(&shared, worker, &sandbox, &hooks);
     brood__shared_close(&shared);
     return r < 0 ? complain(program, 1) : 0;
 }

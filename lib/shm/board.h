@@ -14,7 +14,7 @@
 #include "shm/parker.h"
 #include "shm/segment.h"
 
-#define BOARD_MAGIC 0x62726f6f64303031u /* "brood001": changes with the layout */
+#define BOARD_MAGIC 0x62726f6f64303032u /* "brood002": changes with the layout */
 #define BOARD_PARKERS 64                /* for host threads; number 0 is the one that waits for the pool to start or stop */
 #define BOARD_TASKS 256
 

@@ -126,9 +126,9 @@ struct station {
     _Atomic uint64_t head;
 
     _Alignas(64) _Atomic uint32_t state; /* enum station_state; worker and supervisor; acquire / release */
-    uint32_t reserved;
-    _Atomic int32_t error;        /* a worker that could not start: its errno */
-    _Atomic uint32_t certificate; /* supervisor, before it starts the worker: the one put aside for it */
+    _Atomic uint32_t is_refused;         /* worker: the program's initializer has failed, and it is no use to try again */
+    _Atomic int32_t error;               /* a worker that could not start: its errno */
+    _Atomic uint32_t certificate;        /* supervisor, before it starts the worker: the one put aside for it */
     /* About how long its last tasks took, in ns; 0: not known.  The worker writes it when it has changed much; the host
      * reads it to tell whether a task would wait longer behind others than for a sleeper to be woken.  A hint. */
     _Atomic uint32_t pace_ns;
