@@ -5,6 +5,7 @@
 #include <brood/base.h>
 #include <brood/future.h>
 #include <brood/lock.h>
+#include <brood/loop.h>
 #include <brood/pipe.h>
 #include <brood/pool.h>
 #include <brood/ring.h>

@@ -108,10 +108,13 @@ BROOD_API int brood_reply_set(struct brood_reply *reply, const void *result, siz
  * a pool is opened. */
 #define BROOD__TASK(tag, task_name, function, arg_bytes, result_bytes)                                \
     const tag task_name##_task task_name = {.task = {#task_name, function, arg_bytes, result_bytes}}; \
-    __attribute__((constructor)) static void task_name##_register(void)                               \
-    {                                                                                                 \
-        if (brood_task_register(&task_name.task) < 0)                                                 \
-            return;                                                                                   \
+    BROOD__REGISTER(task_name, &task_name.task)
+
+#define BROOD__REGISTER(task_name, pointer)                             \
+    __attribute__((constructor)) static void task_name##_register(void) \
+    {                                                                   \
+        if (brood_task_register(pointer) < 0)                           \
+            return;                                                     \
     }
 
 /* `1 ? p : (t).arg` costs nothing, and compilers diagnose it unless p has the task's type. */

@@ -19,7 +19,8 @@
  * the dead may have written any offset, and to touch memory that is not there would be this process's end. */
 static uint64_t item_of(const struct supervisor *s, const struct slot *slot, unsigned worker)
 {
-    uint64_t at = read_once(slot->arg.offset) + offsetof(struct window, ranges) + worker * sizeof(struct range) +
+    uint32_t number = range_number(worker, read_once(slot->arg_bytes));
+    uint64_t at = read_once(slot->arg.offset) + offsetof(struct window, ranges) + number * sizeof(struct range) +
                   offsetof(struct range, item);
     uint64_t item;
 

@@ -336,7 +336,7 @@ static int not_done(const struct brood_future *future)
 static int fail(const struct brood_future *future)
 {
     if (brood__future_map(future))
-        return brood_fail(future->outcome, "item %zu: %s", brood__map_first_failed(future->map),
+        return brood_fail(future->outcome, "item %llu: %s", (unsigned long long)brood__map_first_failed(future->map),
                           brood_future_error(future));
     return brood_fail(future->outcome, "%s", brood_future_error(future));
 }

@@ -49,11 +49,15 @@ struct map {
     char *results;
     size_t items, next; /* how many; the first that no window has had */
     size_t window_items;
+    struct map_loop loop;
     uint32_t chunk;
-    int16_t *outcomes; /* of failed items; untouched, and so without memory, while nothing fails */
+    unsigned workers;  /* how many are invited to a window */
+    int16_t *outcomes; /* of failed items; untouched, and so without memory, while nothing fails.  A loop has none. */
     size_t first_failed, words_item, death_item;
-    unsigned live; /* windows that are not over */
+    int first_outcome; /* of the first that failed */
+    unsigned live;     /* windows that are not over */
     bool cancelled, has_started;
+    int64_t took_ns; /* what the workers say that it took them, all together */
     struct terms terms;
     struct lost *lost; /* items whose worker died and that are run again; malloc()ed */
     size_t lost_count;
@@ -63,6 +67,12 @@ struct map {
 static size_t align(size_t n)
 {
     return (n + 63) / 64 * 64;
+}
+
+/* By what its caller knows the item: of a loop, the first index of the block. */
+static uint64_t name_of(const struct map *map, size_t item)
+{
+    return map->loop.grain ? map->loop.begin + item * map->loop.grain : item;
 }
 
 /* ---- who needs a turn ---- */
@@ -133,8 +143,15 @@ static void charge(struct map_window *window, const struct answer *answer)
     map->death_item = window->first + item - 1;
     if (map->death_item < map->words_item) {
         map->words_item = map->death_item;
-        brood__future_keep_death(map->future, answer, map->death_item, map->task->name);
+        brood__future_keep_death(map->future, answer, name_of(map, map->death_item), map->task->name);
     }
+}
+
+/* A worker may have said anything. */
+static void note_time(struct map *map, int64_t took_ns)
+{
+    if (took_ns > 0 && took_ns < INT64_MAX - map->took_ns)
+        map->took_ns += took_ns;
 }
 
 static void settle_helper(struct brood_pool *pool, struct job *job, const struct answer *answer)
@@ -145,6 +162,8 @@ static void settle_helper(struct brood_pool *pool, struct job *job, const struct
     uint64_t item = read_once(answer->note->item);
 
     window->map->has_started |= has_started;
+    if (answer->state == SLOT_DONE)
+        note_time(window->map, read_once(answer->slot->result.took_ns));
     if (answer->state != SLOT_DONE)
         window->handed = 0;
     if (answer->state == SLOT_LOST)
@@ -159,9 +178,12 @@ static void settle_helper(struct brood_pool *pool, struct job *job, const struct
 
 static void fail_item(struct map *map, size_t item, int16_t outcome)
 {
-    map->outcomes[item] = outcome;
-    if (item < map->first_failed)
-        map->first_failed = item;
+    if (map->outcomes)
+        map->outcomes[item] = outcome;
+    if (item >= map->first_failed)
+        return;
+    map->first_failed = item;
+    map->first_outcome = outcome;
 }
 
 /* The usual case, in one quick pass: the first item went well, and each is as the one before.  Nobody writes any more. */
@@ -177,7 +199,7 @@ static bool all_done(const struct map_window *window)
  * there was something. */
 static bool share_rest(struct map_window *window)
 {
-    uint32_t range = 0, i = 0, workers = window->map->future->pool->workers;
+    uint32_t range = 0, i = 0, workers = window->map->workers;
 
     for (uint32_t worker = 0; worker < workers; worker++)
         brood__range_set(&window->shared->ranges[worker], 0, 0);
@@ -226,24 +248,29 @@ static void hand_back(struct map_window *window)
         memcpy(map->results + window->first * size, window->results, window->count * size);
 }
 
+static uint64_t offset_of(const struct map *map, const void *memory)
+{
+    return (uint64_t)((uintptr_t)memory - (uintptr_t)map->future->pool->shared.segment.base);
+}
+
 static void fill(struct map_window *window, size_t first, uint32_t count)
 {
     struct map *map = window->map;
     size_t size = map->task->arg_size;
     struct window *shared = window->shared;
 
-    if (window->args)
+    if (map->loop.grain)
+        shared->first = name_of(map, first);
+    else if (window->args)
         memcpy(window->args, map->args + first * size, count * size);
     else
-        shared->args =
-            (uint64_t)((uintptr_t)(map->args + first * size) - (uintptr_t)map->future->pool->shared.segment.base);
+        shared->args = offset_of(map, map->args + first * size);
     if (!window->results)
-        shared->results = (uint64_t)((uintptr_t)(map->results + first * map->task->result_size) -
-                                     (uintptr_t)map->future->pool->shared.segment.base);
+        shared->results = offset_of(map, map->results + first * map->task->result_size);
     memset((void *)window->status, 0, count * sizeof(*window->status));
     shared->items = count;
     window->handed = count;
-    brood__range_share(shared->ranges, map->future->pool->workers, count);
+    brood__range_share(shared->ranges, map->workers, count);
 }
 
 /* After the workers: what failed, what is left, what goes back to the caller.  True if items are left. */
@@ -273,10 +300,12 @@ static int16_t ending(const struct brood_pool *pool, const struct map *map)
 
 static bool send_helper(struct brood_pool *pool, struct map_window *window, unsigned worker)
 {
-    struct request request = {.kind = SLOT_MAP, .task = window->map->index, .arg_offset = window->block};
+    struct request request = {
+        .kind = SLOT_MAP, .task = window->map->index, .arg = {.len = window->map->workers}, .arg_offset = window->block};
     struct job *job = &window->helpers[worker].job;
 
-    if (!brood__submit(pool, job, &request, worker) && !brood__submit(pool, job, &request, ANY_LANE))
+    if (!brood__submit(pool, job, &request, window->map->workers > 1 ? worker : ANY_LANE) &&
+        !brood__submit(pool, job, &request, ANY_LANE))
         return false;
     window->unsettled++;
     return true;
@@ -289,7 +318,7 @@ static bool send(struct brood_pool *pool, struct map_window *window)
     unsigned sent = 0;
 
     window->phase = WINDOW_RUNNING;
-    for (unsigned i = 0; i < pool->workers && i < window->count; i++)
+    for (unsigned i = 0; i < window->map->workers && i < window->count; i++)
         sent += send_helper(pool, window, i);
     return sent > 0;
 }
@@ -305,7 +334,7 @@ static void finish(struct map *map)
 {
     struct brood_future *future = map->future;
     struct brood_pool *pool = future->pool;
-    int outcome = map->first_failed < map->items ? map->outcomes[map->first_failed] : 0;
+    int outcome = map->first_outcome;
 
     free_blocks(pool, map);
     if (map->words_item != map->first_failed) {
@@ -335,6 +364,10 @@ static uint32_t next_items(struct map *map, size_t *ret_first)
 
 static void fail_rest(struct map *map, int16_t outcome)
 {
+    if (!map->outcomes && map->next < map->items) {
+        fail_item(map, map->next, outcome);
+        map->next = map->items;
+    }
     for (; map->next < map->items; map->next++)
         fail_item(map, map->next, outcome);
 }
@@ -427,24 +460,59 @@ void brood__maps_abandon(struct brood_pool *pool)
 
 /* ---- the life of a map ---- */
 
-static size_t window_items(const struct brood_pool *pool, const struct map *map, size_t copied)
+static size_t window_items(const struct map *map, size_t copied)
 {
     size_t items = map->items < WINDOW_ITEMS ? map->items : WINDOW_ITEMS;
     size_t fit = copied ? WINDOW_BYTES / copied : items;
 
-    if (fit < pool->workers)
-        fit = pool->workers;
+    if (fit < map->workers)
+        fit = map->workers;
     return fit < items ? fit : items;
 }
 
+/* Where the parts of a window's block begin, and how large it is. */
+struct layout {
+    size_t status, args, results, bytes;
+};
+
+static struct layout lay_out(const struct map *map, size_t arg_copy, size_t result_copy)
+{
+    struct layout at;
+
+    at.status = align(sizeof(struct window) + map->workers * sizeof(struct range));
+    at.args = at.status + align(map->window_items * sizeof(int16_t));
+    at.results = at.args + align(map->loop.grain ? arg_copy : map->window_items * arg_copy);
+    at.bytes = at.results + align(map->window_items * result_copy);
+    return at;
+}
+
+static void describe(const struct map *map, const struct map_window *window, const struct layout *at)
+{
+    *window->shared = (struct window){
+        .args = window->args ? window->block + at->args : offset_of(map, map->args),
+        .results = window->block + at->results,
+        .status = window->block + at->status,
+        .arg_bytes = (uint32_t)map->task->arg_size,
+        .result_bytes = (uint32_t)map->task->result_size,
+        .chunk = map->chunk,
+        .limit_ns = map->terms.limit_ns,
+        .grace_ns = map->terms.grace_ns,
+        .task = (uint16_t)map->index,
+        .workers = (uint16_t)map->workers,
+        .end = map->loop.end,
+        .grain = map->loop.grain,
+        .context_bytes = map->loop.context_bytes,
+    };
+    if (map->loop.grain && window->args)
+        memcpy(window->args, map->args, map->loop.context_bytes);
+}
+
+/* `arg_copy`, `result_copy`: bytes of an item's that are copied, or of a loop's whole context. */
 static int open_window(struct brood_pool *pool, struct map_window *window, struct map *map, size_t arg_copy,
                        size_t result_copy)
 {
-    size_t at_status = align(sizeof(struct window) + pool->workers * sizeof(struct range));
-    size_t at_args = at_status + align(map->window_items * sizeof(int16_t));
-    size_t at_results = at_args + align(map->window_items * arg_copy);
-    size_t bytes = at_results + align(map->window_items * result_copy);
-    int r = brood__heap_alloc(&pool->heap, bytes, false, &window->block);
+    struct layout at = lay_out(map, arg_copy, result_copy);
+    int r = brood__heap_alloc(&pool->heap, at.bytes, false, &window->block);
 
     if (r < 0)
         return r;
@@ -452,25 +520,14 @@ static int open_window(struct brood_pool *pool, struct map_window *window, struc
 
     window->map = map;
     window->shared = (struct window *)(void *)base;
-    window->status = (_Atomic int16_t *)(void *)(base + at_status);
-    window->args = arg_copy ? base + at_args : NULL;
-    window->results = result_copy ? base + at_results : NULL;
-    *window->shared = (struct window){
-        .args = window->block + at_args,
-        .results = window->block + at_results,
-        .status = window->block + at_status,
-        .arg_bytes = (uint32_t)map->task->arg_size,
-        .result_bytes = (uint32_t)map->task->result_size,
-        .chunk = map->chunk,
-        .limit_ns = map->terms.limit_ns,
-        .grace_ns = map->terms.grace_ns,
-        .task = (uint16_t)map->index,
-        .workers = (uint16_t)pool->workers,
-    };
-    window->helpers = calloc(pool->workers, sizeof(*window->helpers));
+    window->status = (_Atomic int16_t *)(void *)(base + at.status);
+    window->args = arg_copy ? base + at.args : NULL;
+    window->results = result_copy ? base + at.results : NULL;
+    describe(map, window, &at);
+    window->helpers = calloc(map->workers, sizeof(*window->helpers));
     if (!window->helpers)
         return brood_fail(-ENOMEM, "out of memory");
-    for (unsigned i = 0; i < pool->workers; i++)
+    for (unsigned i = 0; i < map->workers; i++)
         window->helpers[i] = (struct helper){.job.settle = settle_helper, .window = window};
     return 0;
 }
@@ -492,46 +549,47 @@ static void undo(struct brood_pool *pool, struct map *map)
     brood__map_free(map);
 }
 
+/* Where workers are threads, or the array lies in the segment, they use it where it is. */
 static int open_windows(struct brood_pool *pool, struct map *map)
 {
     size_t arg = map->task->arg_size, result = map->task->result_size;
-    /* Where workers are threads, or the array lies in the segment, they use it where it is. */
-    size_t arg_copy = brood__is_shared(pool, map->args, map->items * arg) ? 0 : arg;
+    size_t arg_bytes = map->loop.grain ? map->loop.context_bytes : map->items * arg;
+    size_t arg_copy = brood__is_shared(pool, map->args, arg_bytes) ? 0 : map->loop.grain ? arg_bytes : arg;
     size_t result_copy = brood__is_shared(pool, map->results, map->items * result) ? 0 : result;
     int r = 0;
 
-    map->window_items = window_items(pool, map, arg_copy + result_copy);
+    map->window_items = window_items(map, (map->loop.grain ? 0 : arg_copy) + result_copy);
     map->live = map->items > map->window_items ? WINDOWS : 1;
     for (unsigned i = 0; i < map->live && r == 0; i++)
         r = open_window(pool, &map->windows[i], map, arg_copy, result_copy);
     return r;
 }
 
-int brood__map_begin(struct brood_pool *pool, struct brood_future *future, const struct brood_task *task, void *results,
-                     const void *args, size_t items, const struct brood_map_options *options)
+/* Locked; the future is there. */
+static int map_begin(struct brood_pool *pool, struct brood_future *future, const struct map_call *call)
 {
-    size_t chunk = options ? options->chunk : 0;
     struct map *map = calloc(1, sizeof(*map));
-    int r = map ? brood__task_index(pool, task) : brood_fail(-ENOMEM, "out of memory");
+    int r = map ? brood__task_index(pool, call->task) : brood_fail(-ENOMEM, "out of memory");
 
     if (r < 0) {
         free(map);
         return r;
     }
     *map = (struct map){.future = future,
-                        .task = task,
+                        .task = call->task,
                         .index = (unsigned)r,
-                        .args = args,
-                        .results = results,
-                        .items = items,
-                        .chunk = chunk < UINT32_MAX ? (uint32_t)chunk : UINT32_MAX,
-                        .outcomes = calloc(items, sizeof(int16_t)),
-                        .terms = options ? brood__terms(pool, options->limit_ms, options->grace_ms, options->retries)
-                                         : pool->terms,
+                        .args = call->args,
+                        .results = call->results,
+                        .items = call->items,
+                        .loop = call->loop,
+                        .chunk = call->chunk < UINT32_MAX ? (uint32_t)call->chunk : UINT32_MAX,
+                        .workers = call->by_one ? 1 : pool->workers,
+                        .outcomes = call->loop.grain ? NULL : calloc(call->items, sizeof(int16_t)),
+                        .terms = brood__terms(pool, call->limit_ms, call->grace_ms, call->retries),
                         .first_failed = SIZE_MAX,
                         .words_item = SIZE_MAX,
                         .death_item = SIZE_MAX};
-    r = map->outcomes ? open_windows(pool, map) : brood_fail(-ENOMEM, "out of memory");
+    r = map->outcomes || map->loop.grain ? open_windows(pool, map) : brood_fail(-ENOMEM, "out of memory");
     if (r < 0) {
         undo(pool, map);
         return r;
@@ -543,16 +601,34 @@ int brood__map_begin(struct brood_pool *pool, struct brood_future *future, const
     return 0;
 }
 
+static int loop_item(const struct map *map, uint64_t index)
+{
+    if (index < map->loop.begin || index >= map->loop.end)
+        return brood_fail(-ERANGE, "the loop has no index %llu", (unsigned long long)index);
+    size_t item = (size_t)((index - map->loop.begin) / map->loop.grain);
+
+    if (item <= map->first_failed)
+        return item < map->first_failed ? 0 : map->first_outcome;
+    return brood_fail(-ENODATA, "of a loop, only the first failure is known");
+}
+
 int brood__map_item(const struct map *map, size_t item)
 {
+    if (map->loop.grain)
+        return loop_item(map, item);
     if (item >= map->items)
         return brood_fail(-ERANGE, "the map has %zu items", map->items);
     return map->outcomes[item];
 }
 
-size_t brood__map_first_failed(const struct map *map)
+uint64_t brood__map_first_failed(const struct map *map)
 {
-    return map->first_failed;
+    return name_of(map, map->first_failed);
+}
+
+int64_t brood__map_took_ns(const struct map *map)
+{
+    return map->took_ns;
 }
 
 /* ---- while it runs ---- */
@@ -566,7 +642,7 @@ struct job *brood__map_job(struct map *map, struct job *previous)
     for (unsigned i = 0; i < WINDOWS; i++) {
         struct map_window *window = &map->windows[i ^ earlier];
 
-        for (unsigned worker = 0; window->helpers && worker < map->future->pool->workers; worker++)
+        for (unsigned worker = 0; window->helpers && worker < map->workers; worker++)
             if (window->helpers[worker].job.in_lane)
                 return &window->helpers[worker].job;
     }
@@ -579,7 +655,7 @@ static bool any_helper(struct brood_pool *pool, struct map *map, bool (*use)(str
     bool any = false;
 
     for (unsigned i = 0; i < WINDOWS; i++)
-        for (unsigned worker = 0; map->windows[i].helpers && worker < pool->workers; worker++)
+        for (unsigned worker = 0; map->windows[i].helpers && worker < map->workers; worker++)
             if (map->windows[i].helpers[worker].job.in_lane)
                 any |= use(pool, &map->windows[i].helpers[worker].job);
     return any;
@@ -637,33 +713,30 @@ static int check(const struct brood_task *task, const void *results, const void 
 }
 
 /* Locked. */
-static int begin(struct brood_pool *pool, struct brood_future *future, const struct brood_task *task, void *results,
-                 const void *args, size_t n, const struct brood_map_options *options)
+static int begin(struct brood_pool *pool, struct brood_future *future, const struct map_call *call, brood_deadline deadline)
 {
-    int r = brood__wait_for_room(pool, BROOD_FOREVER);
+    int r = brood__wait_for_room(pool, deadline);
 
     if (r < 0)
         return r;
     future->is_map = true;
-    if (n > 0)
-        return brood__map_begin(pool, future, task, results, args, n, options);
+    if (call->items > 0)
+        return map_begin(pool, future, call);
     pool->outstanding++;
     brood__future_finish(future, 0);
     return 0;
 }
 
-int brood_pool_map_async(struct brood_pool *pool, const struct brood_task *task, struct brood_future **ret_future,
-                         void *results, const void *args, size_t n, const struct brood_map_options *options)
+int brood__map_start(struct brood_pool *pool, struct brood_future **ret_future, const struct map_call *call,
+                     brood_deadline deadline)
 {
     struct brood_future *future;
-    int r = check(task, results, args, n, options);
+    int r = brood__pool_enter(pool);
 
-    if (r == 0)
-        r = brood__pool_enter(pool);
     if (r < 0)
         return r;
     future = brood__future_new(pool);
-    r = future ? begin(pool, future, task, results, args, n, options) : -ENOMEM;
+    r = future ? begin(pool, future, call, deadline) : -ENOMEM;
     if (r == 0)
         *ret_future = future;
     else if (future)
@@ -675,17 +748,38 @@ int brood_pool_map_async(struct brood_pool *pool, const struct brood_task *task,
     return r;
 }
 
+int brood__map_finish(struct brood_future *future)
+{
+    int r = brood_future_wait(future, BROOD_FOREVER);
+
+    if (r == 0)
+        r = brood_future_result(future, NULL, 0);
+    brood_future_free(future);
+    return r;
+}
+
+int brood_pool_map_async(struct brood_pool *pool, const struct brood_task *task, struct brood_future **ret_future,
+                         void *results, const void *args, size_t n, const struct brood_map_options *options)
+{
+    struct map_call call = {.task = task, .results = results, .args = args, .items = n};
+    int r = check(task, results, args, n, options);
+
+    if (r < 0)
+        return r;
+    if (options) {
+        call.chunk = options->chunk;
+        call.limit_ms = options->limit_ms;
+        call.grace_ms = options->grace_ms;
+        call.retries = options->retries;
+    }
+    return brood__map_start(pool, ret_future, &call, BROOD_FOREVER);
+}
+
 int brood_pool_map(struct brood_pool *pool, const struct brood_task *task, void *results, const void *args, size_t n,
                    const struct brood_map_options *options)
 {
     struct brood_future *future;
     int r = brood_pool_map_async(pool, task, &future, results, args, n, options);
 
-    if (r < 0)
-        return r;
-    r = brood_future_wait(future, BROOD_FOREVER);
-    if (r == 0)
-        r = brood_future_result(future, NULL, 0);
-    brood_future_free(future);
-    return r;
+    return r < 0 ? r : brood__map_finish(future);
 }

@@ -14,9 +14,30 @@
 struct brood_future;
 struct map;
 
-/* Begins a map whose future exists.  0 or a negative errno, in words: then there is no map.  Locked. */
-int brood__map_begin(struct brood_pool *pool, struct brood_future *future, const struct brood_task *task, void *results,
-                     const void *args, size_t items, const struct brood_map_options *options);
+/* Of a loop, whose items are blocks of `grain` indices, the last one perhaps shorter; all zero for a map of an array. */
+struct map_loop {
+    uint64_t begin, end, grain;
+    size_t context_bytes;
+};
+
+/* What a map is to do. */
+struct map_call {
+    const struct brood_task *task;
+    void *results;
+    const void *args; /* of a loop: its context */
+    size_t items;     /* of a loop: blocks */
+    struct map_loop loop;
+    size_t chunk;
+    int limit_ms, grace_ms, retries; /* 0: as the pool */
+    bool by_one;                     /* it is short: one worker shall do all of it, whoever comes first */
+};
+
+/* Begins a map: as brood_pool_map_async(), with arguments that have been checked, and a deadline for room in the queue. */
+int brood__map_start(struct brood_pool *pool, struct brood_future **ret_future, const struct map_call *call,
+                     brood_deadline deadline);
+
+/* Waits for it, frees it and says its outcome, in words. */
+int brood__map_finish(struct brood_future *future);
 
 /* Turns one window, if any needs it.  Locked on entry and return, not in between.  False: there was none. */
 bool brood__maps_turn(struct brood_pool *pool);
@@ -42,9 +63,11 @@ void brood__map_collect(struct brood_pool *pool, struct map *map);
 /* May a worker have started an item?  Locked. */
 bool brood__map_is_running(struct brood_pool *pool, struct map *map);
 
-/* Of a finished map: which item failed first, in order of the items; the outcome of an item, or -ERANGE. */
-size_t brood__map_first_failed(const struct map *map);
+/* Of a finished map: which item failed first, in order of the items; the outcome of an item, or -ERANGE; how long the
+ * workers say they were at it.  Of a loop, items are named by their index. */
+uint64_t brood__map_first_failed(const struct map *map);
 int brood__map_item(const struct map *map, size_t item);
+int64_t brood__map_took_ns(const struct map *map);
 
 /* NULL is fine. */
 void brood__map_free(struct map *map);

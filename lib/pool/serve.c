@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <brood/loop.h>
 #include <brood/worker.h>
 
 #include "os/clock.h"
@@ -189,6 +190,7 @@ static void run_task(struct server *server, struct slot *slot, struct note *note
 
 struct work {
     struct window *window;
+    struct range *range; /* the worker's own */
     const struct brood_task *task;
     const char *name;
     char *args, *results;
@@ -201,8 +203,10 @@ static struct work open_work(struct server *server, const struct slot *slot)
     char *base = server->shared->segment.base;
     struct window *window = (struct window *)(base + slot->arg.offset);
     struct work work = {.window = window, .args = base + window->args, .results = base + window->results};
+    uint32_t number = range_number(server->worker, window->workers);
 
     work.status = (_Atomic int16_t *)(void *)(base + window->status);
+    work.range = &window->ranges[number];
     work.words = brood__error_words();
     work.task = find_task(server, window->task, &work.name);
     return work;
@@ -227,6 +231,15 @@ static void refuse_items(const struct work *work, struct slot *slot, struct note
     }
 }
 
+static inline void begin_item(struct server *server, const struct work *work, uint32_t item)
+{
+    range_begin_item(work->range, item);
+    if (work->window->limit_ns)
+        brood__limit_begin(&server->limit, work->window->limit_ns, work->window->grace_ns);
+    if (work->words[0])
+        work->words[0] = '\0';
+}
+
 /* As brood__task_run() does, with what is the same for all items done once.  Where the next item's things are stands in
  * variables of its own: a sum that is kept in `reply`, which the task sees, would wait for the memory each time. */
 static void run_items(struct server *server, const struct work *work, struct slot *slot, struct note *note, uint32_t lo,
@@ -234,25 +247,40 @@ static void run_items(struct server *server, const struct work *work, struct slo
 {
     const size_t arg_bytes = work->window->arg_bytes, result_bytes = work->window->result_bytes;
     const char *arg = work->args + lo * arg_bytes;
-    char *result = work->results + lo * result_bytes, *words = work->words;
-    struct range *range = &work->window->ranges[server->worker];
+    char *result = work->results + lo * result_bytes;
     struct brood_reply reply = {.room = result_bytes};
-    const int64_t limit_ns = work->window->limit_ns;
 
     for (uint32_t item = lo; item < lo + count; item++) {
-        range_begin_item(range, item);
-        if (limit_ns)
-            brood__limit_begin(&server->limit, limit_ns, work->window->grace_ns);
-        if (words[0])
-            words[0] = '\0';
+        begin_item(server, work, item);
         reply.space = result;
         finish_item(work, slot, note, item, brood__task_call(work->task, (struct brood_bytes){arg, arg_bytes}, &reply));
         arg += arg_bytes;
         result += result_bytes;
     }
-    if (limit_ns)
-        brood__limit_end(&server->limit);
-    brood__retirement_count(&server->retirement, count);
+}
+
+/* The same where the items are blocks of a loop's indices. */
+static void run_blocks(struct server *server, const struct work *work, struct slot *slot, struct note *note, uint32_t lo,
+                       uint32_t count)
+{
+    const struct window *window = work->window;
+    const uint64_t grain = window->grain, end = window->end;
+    const size_t context_bytes = window->context_bytes, result_bytes = window->result_bytes;
+    uint64_t begin = window->first + lo * grain;
+    char *result = work->results + lo * result_bytes;
+    struct brood_reply reply = {.room = result_bytes};
+
+    for (uint32_t item = lo; item < lo + count; item++) {
+        struct brood_range block = {context_bytes ? work->args : NULL, context_bytes, begin,
+                                    end - begin > grain ? begin + grain : end};
+
+        begin_item(server, work, item);
+        reply.space = result;
+        finish_item(work, slot, note, item,
+                    brood__task_call(work->task, (struct brood_bytes){&block, sizeof(block)}, &reply));
+        begin += grain;
+        result += result_bytes;
+    }
 }
 
 /* Twice as many next time if that was quick, half if it was slow; never more than an eighth of what is left, for others to
@@ -272,28 +300,43 @@ static uint32_t at_most(uint32_t chunk, uint32_t left)
 }
 
 /* The next items for this worker: of its own range, else stolen. */
-static uint32_t claim_items(struct server *server, struct window *window, uint32_t adaptive, uint32_t *ret_lo)
+static uint32_t claim_items(const struct server *server, const struct work *work, uint32_t adaptive, uint32_t *ret_lo)
 {
-    struct range *range = &window->ranges[server->worker];
-    uint32_t wanted = window->chunk ? window->chunk : at_most(adaptive, brood__range_left(range));
+    struct window *window = work->window;
+    uint32_t wanted = window->chunk ? window->chunk : at_most(adaptive, brood__range_left(work->range));
     uint32_t count;
 
     if (atomic_load_explicit(&window->stop, memory_order_relaxed))
         return 0;
-    count = brood__range_claim(range, wanted, ret_lo);
-    return count > 0 ? count : brood__range_steal(window->ranges, window->workers, server->worker, wanted, ret_lo);
+    count = brood__range_claim(work->range, wanted, ret_lo);
+    if (count > 0 || window->workers < 2)
+        return count;
+    return brood__range_steal(window->ranges, window->workers, server->worker, wanted, ret_lo);
 }
 
+static void run_claim(struct server *server, const struct work *work, struct slot *slot, struct note *note, uint32_t lo,
+                      uint32_t count)
+{
+    if (work->window->grain)
+        run_blocks(server, work, slot, note, lo, count);
+    else
+        run_items(server, work, slot, note, lo, count);
+    if (work->window->limit_ns)
+        brood__limit_end(&server->limit);
+    brood__retirement_count(&server->retirement, count);
+}
+
+/* The answer says how long it took, for who cuts a stream into maps. */
 static void run_map(struct server *server, struct slot *slot, struct note *note)
 {
     struct work work = open_work(server, slot);
     bool fits = brood__task_fits(work.task, work.window->arg_bytes, work.window->result_bytes);
-    int64_t since = brood__now_ns(), now;
+    int64_t began = brood__now_ns(), since = began, now;
     uint32_t adaptive = 1, lo, count;
 
-    while ((count = claim_items(server, work.window, adaptive, &lo)) > 0) {
+    while ((count = claim_items(server, &work, adaptive, &lo)) > 0) {
         if (fits)
-            run_items(server, &work, slot, note, lo, count);
+            run_claim(server, &work, slot, note, lo, count);
         else
             refuse_items(&work, slot, note, lo, count);
         if (!work.window->chunk) {
@@ -304,6 +347,7 @@ static void run_map(struct server *server, struct slot *slot, struct note *note)
     }
     slot->status = 0;
     slot->result_bytes = 0;
+    slot->result.took_ns = (work.window->chunk ? brood__now_ns() : since) - began;
 }
 
 /* ---- claiming and answering ---- */

@@ -76,7 +76,7 @@ struct slot {
     /* Host: who waits for this slot: the number of a parker, WAITER_NONE or WAITER_ALL; changed at any time, release.
      * Worker: reads it after DONE, to wake; acquire.  In the slot's own line, so it costs the worker nothing. */
     _Atomic uint8_t waiter;
-    uint32_t arg_bytes;
+    uint32_t arg_bytes; /* of a map: how many ranges its window has */
     union {
         uint64_t offset; /* of the argument in the segment, when it has more than SLOT_ARG_BYTES */
         unsigned char bytes[SLOT_ARG_BYTES];
@@ -89,6 +89,7 @@ struct slot {
     union {
         uint64_t offset; /* host before READY: where in the segment, when there is room for more than SLOT_RESULT_BYTES */
         unsigned char bytes[SLOT_RESULT_BYTES];
+        int64_t took_ns; /* worker before DONE, of a map: its part in it took so long; a hint */
     } result;
 };
 _Static_assert(sizeof(struct slot) == 64, "a slot is a cache line");

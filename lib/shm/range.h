@@ -46,9 +46,20 @@ struct window {
     int64_t limit_ns, grace_ns; /* an item's; 0: none */
     uint16_t task, workers;
     _Atomic uint32_t stop; /* host: start no more items.  Workers read it before each claim. */
-    struct range ranges[];
+
+    /* Of a loop (grain > 0), whose items are blocks of indices: item i is those from first + i * grain on, and none from
+     * `end` on; `args` is where its context lies. */
+    uint64_t first, end, grain, context_bytes;
+    uint64_t pad[4];
+    struct range ranges[]; /* `workers` of them: one each, or one for whoever comes, where one alone is invited */
 };
-_Static_assert(offsetof(struct window, ranges) == 64, "shared layout");
+_Static_assert(offsetof(struct window, ranges) == 128, "shared layout");
+
+/* Which range is that worker's. */
+static inline uint32_t range_number(uint32_t worker, uint32_t ranges)
+{
+    return ranges > 0 ? worker % ranges : 0;
+}
 
 static inline uint64_t range_of(uint32_t lo, uint32_t hi)
 {

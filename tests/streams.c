@@ -1,0 +1,56 @@
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "streams.h"
+
+static bool divides(int64_t divisor, uint64_t index)
+{
+    return divisor != 0 && index % (uint64_t)divisor == 0;
+}
+
+static int take_turn(const struct turns *turns, uint64_t index)
+{
+    if (divides(turns->die, index))
+        raise(SIGKILL);
+    while (turns->hang != 0 && index == (uint64_t)turns->hang)
+        pause();
+    if (divides(turns->refuse, index))
+        return brood_fail(-EDOM, "%llu is refused", (unsigned long long)index);
+    if (turns->hits)
+        turns->hits[index]++;
+    return 0;
+}
+
+BROOD_LOOP_DEFINE(take_turns, struct turns)
+{
+    return context ? take_turn(context, index) : 0;
+}
+
+BROOD_SUM_DEFINE(circle, struct steps, double)
+{
+    double x = ((double)index + 0.5) * context->width;
+
+    *result += context->width * 4 / (1 + x * x);
+    return 0;
+}
+
+BROOD_SUM_DEFINE(count_up, struct turns, uint64_t)
+{
+    *result += index;
+    return take_turn(context, index);
+}
+
+static void widen(struct extremes *total, const struct extremes *part)
+{
+    total->least = part->least < total->least ? part->least : total->least;
+    total->most = part->most > total->most ? part->most : total->most;
+}
+
+BROOD_REDUCE_DEFINE(find_extremes, int64_t, struct extremes, widen, {INT64_MAX, INT64_MIN})
+{
+    int64_t value = (int64_t)index * *context % 1009;
+
+    widen(result, &(struct extremes){value, value});
+    return 0;
+}

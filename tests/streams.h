@@ -1,0 +1,27 @@
+/* streams.h - what the tests of loops and streams run, in workers of every kind. */
+#ifndef BROOD_TESTS_STREAMS_H
+#define BROOD_TESTS_STREAMS_H
+
+#include <brood.h>
+
+struct turns {
+    unsigned char *hits; /* in brood_alloc() memory, or NULL: how often each index has run */
+    int64_t refuse;      /* indices that this divides are -EDOM, with words; 0: none */
+    int64_t die;         /* indices that this divides kill their worker; 0: none */
+    int64_t hang;        /* this index never ends; 0: none */
+};
+
+struct steps {
+    double width;
+};
+
+struct extremes {
+    int64_t least, most;
+};
+
+BROOD_LOOP_DECLARE(take_turns, struct turns);
+BROOD_REDUCE_DECLARE(circle, struct steps, double);            /* a part of pi */
+BROOD_REDUCE_DECLARE(count_up, struct turns, uint64_t);        /* the sum of the indices; else as take_turns */
+BROOD_REDUCE_DECLARE(find_extremes, int64_t, struct extremes); /* of (index * context) % 1009 */
+
+#endif
