@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -61,6 +62,43 @@ int brood__pidfd_stop(int pidfd)
     while (r == 0 && waitid(P_PIDFD, (id_t)pidfd, &info, WSTOPPED | WEXITED | WNOWAIT) < 0)
         r = errno == EINTR ? 0 : -errno;
     return r < 0 ? r : info.si_code == CLD_STOPPED ? 0 : -ESRCH;
+}
+
+/* struct pidfd_info of linux/pidfd.h, as it was first: 64 bytes, which is part of the request's number. */
+struct info {
+    uint64_t mask, cgroup;
+    uint32_t numbers[11]; /* of process and users */
+    int32_t exit_code;    /* as waitpid() has it */
+};
+_Static_assert(sizeof(struct info) == 64, "the kernel's layout");
+
+#define INFO_EXIT (1u << 3)
+#define GET_INFO _IOWR(0xff, 11, struct info)
+
+/* The kernel keeps how a process ended as long as somebody has a pidfd of it. */
+static int status_of_the_reaped(int pidfd, int *ret_status)
+{
+    struct info info = {.mask = INFO_EXIT};
+
+    if (ioctl(pidfd, GET_INFO, &info) < 0 || !(info.mask & INFO_EXIT))
+        return -ECHILD;
+    *ret_status = WIFEXITED(info.exit_code) ? WEXITSTATUS(info.exit_code) : -WTERMSIG(info.exit_code);
+    return 0;
+}
+
+int brood__pidfd_status(int pidfd, int *ret_status)
+{
+    siginfo_t info = {0};
+
+    if (brood__pidfd_wait(pidfd, BROOD_NOW) < 0)
+        return -EAGAIN;
+    while (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG) < 0)
+        if (errno != EINTR)
+            return status_of_the_reaped(pidfd, ret_status);
+    if (info.si_pid == 0)
+        return -ECHILD;
+    *ret_status = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
+    return 0;
 }
 
 static int64_t microseconds(struct timeval time)

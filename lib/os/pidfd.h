@@ -23,6 +23,10 @@ int brood__pidfd_wait(int pidfd, brood_deadline deadline);
 /* Stops a child, and returns when it stands still: 0; -ESRCH when it died instead.  SIGCONT lets it go on. */
 int brood__pidfd_stop(int pidfd);
 
+/* How a child ended, without waiting, and reaps it: 0 with its exit status, or minus the signal that killed it; -EAGAIN: it
+ * runs; -ECHILD: somebody else has reaped it and this kernel forgets then (before 6.15), or it is no child. */
+int brood__pidfd_status(int pidfd, int *ret_status);
+
 /* How a process ended. */
 struct brood__ending {
     int signal;    /* that killed it, or 0 */

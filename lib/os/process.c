@@ -1,5 +1,7 @@
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,24 +10,51 @@
 
 #include "os/process.h"
 
-void brood__process_reset_signals(void)
+void brood__process_default_signals(void)
 {
     struct sigaction action;
-    sigset_t none;
 
     for (int number = 1; number < NSIG; number++)
         if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN)
             (void)signal(number, SIG_DFL);
-    (void)signal(SIGINT, SIG_IGN);
     (void)signal(SIGCHLD, SIG_DFL); /* ignored, it would keep a parent from learning how its children ended */
+}
+
+void brood__process_unblock_signals(void)
+{
+    sigset_t none;
+
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+void brood__process_reset_signals(void)
+{
+    brood__process_default_signals();
+    (void)signal(SIGINT, SIG_IGN);
+    brood__process_unblock_signals();
 }
 
 bool brood__process_die_with(pid_t parent)
 {
     /* The parent may have died before the request: then it is too late for the signal, and we have another parent. */
     return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent;
+}
+
+/* A pipe that loses its last writer signals who has asked for SIGIO, or for another signal in its place. */
+int brood__process_die_with_pipe(int fd)
+{
+    if (fcntl(fd, F_SETOWN, getpid()) < 0 || fcntl(fd, F_SETSIG, SIGKILL) < 0 ||
+        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_ASYNC) < 0)
+        return -errno;
+    return 0;
+}
+
+bool brood__process_is_orphan(int fd)
+{
+    struct pollfd watched = {.fd = fd};
+
+    return poll(&watched, 1, 0) == 1 && (watched.revents & POLLHUP) != 0;
 }
 
 void brood__process_set_name(const char *name, const char *suffix)

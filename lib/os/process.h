@@ -6,12 +6,23 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Signal handlers back to default, nothing blocked; what was ignored stays so, but SIGCHLD; and SIGINT is
- * ignored: Ctrl-C is the host's to handle. */
+/* Signal handlers back to default; what was ignored stays so, but SIGCHLD. */
+void brood__process_default_signals(void);
+
+/* No signal is blocked in the calling thread. */
+void brood__process_unblock_signals(void);
+
+/* Both, and SIGINT is ignored: Ctrl-C is the host's to handle. */
 void brood__process_reset_signals(void);
 
 /* SIGKILL when the thread that forked us dies.  False if `parent` is gone already. */
 bool brood__process_die_with(pid_t parent);
+
+/* SIGKILL for this process when the last writer of the pipe is gone, or when anything is written to it: its read end, which
+ * must be this process's alone, and stays open.  Unlike brood__process_die_with() this does not depend on a thread, and
+ * outlives exec.  0 or a negative errno; it may be too late already, which brood__process_is_orphan() tells afterwards. */
+int brood__process_die_with_pipe(int fd);
+bool brood__process_is_orphan(int fd);
 
 /* "NAME-SUFFIX" in ps and top. */
 void brood__process_set_name(const char *name, const char *suffix);
