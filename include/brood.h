@@ -5,12 +5,15 @@
 #include <brood/base.h>
 #include <brood/future.h>
 #include <brood/lock.h>
+#include <brood/log.h>
 #include <brood/loop.h>
 #include <brood/pipe.h>
 #include <brood/pool.h>
+#include <brood/process.h>
 #include <brood/ring.h>
 #include <brood/sandbox.h>
 #include <brood/task.h>
+#include <brood/thread.h>
 #include <brood/wait.h>
 #include <brood/worker.h>
 

@@ -1,0 +1,69 @@
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <brood/process.h>
+
+#include "os/error.h"
+#include "run/failure.h"
+#include "run/run.h"
+#include "run/thread.h"
+
+void brood__hook_set(struct hook *hook, struct hook with)
+{
+    brood__run_init();
+    brood__lock(&brood__run_lock);
+    *hook = with;
+    brood__unlock(&brood__run_lock);
+}
+
+static struct hook hook_of(const struct hook *hook)
+{
+    struct hook copy;
+
+    brood__lock(&brood__run_lock);
+    copy = *hook;
+    brood__unlock(&brood__run_lock);
+    return copy;
+}
+
+/* One write, so that the lines of several that fail at once do not mix. */
+static void say(const char *what, const char *name, int error, const char *words)
+{
+    char line[700];
+    int length = snprintf(line, sizeof(line), "brood: %s %s (pid %d) failed: %s%s%s\n", what, name, (int)getpid(),
+                          strerrordesc_np(-error) ? strerrordesc_np(-error) : "unknown error", *words ? ": " : "", words);
+
+    if (length >= (int)sizeof(line))
+        length = (int)sizeof(line) - 1;
+    (void)!write(STDERR_FILENO, line, (size_t)length);
+}
+
+void brood__failed(struct hook *hook, const char *what, const char *name, int error)
+{
+    struct brood_failure failure = {.name = name, .error = error};
+    struct hook teller = hook_of(hook);
+    char words[512];
+    int r;
+
+    (void)snprintf(words, sizeof(words), "%s", brood_error());
+    failure.words = words;
+    if (!teller.call) {
+        say(what, name, error, words);
+        return;
+    }
+    brood__error_clear();
+    r = teller.call(&failure, teller.context);
+    if (r >= 0)
+        return;
+    say(what, name, error, words);
+    say("the failure hook of", name, r, brood_error());
+}
+
+void brood__failure_who(char *ret_text, size_t size)
+{
+    char thread[NAME_MAX_BYTES + 1];
+
+    brood__thread_who(thread, sizeof(thread));
+    (void)snprintf(ret_text, size, "%s %s", brood_process_name(brood_process_current()), thread);
+}

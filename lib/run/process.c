@@ -1,0 +1,660 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "os/clock.h"
+#include "os/log.h"
+#include "os/pidfd.h"
+#include "os/process.h"
+#include "run/failure.h"
+#include "run/process.h"
+#include "run/run.h"
+#include "run/streams.h"
+
+#define DAEMON_GRACE_MS 1000
+
+#define NO_GATE ((struct gate){-1, -1, -1, -1})
+
+struct hook brood__process_hook;
+
+static struct name main_name = {.text = "MainProcess"};
+static struct brood_process self = {
+    .kind = PROCESS_SELF,
+    .holders = 1,
+    .names = {.newest = &main_name},
+    .pidfd = -1,
+    .life_line = -1,
+};
+static struct brood_process *parent; /* set in the child before it has a second thread */
+
+/* Under brood__run_lock. */
+static struct brood_process *children;
+static unsigned started; /* by this process, for names */
+
+/* Whose child the next fork of this thread makes. */
+static _Thread_local struct brood_process *starting;
+
+/* ---- handles ---- */
+
+void brood__close_fd(int *fd)
+{
+    if (*fd >= 0)
+        (void)close(*fd);
+    *fd = -1;
+}
+
+static void close_gate(struct gate *gate)
+{
+    brood__close_fd(&gate->read);
+    brood__close_fd(&gate->parent);
+    brood__close_fd(&gate->trouble_read);
+    brood__close_fd(&gate->trouble_write);
+}
+
+static bool is_ours(const struct brood_process *process)
+{
+    return process->generation == atomic_load(&brood__fork_generation);
+}
+
+static int is_no_child(const struct brood_process *process)
+{
+    if (!process)
+        return brood_fail(-EINVAL, "the process is NULL: not started yet?");
+    if ((process->kind == PROCESS_CHILD && !is_ours(process)) || (process->kind == PROCESS_PARENT && process != parent))
+        return brood_fail(-EPERM, "%s belongs to the process that forked this one", brood__name(&process->names));
+    return 0;
+}
+
+static void list(struct brood_process *process)
+{
+    process->next = children;
+    process->place = &children;
+    if (children)
+        children->place = &process->next;
+    children = process;
+}
+
+static void unlist(struct brood_process *process)
+{
+    *process->place = process->next;
+    if (process->next)
+        process->next->place = process->place;
+    process->place = NULL;
+}
+
+/* Under the lock.  True for the last one, who frees. */
+static bool drop(struct brood_process *process)
+{
+    if (--process->holders > 0)
+        return false;
+    if (process->place)
+        unlist(process);
+    return true;
+}
+
+/* Descriptors of a handle that was inherited have been closed already, and are -1. */
+static void destroy(struct brood_process *process)
+{
+    brood__close_fd(&process->pidfd);
+    brood__close_fd(&process->life_line);
+    brood__names_free(&process->names);
+    free(process);
+}
+
+static void release(struct brood_process *process)
+{
+    bool last;
+
+    brood__lock(&brood__run_lock);
+    last = drop(process);
+    brood__unlock(&brood__run_lock);
+    if (last)
+        destroy(process);
+}
+
+void brood_process_release(struct brood_process *process)
+{
+    if (process && process->kind == PROCESS_CHILD)
+        release(process);
+}
+
+/* ---- fork ---- */
+
+/* In the child of any fork, under the lock: it has no children, and nothing of its parent's, but what its start needs. */
+void brood__processes_after_fork(void)
+{
+    struct brood_process *process = children, *next;
+
+    for (; process; process = next) {
+        next = process->next;
+        unlist(process);
+        brood__close_fd(&process->pidfd);
+        brood__close_fd(&process->life_line);
+        if (process == starting)
+            continue;
+        close_gate(&process->gate);
+        if (!process->ended && drop(process))
+            destroy(process);
+    }
+    if (parent && !starting) { /* a fork of the program's own: its parent is unknown */
+        brood__close_fd(&parent->pidfd);
+        parent = NULL;
+    }
+    brood__close_fd(&self.life_line); /* ours, not its */
+    started = 0;
+    self.generation = atomic_load(&brood__fork_generation);
+    self.pid = getpid();
+}
+
+void brood__processes_init(void)
+{
+    self.pid = getpid();
+}
+
+/* ---- this process and its parent ---- */
+
+struct brood_process *brood_process_current(void)
+{
+    brood__run_init();
+    return &self;
+}
+
+struct brood_process *brood_process_parent(void)
+{
+    return parent;
+}
+
+static void know_parent(int pidfd)
+{
+    static struct brood_process known;
+
+    known = (struct brood_process){.kind = PROCESS_PARENT, .holders = 1, .pidfd = pidfd, .life_line = -1};
+    known.names = self.names;
+    known.pid = getppid();
+    if (brood__pidfd_wait(pidfd, BROOD_NOW) == 0)
+        known.pid = 0; /* it was dead before we could ask for its number */
+    parent = &known;
+}
+
+void brood__process_become(struct brood_process *process)
+{
+    if (parent)
+        brood__close_fd(&parent->pidfd);
+    know_parent(process->gate.parent);
+    self.names = process->names;
+    self.daemon = process->daemon;
+    self.life_line = process->gate.read;
+    memcpy(self.numbers, process->numbers, sizeof(self.numbers));
+}
+
+/* ---- the end of a child ---- */
+
+/* Under the lock.  True if it has just been found ended: its holder that was for its life is to be released. */
+static bool settle(struct brood_process *process)
+{
+    int r;
+
+    if (process->ended || process->pidfd < 0)
+        return false;
+    r = brood__pidfd_status(process->pidfd, &process->status);
+    if (r == -EAGAIN)
+        return false;
+    process->ended = true;
+    process->unknown = r;
+    brood__close_fd(&process->life_line);
+    return true;
+}
+
+static void say_end(const struct brood_process *process)
+{
+    if (process->unknown == 0)
+        brood_log(BROOD_LOG_DEBUG, "%s (pid %d) ended with %d", brood__name(&process->names), (int)process->pid,
+                  process->status);
+    else
+        brood_log(BROOD_LOG_WARNING, "%s (pid %d) ended, and somebody else has reaped it", brood__name(&process->names),
+                  (int)process->pid);
+}
+
+static bool has_ended(struct brood_process *process)
+{
+    bool is_news, ended;
+
+    brood__lock(&brood__run_lock);
+    is_news = settle(process);
+    ended = process->ended;
+    brood__unlock(&brood__run_lock);
+    if (is_news) {
+        say_end(process);
+        release(process);
+    }
+    return ended;
+}
+
+/* Under the lock. */
+static bool is_running(const struct brood_process *process)
+{
+    return process->pidfd >= 0 && !process->ended;
+}
+
+/* One that runs and comes after `last`, which is held, as it will be. */
+static struct brood_process *next_child(const struct brood_process *last, bool daemons_only)
+{
+    struct brood_process *found;
+
+    brood__lock(&brood__run_lock);
+    found = last ? last->next : children;
+    while (found && (!is_running(found) || (daemons_only && !found->daemon)))
+        found = found->next;
+    if (found)
+        found->holders++;
+    brood__unlock(&brood__run_lock);
+    return found;
+}
+
+static void reap(void)
+{
+    struct brood_process *ended, *process;
+
+    do {
+        brood__lock(&brood__run_lock);
+        ended = NULL;
+        for (process = children; process && !ended; process = process->next)
+            if (settle(process))
+                ended = process;
+        brood__unlock(&brood__run_lock);
+        if (ended) {
+            say_end(ended);
+            release(ended);
+        }
+    } while (ended);
+}
+
+/* ---- starting ---- */
+
+static int check_options(struct brood_process_options *options, const struct brood_process_options *given)
+{
+    int r = brood__run_options(options, sizeof(*options), given, "BROOD_PROCESS");
+
+    if (r < 0)
+        return r;
+    if (!options->run == !options->program)
+        return brood_fail(-EINVAL, "a process needs either a function or a program: set .run or .program");
+    if (options->arguments && !options->program)
+        return brood_fail(-EINVAL, "arguments are for a program; a function has its context");
+    if (options->pass_fds_count > 0 && !options->pass_fds)
+        return brood_fail(-EINVAL, "there are no %zu descriptors to pass", options->pass_fds_count);
+    for (size_t i = 0; i < options->pass_fds_count; i++)
+        if (fcntl(options->pass_fds[i], F_GETFD) < 0)
+            return brood_fail(-EINVAL, "descriptor %d, which is to be passed, is not open", options->pass_fds[i]);
+    return 0;
+}
+
+static int take_name(struct brood_process *process, const char *given)
+{
+    char text[NAME_MAX_BYTES + 1];
+    unsigned number;
+
+    brood__lock(&brood__run_lock);
+    number = ++started;
+    brood__unlock(&brood__run_lock);
+    if (snprintf(process->numbers, sizeof(process->numbers), "%s%s%u", self.numbers, *self.numbers ? ":" : "", number) >=
+        (int)sizeof(process->numbers))
+        (void)snprintf(process->numbers, sizeof(process->numbers), "…:%u", number); /* a lineage of thirty */
+    (void)snprintf(text, sizeof(text), "Process-%.50s", process->numbers);
+    return brood__name_set(&process->names, given ? given : text);
+}
+
+static int new_process(struct brood_process **ret_process, const struct brood_process_options *options)
+{
+    struct brood_process *process = calloc(1, sizeof(*process));
+    int r;
+
+    if (!process)
+        return brood_fail(-ENOMEM, "out of memory");
+    process->kind = PROCESS_CHILD;
+    process->generation = atomic_load(&brood__fork_generation);
+    process->holders = 1;
+    process->pidfd = process->life_line = -1;
+    process->gate = NO_GATE;
+    process->daemon = options->daemon > 0 || (options->daemon == 0 && self.daemon);
+    r = take_name(process, options->name);
+    if (r < 0)
+        release(process);
+    else
+        *ret_process = process;
+    return r;
+}
+
+static int open_pipe(int *ret_read, int *ret_write)
+{
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return brood_fail(-errno, "cannot make a pipe to start a process with: %s", strerror(errno));
+    *ret_read = brood__fd_not_standard(ends[0]);
+    *ret_write = brood__fd_not_standard(ends[1]);
+    return 0;
+}
+
+/* Under the lock: no other fork gets these descriptors without being told to close them. */
+static int open_gate(struct brood_process *process, bool is_program)
+{
+    struct gate *gate = &process->gate;
+    int r = open_pipe(&gate->read, &process->life_line);
+
+    if (r == 0 && is_program)
+        r = open_pipe(&gate->trouble_read, &gate->trouble_write);
+    if (r == 0 && !is_program) {
+        gate->parent = brood__fd_not_standard(brood__pidfd_open(getpid()));
+        if (gate->parent < 0)
+            r = brood_fail(gate->parent, "cannot open a descriptor of this process: %s", strerror(-gate->parent));
+    }
+    return r;
+}
+
+static int enlist(struct brood_process *process, bool is_program)
+{
+    int r;
+
+    brood__lock(&brood__run_lock);
+    r = open_gate(process, is_program);
+    process->holders++;
+    list(process);
+    brood__unlock(&brood__run_lock);
+    return r;
+}
+
+/* What is left of one that could not be started, or not be followed. */
+static void give_up(struct brood_process *process)
+{
+    brood__lock(&brood__run_lock);
+    close_gate(&process->gate);
+    brood__unlock(&brood__run_lock);
+    release(process);
+    release(process);
+}
+
+/* The child is at the gate, so this number is its. */
+static int watch(struct brood_process *process)
+{
+    int pidfd = brood__fd_not_standard(brood__pidfd_open(process->pid));
+
+    if (pidfd < 0) {
+        (void)kill(process->pid, SIGKILL);
+        while (waitpid(process->pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+        return brood_fail(pidfd, "cannot open a descriptor of the new process: %s", strerror(-pidfd));
+    }
+    brood__lock(&brood__run_lock);
+    process->pidfd = pidfd;
+    brood__unlock(&brood__run_lock);
+    return 0;
+}
+
+/* While its reading end is open here, too, a child that was killed meanwhile is no SIGPIPE. */
+static void open_the_gate(struct brood_process *process)
+{
+    (void)!write(process->life_line, "", 1);
+    brood__lock(&brood__run_lock);
+    brood__close_fd(&process->gate.read);
+    brood__close_fd(&process->gate.parent);
+    brood__close_fd(&process->gate.trouble_write);
+    if (!process->daemon)
+        brood__close_fd(&process->life_line);
+    brood__unlock(&brood__run_lock);
+}
+
+/* The executable runs when the pipe is closed by that. */
+static int await_exec(struct brood_process *process, const char *program)
+{
+    int error = 0;
+    ssize_t n;
+
+    if (process->gate.trouble_read < 0)
+        return 0;
+    do
+        n = read(process->gate.trouble_read, &error, sizeof(error));
+    while (n < 0 && errno == EINTR);
+    brood__lock(&brood__run_lock);
+    brood__close_fd(&process->gate.trouble_read);
+    brood__unlock(&brood__run_lock);
+    if (n != sizeof(error))
+        return 0;
+    (void)brood__pidfd_wait(process->pidfd, BROOD_FOREVER);
+    (void)has_ended(process);
+    release(process);
+    return brood_fail(-error, "cannot start %s: %s", program, strerror(error));
+}
+
+/* The child is to get no signal while it has this process's handlers. */
+static pid_t fork_quietly(struct brood_process *process, const struct brood_process_options *options)
+{
+    sigset_t all, before;
+    pid_t pid;
+    int error;
+
+    brood__streams_flush();
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    starting = process;
+    pid = fork();
+    if (pid == 0)
+        brood__child_main(process, options);
+    error = errno;
+    starting = NULL;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return pid < 0 ? brood_fail(-error, "cannot fork: %s", strerror(error)) : pid;
+}
+
+static int launch(struct brood_process *process, const struct brood_process_options *options)
+{
+    int r = enlist(process, options->program != NULL);
+
+    if (r == 0) {
+        process->pid = fork_quietly(process, options);
+        r = process->pid < 0 ? process->pid : watch(process);
+    }
+    if (r < 0) {
+        give_up(process);
+        return r;
+    }
+    open_the_gate(process);
+    return await_exec(process, options->program);
+}
+
+int brood_process_start(struct brood_process **ret_process, const struct brood_process_options *given)
+{
+    struct brood_process_options options = {0};
+    struct brood_process *process = NULL;
+    int r = check_options(&options, given);
+
+    if (r < 0)
+        return r;
+    brood__run_init();
+    brood__run_mind_exit();
+    reap();
+    r = new_process(&process, &options);
+    if (r == 0)
+        r = launch(process, &options);
+    if (r < 0)
+        return r;
+    brood_log(BROOD_LOG_DEBUG, "%s is process %d", brood__name(&process->names), (int)process->pid);
+    *ret_process = process;
+    return 0;
+}
+
+/* ---- asking ---- */
+
+int brood_process_is_alive(struct brood_process *process)
+{
+    int r = is_no_child(process);
+
+    if (r < 0 || process->kind == PROCESS_SELF)
+        return r < 0 ? r : 1;
+    if (process->kind == PROCESS_PARENT)
+        return brood__pidfd_wait(process->pidfd, BROOD_NOW) < 0;
+    return !has_ended(process);
+}
+
+int brood_process_join(struct brood_process *process, brood_deadline deadline)
+{
+    int r = is_no_child(process);
+
+    if (r < 0)
+        return r;
+    if (process->kind == PROCESS_SELF)
+        return brood_fail(-EDEADLK, "a process cannot wait for its own end");
+    r = brood__pidfd_wait(process->pidfd, deadline);
+    if (r == -ETIMEDOUT)
+        return brood_fail(deadline.ns <= 0 ? -EAGAIN : r, "%s runs", brood_process_name(process));
+    if (r == 0 && process->kind == PROCESS_CHILD)
+        (void)has_ended(process);
+    return r;
+}
+
+int brood_process_status(struct brood_process *process, int *ret_status)
+{
+    int r = brood_process_is_alive(process);
+
+    if (r < 0)
+        return r;
+    if (r == 1)
+        return brood_fail(-EINPROGRESS, "%s runs", brood_process_name(process));
+    if (process->kind != PROCESS_CHILD || process->unknown < 0)
+        return brood_fail(-ECHILD, "how %s ended is not known: %s", brood_process_name(process),
+                          process->kind == PROCESS_CHILD ? "somebody else has reaped it" : "it is no child");
+    *ret_status = process->status;
+    return 0;
+}
+
+int brood_process_close(struct brood_process *process)
+{
+    if (!process || process->kind != PROCESS_CHILD)
+        return 0;
+    if (is_ours(process) && !has_ended(process))
+        return brood_fail(-EBUSY, "%s runs: join it first, or terminate it", brood_process_name(process));
+    release(process);
+    return 0;
+}
+
+int brood_process_signal(struct brood_process *process, int signal)
+{
+    int r = is_no_child(process);
+
+    if (r < 0)
+        return r;
+    if (process->kind != PROCESS_CHILD)
+        return brood_fail(-EPERM, "%s is no child of this process", brood_process_name(process));
+    r = brood__pidfd_kill(process->pidfd, signal);
+    return r < 0 ? brood_fail(r, "cannot send signal %d to %s: %s", signal, brood_process_name(process), strerror(-r)) : 0;
+}
+
+int brood_process_terminate(struct brood_process *process)
+{
+    return brood_process_signal(process, SIGTERM);
+}
+
+int brood_process_kill(struct brood_process *process)
+{
+    return brood_process_signal(process, SIGKILL);
+}
+
+int brood_process_interrupt(struct brood_process *process)
+{
+    return brood_process_signal(process, SIGINT);
+}
+
+int brood_process_sentinel(const struct brood_process *process)
+{
+    int r = is_no_child(process);
+
+    if (r < 0)
+        return r;
+    if (process->kind == PROCESS_SELF)
+        return brood_fail(-EINVAL, "a process has no descriptor of its own end");
+    return process->pidfd;
+}
+
+pid_t brood_process_pid(const struct brood_process *process)
+{
+    return process ? process->pid : 0;
+}
+
+int brood_process_is_daemon(const struct brood_process *process)
+{
+    return process ? process->daemon : is_no_child(process);
+}
+
+const char *brood_process_name(const struct brood_process *process)
+{
+    return process ? brood__name(&process->names) : "";
+}
+
+int brood_process_set_name(struct brood_process *process, const char *name)
+{
+    return process ? brood__name_set(&process->names, name) : is_no_child(process);
+}
+
+int brood_process_children(struct brood_process **ret_processes, size_t room)
+{
+    size_t count = 0;
+
+    brood__run_init();
+    reap();
+    brood__lock(&brood__run_lock);
+    for (struct brood_process *process = children; process; process = process->next)
+        if (is_running(process) && count++ < room) {
+            process->holders++;
+            ret_processes[count - 1] = process;
+        }
+    brood__unlock(&brood__run_lock);
+    return (int)count;
+}
+
+void brood_process_set_failure_hook(int (*call)(const struct brood_failure *failure, void *context), void *context)
+{
+    brood__hook_set(&brood__process_hook, (struct hook){.call = call, .context = context});
+}
+
+/* ---- this process's end ---- */
+
+static void for_daemons(int (*what)(struct brood_process *process))
+{
+    struct brood_process *last = NULL, *process;
+
+    while ((process = next_child(last, true)) != NULL) {
+        if (last)
+            release(last);
+        (void)what(process);
+        last = process;
+    }
+    if (last)
+        release(last);
+}
+
+static int join_soon(struct brood_process *process)
+{
+    static brood_deadline until; /* one grace for all */
+
+    if (until.ns == 0)
+        until = brood_after_ms(DAEMON_GRACE_MS);
+    return brood_process_join(process, until);
+}
+
+void brood__processes_end(void)
+{
+    struct brood_process *process;
+
+    for_daemons(brood_process_terminate);
+    for_daemons(join_soon);
+    for_daemons(brood_process_kill);
+    while ((process = next_child(NULL, false)) != NULL) {
+        (void)brood_process_join(process, BROOD_FOREVER);
+        release(process);
+    }
+}

@@ -1,0 +1,98 @@
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "os/clock.h"
+#include "os/log.h"
+#include "run/failure.h"
+#include "run/run.h"
+
+struct lock brood__run_lock;
+
+static void before_fork(void)
+{
+    brood__lock(&brood__run_lock);
+}
+
+static void after_fork_here(void)
+{
+    brood__unlock(&brood__run_lock);
+}
+
+static void after_fork_there(void)
+{
+    brood__threads_after_fork();
+    brood__processes_after_fork();
+    brood__unlock(&brood__run_lock);
+}
+
+static void init(void)
+{
+    brood__processes_init();
+    brood__fork_watch(); /* first, so that a child has counted before it comes to after_fork_there() */
+    (void)pthread_atfork(before_fork, after_fork_here, after_fork_there);
+    brood__log_set_who(brood__failure_who);
+}
+
+void brood__run_init(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    (void)pthread_once(&once, init);
+}
+
+void brood__run_end(void)
+{
+    brood__threads_await();
+    brood__processes_end();
+}
+
+static void mind_exit(void)
+{
+    (void)atexit(brood__run_end);
+}
+
+void brood__run_mind_exit(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    (void)pthread_once(&once, mind_exit);
+}
+
+int brood__run_await(_Atomic uint32_t *word, uint32_t value, brood_deadline deadline)
+{
+    for (;;) {
+        uint32_t seen = atomic_load(word);
+
+        if (seen == value)
+            return 0;
+        if (deadline.ns <= 0)
+            return -EAGAIN;
+        if (brood__is_past(deadline))
+            return -ETIMEDOUT;
+        (void)brood__futex_wait(word, seen, deadline);
+    }
+}
+
+void brood__run_tell(_Atomic uint32_t *word, uint32_t value)
+{
+    atomic_store(word, value);
+    (void)brood__futex_wake(word, INT32_MAX);
+}
+
+int brood__run_options(void *options, size_t known, const void *given, const char *macro)
+{
+    size_t size = known;
+
+    if (given)
+        memcpy(&size, given, sizeof(size));
+    if (size == 0 || size > known)
+        return brood_fail(-EINVAL,
+                          "options of %zu bytes, where this brood knows %zu: begin with %s(), and link the library that "
+                          "belongs to the header",
+                          size, known, macro);
+    if (given)
+        memcpy(options, given, size);
+    return 0;
+}

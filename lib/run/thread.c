@@ -1,0 +1,522 @@
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "os/error.h"
+#include "os/log.h"
+#include "os/process.h"
+#include "run/failure.h"
+#include "run/run.h"
+#include "run/thread.h"
+
+static struct name main_name = {.text = "MainThread"};
+
+/* Under brood__run_lock. */
+static struct brood_thread *alive; /* those that are, newest first */
+static unsigned started;           /* for names */
+static struct hook hook;
+
+/* Whom nobody started: of a process that was forked by a thread with a handle of its own, that thread is the main one. */
+static struct brood_thread main_thread = {
+    .kind = THREAD_MAIN,
+    .holders = 1,
+    .names = {.newest = &main_name},
+    .place = &alive,
+};
+static struct brood_thread *alive = &main_thread;
+
+/* The main thread of this process; written in a fork's child only, before it has a second thread. */
+static struct brood_thread *_Atomic first = &main_thread;
+
+static _Thread_local struct brood_thread *current;
+static pthread_key_t foreign_key;
+static bool has_foreign_key;
+
+/* ---- the list of those alive ---- */
+
+static void list(struct brood_thread *thread)
+{
+    thread->next = alive;
+    thread->place = &alive;
+    if (alive)
+        alive->place = &thread->next;
+    alive = thread;
+}
+
+static void unlist(struct brood_thread *thread)
+{
+    *thread->place = thread->next;
+    if (thread->next)
+        thread->next->place = thread->place;
+    thread->place = NULL;
+}
+
+/* ---- handles ---- */
+
+static bool is_ours(const struct brood_thread *thread)
+{
+    return thread->generation == atomic_load(&brood__fork_generation);
+}
+
+static void release(struct brood_thread *thread)
+{
+    if (atomic_fetch_sub(&thread->holders, 1) != 1)
+        return;
+    if (thread->kind == THREAD_STARTED && is_ours(thread) && atomic_load(&thread->joined) == 0)
+        (void)pthread_detach(thread->id);
+    brood__names_free(&thread->names);
+    free(thread->copied);
+    free(thread);
+}
+
+void brood_thread_free(struct brood_thread *thread)
+{
+    if (thread && thread != &main_thread)
+        release(thread);
+}
+
+static int is_no_thread(const struct brood_thread *thread)
+{
+    return thread ? 0 : brood_fail(-EINVAL, "the thread is NULL: not started yet?");
+}
+
+/* ---- who is who ---- */
+
+static void foreign_ends(void *argument)
+{
+    struct brood_thread *thread = argument;
+
+    brood__lock(&brood__run_lock);
+    unlist(thread);
+    brood__unlock(&brood__run_lock);
+    brood__run_tell(&thread->state, THREAD_ENDED);
+    current = NULL;
+    release(thread);
+}
+
+static void init_once(void)
+{
+    brood__run_init();
+    has_foreign_key = pthread_key_create(&foreign_key, foreign_ends) == 0;
+}
+
+static void init(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    (void)pthread_once(&once, init_once);
+}
+
+static struct brood_thread *new_thread(enum thread_kind kind)
+{
+    struct brood_thread *thread = calloc(1, sizeof(*thread));
+
+    if (!thread)
+        return NULL;
+    thread->kind = kind;
+    thread->generation = atomic_load(&brood__fork_generation);
+    atomic_store(&thread->holders, 1);
+    return thread;
+}
+
+static struct brood_thread *adopt(void)
+{
+    struct brood_thread *thread = new_thread(THREAD_FOREIGN);
+    char name[16] = "";
+
+    if (!thread)
+        return NULL;
+    (void)prctl(PR_GET_NAME, name);
+    if (!has_foreign_key || brood__name_set(&thread->names, *name ? name : "Thread") < 0 ||
+        pthread_setspecific(foreign_key, thread) != 0) {
+        release(thread);
+        return NULL;
+    }
+    thread->daemon = true;
+    thread->id = pthread_self();
+    atomic_store(&thread->tid, (uint32_t)gettid());
+    brood__lock(&brood__run_lock);
+    list(thread);
+    brood__unlock(&brood__run_lock);
+    return thread;
+}
+
+struct brood_thread *brood_thread_main(void)
+{
+    init();
+    return atomic_load(&first);
+}
+
+struct brood_thread *brood_thread_current(void)
+{
+    init();
+    if (current)
+        return current;
+    /* A fork from a thread that nobody knew: it has the process's number now, and the main thread's handle. */
+    current = gettid() == getpid() ? atomic_load(&first) : adopt();
+    return current;
+}
+
+void brood__thread_who(char *ret_text, size_t size)
+{
+    char comm[16] = "";
+
+    if (current || gettid() == getpid()) {
+        (void)snprintf(ret_text, size, "%s", brood_thread_name(brood_thread_current()));
+        return;
+    }
+    (void)prctl(PR_GET_NAME, comm);
+    (void)snprintf(ret_text, size, "%s", comm);
+}
+
+/* ---- fork ---- */
+
+/* It does not exist here.  What it would have given back at its end is given back for it. */
+static void leave_behind(struct brood_thread *thread)
+{
+    unlist(thread);
+    thread->left_behind = true;
+    atomic_store(&thread->state, THREAD_ENDED);
+    atomic_store(&thread->joined, 2);
+    if (thread != &main_thread)
+        release(thread);
+}
+
+/* In the child, whose only thread this is, under the lock.  A thread that nobody knew takes the main thread's handle. */
+void brood__threads_after_fork(void)
+{
+    struct brood_thread *self = current ? current : &main_thread;
+    struct brood_thread *thread = alive, *next;
+
+    for (; thread; thread = next) {
+        next = thread->next;
+        if (thread != self)
+            leave_behind(thread);
+    }
+    self->generation = atomic_load(&brood__fork_generation);
+    atomic_store(&self->tid, (uint32_t)getpid());
+    atomic_store(&first, self);
+    if (!self->place) /* the main thread's handle was left behind by an earlier fork */
+        list(self);
+    atomic_store(&self->state, THREAD_RUNS);
+    self->left_behind = false;
+}
+
+/* ---- a thread's life ---- */
+
+/* The last that it does; also when it was cancelled, or called pthread_exit(). */
+static void end(void *argument)
+{
+    struct brood_thread *self = argument;
+
+    brood_log(BROOD_LOG_DEBUG, "the thread ends with %d", self->result);
+    free(self->copied);
+    self->copied = NULL;
+    brood__lock(&brood__run_lock);
+    unlist(self);
+    brood__unlock(&brood__run_lock);
+    brood__run_tell(&self->state, THREAD_ENDED);
+    current = NULL;
+    release(self);
+}
+
+static void set_system_name(pthread_t id, const char *name)
+{
+    char text[16];
+
+    (void)snprintf(text, sizeof(text), "%.15s", name);
+    (void)pthread_setname_np(id, text);
+}
+
+static void run(struct brood_thread *self)
+{
+    int r = self->run(self->context);
+
+    self->result = r;
+    if (r < 0)
+        brood__failed(&hook, "thread", brood_thread_name(self), r);
+}
+
+static void *begin(void *argument)
+{
+    struct brood_thread *self = argument;
+
+    current = self;
+    self->result = -ECANCELED; /* unless it comes to return one */
+    brood__run_tell(&self->tid, (uint32_t)gettid());
+    set_system_name(pthread_self(), brood_thread_name(self));
+    pthread_cleanup_push(end, self);
+    run(self);
+    pthread_cleanup_pop(1);
+    return NULL;
+}
+
+void brood_thread_exit(int result)
+{
+    if (current)
+        current->result = result;
+    pthread_exit(NULL);
+}
+
+/* ---- starting ---- */
+
+static int check_options(struct brood_thread_options *options, const struct brood_thread_options *given)
+{
+    int r = brood__run_options(options, sizeof(*options), given, "BROOD_THREAD");
+
+    if (r < 0)
+        return r;
+    if (!options->run)
+        return brood_fail(-EINVAL, "a thread needs a function: set .run");
+    if (options->context_bytes > 0 && !options->context)
+        return brood_fail(-EINVAL, "there is no context to copy %zu bytes of", options->context_bytes);
+    if (options->stack_bytes > 0 && options->stack_bytes < (size_t)PTHREAD_STACK_MIN)
+        return brood_fail(-EINVAL, "a stack has at least %ld bytes, not %zu", (long)PTHREAD_STACK_MIN,
+                          options->stack_bytes);
+    return 0;
+}
+
+static int take_name(struct brood_thread *thread, const char *given)
+{
+    char text[NAME_MAX_BYTES + 1];
+    unsigned number;
+
+    if (given)
+        return brood__name_set(&thread->names, given);
+    brood__lock(&brood__run_lock);
+    number = ++started;
+    brood__unlock(&brood__run_lock);
+    (void)snprintf(text, sizeof(text), "Thread-%u", number);
+    return brood__name_set(&thread->names, text);
+}
+
+static int take_context(struct brood_thread *thread, const struct brood_thread_options *options)
+{
+    thread->run = options->run;
+    thread->context = options->context;
+    if (options->context_bytes == 0)
+        return 0;
+    thread->copied = malloc(options->context_bytes);
+    if (!thread->copied)
+        return brood_fail(-ENOMEM, "out of memory for a context of %zu bytes", options->context_bytes);
+    memcpy(thread->copied, options->context, options->context_bytes);
+    thread->context = thread->copied;
+    return 0;
+}
+
+/* Under the lock: the thread is in the list before it can leave it, and is in no list if it fails to start. */
+static int create(struct brood_thread *thread, const pthread_attr_t *attributes)
+{
+    int r;
+
+    atomic_store(&thread->holders, 2);
+    brood__lock(&brood__run_lock);
+    r = pthread_create(&thread->id, attributes, begin, thread);
+    if (r == 0)
+        list(thread);
+    brood__unlock(&brood__run_lock);
+    if (r == 0)
+        return 0;
+    atomic_store(&thread->joined, 2); /* there is nothing to detach */
+    atomic_store(&thread->holders, 1);
+    return brood_fail(-r, "cannot start thread %s: %s", brood_thread_name(thread), strerror(r));
+}
+
+static int create_with_stack(struct brood_thread *thread, size_t stack_bytes)
+{
+    pthread_attr_t attributes;
+    int r;
+
+    if (stack_bytes == 0)
+        return create(thread, NULL);
+    r = pthread_attr_init(&attributes);
+    if (r != 0)
+        return brood_fail(-r, "cannot start thread %s: %s", brood_thread_name(thread), strerror(r));
+    r = pthread_attr_setstacksize(&attributes, stack_bytes);
+    if (r == 0)
+        r = create(thread, &attributes);
+    else
+        r = brood_fail(-r, "no thread can have a stack of %zu bytes", stack_bytes);
+    (void)pthread_attr_destroy(&attributes);
+    return r;
+}
+
+int brood_thread_start(struct brood_thread **ret_thread, const struct brood_thread_options *given)
+{
+    struct brood_thread_options options = {0};
+    struct brood_thread *thread, *self;
+    int r = check_options(&options, given);
+
+    if (r < 0)
+        return r;
+    self = brood_thread_current();
+    thread = new_thread(THREAD_STARTED);
+    if (!thread)
+        return brood_fail(-ENOMEM, "out of memory");
+    atomic_store(&thread->joined, 2); /* until there is something to join */
+    thread->daemon = options.daemon > 0 || (options.daemon == 0 && self && self->daemon);
+    r = take_name(thread, options.name);
+    if (r == 0)
+        r = take_context(thread, &options);
+    if (r == 0 && !thread->daemon)
+        brood__run_mind_exit();
+    if (r == 0) {
+        atomic_store(&thread->joined, 0);
+        r = create_with_stack(thread, options.stack_bytes);
+    }
+    if (r < 0)
+        release(thread);
+    else
+        *ret_thread = thread;
+    return r;
+}
+
+/* ---- asking ---- */
+
+/* The first who comes frees what the C library has of the thread; it has ended, so that is no wait. */
+static void collect(struct brood_thread *thread)
+{
+    uint32_t nobody = 0;
+
+    if (atomic_compare_exchange_strong(&thread->joined, &nobody, 1)) {
+        (void)pthread_join(thread->id, NULL);
+        brood__run_tell(&thread->joined, 2);
+    }
+    (void)brood__run_await(&thread->joined, 2, BROOD_FOREVER);
+}
+
+int brood_thread_join(struct brood_thread *thread, brood_deadline deadline)
+{
+    int r = is_no_thread(thread);
+
+    if (r < 0)
+        return r;
+    if (thread == current)
+        return brood_fail(-EDEADLK, "a thread cannot wait for its own end");
+    if (thread->kind != THREAD_STARTED && !thread->left_behind)
+        return brood_fail(-EINVAL, "%s was not started by brood_thread_start()", brood_thread_name(thread));
+    r = brood__run_await(&thread->state, THREAD_ENDED, deadline);
+    if (r < 0)
+        return brood_fail(r, "%s runs", brood_thread_name(thread));
+    if (is_ours(thread))
+        collect(thread);
+    return 0;
+}
+
+int brood_thread_is_alive(const struct brood_thread *thread)
+{
+    int r = is_no_thread(thread);
+
+    return r < 0 ? r : atomic_load(&thread->state) == THREAD_RUNS;
+}
+
+int brood_thread_result(const struct brood_thread *thread, int *ret_result)
+{
+    int r = brood_thread_is_alive(thread);
+
+    if (r < 0)
+        return r;
+    if (r == 1)
+        return brood_fail(-EINPROGRESS, "%s runs", brood_thread_name(thread));
+    if (thread->left_behind)
+        return brood_fail(-ESTALE, "%s is a thread of the process that forked this one", brood_thread_name(thread));
+    *ret_result = thread->result;
+    return 0;
+}
+
+int brood_thread_is_daemon(const struct brood_thread *thread)
+{
+    int r = is_no_thread(thread);
+
+    return r < 0 ? r : thread->daemon;
+}
+
+const char *brood_thread_name(const struct brood_thread *thread)
+{
+    return thread ? brood__name(&thread->names) : "";
+}
+
+int brood_thread_set_name(struct brood_thread *thread, const char *name)
+{
+    int r = is_no_thread(thread);
+
+    if (r == 0)
+        r = brood__name_set(&thread->names, name);
+    if (r < 0)
+        return r;
+    brood__lock(&brood__run_lock); /* it has to be alive for that */
+    if (thread->place && thread->kind == THREAD_STARTED)
+        set_system_name(thread->id, name);
+    brood__unlock(&brood__run_lock);
+    return 0;
+}
+
+pid_t brood_thread_native_id(const struct brood_thread *thread)
+{
+    _Atomic uint32_t *tid;
+
+    if (!thread)
+        return 0;
+    if (thread == &main_thread && !thread->left_behind)
+        return getpid();
+    tid = &((struct brood_thread *)thread)->tid; /* to sleep on, not to change */
+    while (atomic_load(tid) == 0)                /* it has been started, and will tell */
+        (void)brood__futex_wait(tid, 0, BROOD_FOREVER);
+    return (pid_t)atomic_load(tid);
+}
+
+int brood_thread_enumerate(struct brood_thread **ret_threads, size_t room)
+{
+    size_t count = 0;
+
+    init();
+    brood__lock(&brood__run_lock);
+    for (struct brood_thread *thread = alive; thread; thread = thread->next)
+        if (count++ < room) {
+            (void)atomic_fetch_add(&thread->holders, 1);
+            ret_threads[count - 1] = thread;
+        }
+    brood__unlock(&brood__run_lock);
+    return (int)count;
+}
+
+int brood_thread_count(void)
+{
+    return brood_thread_enumerate(NULL, 0);
+}
+
+void brood_thread_set_failure_hook(int (*call)(const struct brood_failure *failure, void *context), void *context)
+{
+    brood__hook_set(&hook, (struct hook){.call = call, .context = context});
+}
+
+/* ---- the program's exit ---- */
+
+/* Also those that they start meanwhile. */
+static struct brood_thread *next_to_await(void)
+{
+    struct brood_thread *found;
+
+    brood__lock(&brood__run_lock);
+    for (found = alive; found; found = found->next)
+        if (found->kind == THREAD_STARTED && !found->daemon && found != current)
+            break;
+    if (found)
+        (void)atomic_fetch_add(&found->holders, 1);
+    brood__unlock(&brood__run_lock);
+    return found;
+}
+
+void brood__threads_await(void)
+{
+    struct brood_thread *thread;
+
+    while ((thread = next_to_await()) != NULL) {
+        (void)brood_thread_join(thread, BROOD_FOREVER);
+        brood_thread_free(thread);
+    }
+}
