@@ -3,6 +3,7 @@
 #define BROOD_H
 
 #include <brood/base.h>
+#include <brood/event.h>
 #include <brood/future.h>
 #include <brood/lock.h>
 #include <brood/log.h>
@@ -11,7 +12,9 @@
 #include <brood/pool.h>
 #include <brood/process.h>
 #include <brood/ring.h>
+#include <brood/rlock.h>
 #include <brood/sandbox.h>
+#include <brood/semaphore.h>
 #include <brood/task.h>
 #include <brood/thread.h>
 #include <brood/wait.h>

@@ -1,26 +1,7 @@
 #include <errno.h>
 
-#include "os/clock.h"
-#include "os/cpus.h"
-#include "os/futex.h"
-#include "shm/parker.h"
 #include "sync/claim.h"
-
-/* Some microseconds: about what sleeping and being woken costs.  It covers one who is just about to give it back, above all
- * who has woken us for a condition and still has its lock. */
-#define SPINS 128
-
-static bool spinning_pays(void)
-{
-    static _Atomic int cpus; /* found once, by whoever comes first; all find the same */
-    int known = atomic_load_explicit(&cpus, memory_order_relaxed);
-
-    if (known == 0) {
-        known = brood__cpus_usable();
-        atomic_store_explicit(&cpus, known, memory_order_relaxed);
-    }
-    return known > 1;
-}
+#include "sync/sleep.h"
 
 static bool replace(uint64_t *word, uint64_t seen, uint64_t value)
 {
@@ -33,9 +14,10 @@ static uint64_t look(uint64_t *word)
     return atomic_load_explicit(claim_of(word), memory_order_relaxed);
 }
 
+/* Above all for one who has woken us for a condition and is about to give back its lock. */
 static bool spin(uint64_t *word, uint64_t self)
 {
-    if (!spinning_pays())
+    if (!brood__spinning_pays())
         return false;
     for (int i = 0; i < SPINS; i++) {
         if (look(word) == 0 && replace(word, 0, self))
@@ -68,7 +50,7 @@ static int give_up(uint64_t *word, uint64_t seen, uint64_t self, claim_is_dead *
 {
     int r = inherit(word, seen, self, is_dead);
 
-    return r == -EBUSY ? (deadline.ns <= 0 ? -EAGAIN : -ETIMEDOUT) : r;
+    return r == -EBUSY ? too_late(deadline) : r;
 }
 
 /* Who has slept takes it with the flag, for there may be others: a needless wake-up, at the end, for the last of them. */
@@ -77,8 +59,6 @@ static int take_or_sleep(uint64_t *word, uint64_t self, claim_is_dead *is_dead, 
     uint64_t seen = look(word), mine = self;
 
     for (;; seen = look(word)) {
-        brood_deadline slice = brood__after_ns(LOOK_AGAIN_NS);
-
         if (seen == 0) {
             if (replace(word, 0, mine))
                 return 0;
@@ -89,7 +69,7 @@ static int take_or_sleep(uint64_t *word, uint64_t self, claim_is_dead *is_dead, 
         if (!announce(word, &seen))
             continue;
         mine = self | CLAIM_SLEEPERS;
-        if (brood__futex_wait(low_half(word), (uint32_t)seen, brood__sooner(slice, deadline)) == -ETIMEDOUT &&
+        if (sleep_a_slice(low_half(word), (uint32_t)seen, deadline) == -ETIMEDOUT &&
             inherit(word, seen, self, is_dead) == -EOWNERDEAD)
             return -EOWNERDEAD;
     }

@@ -38,16 +38,6 @@ static inline uint64_t claim_owner(const uint64_t *word)
     return atomic_load_explicit((const claim_word *)word, memory_order_relaxed) & IDENTITY_BITS;
 }
 
-/* The half of a 64-bit word that has its low bits: what a futex can be. */
-static inline _Atomic uint32_t *low_half(uint64_t *word)
-{
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    return (_Atomic uint32_t *)word;
-#else
-    return (_Atomic uint32_t *)word + 1;
-#endif
-}
-
 int claim_take_slowly(uint64_t *word, uint64_t self, claim_is_dead *is_dead, brood_deadline deadline);
 
 /* 0; -EOWNERDEAD: taken, from a dead owner; -EAGAIN, with BROOD_NOW; -ETIMEDOUT.  No words. */

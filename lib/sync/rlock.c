@@ -1,0 +1,60 @@
+#include <errno.h>
+
+#include <brood/rlock.h>
+
+#include "os/error.h"
+#include "sync/claim.h"
+#include "sync/lock.h"
+
+_Static_assert(sizeof(struct brood_rlock) == 16 && _Alignof(struct brood_rlock) == 8, "shared layout");
+
+void brood_rlock_init(struct brood_rlock *rlock)
+{
+    rlock->depth = 0;
+    atomic_store_explicit(claim_of(&rlock->word), 0, memory_order_relaxed);
+}
+
+static bool is_ours(const struct brood_rlock *rlock)
+{
+    return claim_owner(&rlock->word) == brood__self_thread();
+}
+
+static int go_deeper(struct brood_rlock *rlock)
+{
+    if (rlock->depth == UINT32_MAX)
+        return brood_fail(-EOVERFLOW, "the lock was acquired 2^32 - 1 times: is one release missing in a loop?");
+    rlock->depth++;
+    return 0;
+}
+
+/* The depth is stored after the claim, so one who dies in between leaves one that is not true: whoever inherits sets it. */
+int brood_rlock_acquire(struct brood_rlock *rlock, brood_deadline deadline)
+{
+    int r;
+
+    if (is_ours(rlock))
+        return go_deeper(rlock);
+    r = claim_take(&rlock->word, brood__self_thread(), brood__thread_is_dead, deadline);
+    if (r == 0 || r == -EOWNERDEAD)
+        rlock->depth = 1;
+    return r == 0 ? 0 : brood__lock_said(r);
+}
+
+int brood_rlock_release(struct brood_rlock *rlock)
+{
+    if (!is_ours(rlock))
+        return brood_fail(-EPERM, "the calling thread does not hold the lock: only who acquired it can release it");
+    if (--rlock->depth == 0)
+        (void)claim_give(&rlock->word);
+    return 0;
+}
+
+unsigned brood_rlock_depth(const struct brood_rlock *rlock)
+{
+    return is_ours(rlock) ? rlock->depth : 0;
+}
+
+bool brood_rlock_held(const struct brood_rlock *rlock)
+{
+    return claim_owner(&rlock->word) != 0;
+}
