@@ -187,22 +187,33 @@ void brood__check_life(struct brood_pool *pool)
 
 /* ---- waiting ---- */
 
-/* In a crowd the CPU goes to whoever may bring the answer about: a switch there and back costs a tenth of a sleep and its
- * wake, and the worker comes back with all that it had to do, not with the one task that it was asked for. */
-static void spin_on(const struct slot *slot, uint64_t position, int64_t until, bool crowded)
+static bool is_settled(const struct slot *slot, uint64_t position)
+{
+    uint64_t word = slot_look(slot);
+
+    return is_over(word, position) || word_position(word) != position;
+}
+
+static void poll_on(const struct slot *slot, uint64_t position, int64_t until)
 {
     do
         for (int i = 0; i < POLLS_PER_CLOCK; i++) {
-            uint64_t word = slot_look(slot);
-
-            if (is_over(word, position) || word_position(word) != position)
+            if (is_settled(slot, position))
                 return;
-            if (crowded)
-                (void)sched_yield();
-            else
-                brood__pause();
+            brood__pause();
         }
     while (brood__now_ns() < until);
+}
+
+/* In a crowd the CPU goes to whoever may bring the answer about: a switch there and back costs a tenth of a sleep and its
+ * wake, and the worker comes back with all that it had to do, not with the one task that it was asked for.  It may also
+ * come back a tick later, so the time is looked at each time: a thread that yields from tick to tick looks to the kernel
+ * like one that wants the CPU, and has workers moved out of its way, onto each other's. */
+static void yield_on(const struct slot *slot, uint64_t position, int64_t until)
+{
+    do
+        (void)sched_yield();
+    while (!is_settled(slot, position) && brood__now_ns() < until);
 }
 
 static void spin(struct brood_pool *pool, struct watch *watch, brood_deadline deadline)
@@ -220,7 +231,11 @@ static void spin(struct brood_pool *pool, struct watch *watch, brood_deadline de
     uint64_t position = job->position;
 
     brood__unlock(&pool->lock);
-    spin_on(slot, position, until < deadline.ns ? until : deadline.ns, crowded);
+    until = until < deadline.ns ? until : deadline.ns;
+    if (crowded)
+        yield_on(slot, position, until);
+    else
+        poll_on(slot, position, until);
     brood__lock(&pool->lock);
     if (is_over(slot_look(slot), position))
         pool->spin_ns = pool->spin_ns * 2 < SPIN_NS_MAX ? pool->spin_ns * 2 : SPIN_NS_MAX;
