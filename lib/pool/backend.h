@@ -26,6 +26,9 @@ struct backend {
     /* Does who watches over the workers live?  NULL: nobody has to. */
     bool (*is_alive)(const struct brood_pool *pool);
 
+    /* The id of the thread that is that worker, as the scheduler knows it; 0: there is none now.  NULL: there never is. */
+    pid_t (*thread_id)(const struct brood_pool *pool, unsigned worker);
+
     /* Runs what is in the lanes, if that is the caller's business; else NULL. */
     void (*run)(struct brood_pool *pool);
 };

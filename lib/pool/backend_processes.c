@@ -232,11 +232,17 @@ static int start(struct brood_pool *pool, const struct brood_pool_options *optio
     return r;
 }
 
+static pid_t thread_id(const struct brood_pool *pool, unsigned worker)
+{
+    return atomic_load(&pool->shared.pids[worker]);
+}
+
 const struct backend brood__backend_processes = {
     .name = "processes",
     .between_processes = true,
     .start = start,
     .stop = stop,
+    .thread_id = thread_id,
     .kill_task = kill_task,
     .watched = watched,
     .is_alive = is_alive,

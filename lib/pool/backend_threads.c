@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "os/fence.h"
 #include "pool/backend.h"
@@ -12,7 +13,8 @@
 
 struct thread {
     pthread_t id;
-    bool has_begun; /* and is to be joined */
+    _Atomic pid_t tid; /* it writes, the host reads; 0 before it runs */
+    bool has_begun;    /* and is to be joined */
     struct brood_pool *pool;
     const struct hooks *hooks;
     struct server server;
@@ -40,7 +42,10 @@ static void *serve(void *argument)
 {
     struct thread *thread = argument;
     struct shared *shared = &thread->pool->shared;
-    int r = brood__server_begin(&thread->server, thread->hooks);
+    int r;
+
+    atomic_store(&thread->tid, gettid());
+    r = brood__server_begin(&thread->server, thread->hooks);
 
     if (r < 0) {
         give_up(thread, -r);
@@ -145,8 +150,16 @@ static void stop(struct brood_pool *pool, brood_deadline deadline)
     end(pool, pool->backend_state);
 }
 
+static pid_t thread_id(const struct brood_pool *pool, unsigned worker)
+{
+    struct threads *threads = pool->backend_state;
+
+    return atomic_load(&threads->threads[worker].tid);
+}
+
 const struct backend brood__backend_threads = {
     .name = "threads",
     .start = start,
     .stop = stop,
+    .thread_id = thread_id,
 };

@@ -10,6 +10,7 @@
 #include "os/clock.h"
 #include "os/error.h"
 #include "os/fence.h"
+#include "os/placement.h"
 #include "pool/fault.h"
 #include "pool/serve.h"
 #include "pool/task.h"
@@ -507,6 +508,13 @@ static void park(struct server *server)
     brood__idle_leave(board, server->worker);
 }
 
+/* What time it is, and on which CPU: see placement.c. */
+static void look_at_clock(struct server *server)
+{
+    server->now_ns = brood__now_ns();
+    atomic_store_explicit(&server->lane->station->cpu, brood__cpu_here(), memory_order_relaxed);
+}
+
 /* Quick to rise and slow to fall: taking a long task for a short one leaves others waiting behind it. */
 static void note_pace(struct server *server, int64_t took_ns, unsigned tasks)
 {
@@ -536,7 +544,7 @@ static void run_all_own(struct server *server)
 
     while (tasks < TASKS_PER_CLOCK && server->retirement.tasks_left > 0 && run_own(server))
         tasks++;
-    server->now_ns = brood__now_ns();
+    look_at_clock(server);
     if (tasks > 0)
         note_pace(server, server->now_ns - began, tasks);
     note_company(server, server->head - head);
@@ -560,7 +568,7 @@ static bool spin(struct server *server)
                 return false;
             brood__pause();
         }
-        server->now_ns = brood__now_ns();
+        look_at_clock(server);
         if (steal(server))
             return true;
     } while (server->now_ns < until);
@@ -572,13 +580,13 @@ static void sleep_until_woken(struct server *server)
     server->spin_ns = server->spin_ns / 2 > SPIN_NS_MIN ? server->spin_ns / 2 : SPIN_NS_MIN;
     atomic_store_explicit(&server->lane->station->pace_ns, 0, memory_order_relaxed); /* what comes next may be anything */
     park(server);
-    server->now_ns = brood__now_ns();
+    look_at_clock(server);
 }
 
 void brood__serve(struct server *server)
 {
     serving = server;
-    server->now_ns = brood__now_ns();
+    look_at_clock(server);
     brood__away_leave(server->shared->board, server->worker); /* its predecessor may have died elsewhere */
     while (is_open(server) && !brood__retirement_is_due(&server->retirement, server->now_ns)) {
         run_all_own(server);

@@ -8,6 +8,7 @@
 #include "os/futex.h"
 #include "pool/backend.h"
 #include "pool/map.h"
+#include "pool/placement.h"
 #include "pool/pool.h"
 #include "pool/retry.h"
 
@@ -329,6 +330,8 @@ static void sleep_once(struct brood_pool *pool, struct watch *watch, brood_deadl
         deadline = brood__sooner(deadline, brood__after_ns(UNPARKED_NS));
     brood__lock(&pool->lock);
     ready = need_not_sleep(pool, watch, settled);
+    if (!ready)
+        brood__placement_leave(pool);
     brood__unlock(&pool->lock);
     if (!ready)
         brood__parker_sleep(&board->parkers[parker], seen, pool->alive ? &board->life : NULL, pool->alive, deadline);

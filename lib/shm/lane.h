@@ -133,6 +133,7 @@ struct station {
     /* About how long its last tasks took, in ns; 0: not known.  The worker writes it when it has changed much; the host
      * reads it to tell whether a task would wait longer behind others than for a sleeper to be woken.  A hint. */
     _Atomic uint32_t pace_ns;
+    _Atomic uint32_t cpu; /* on which it was when it last looked at the clock: by the worker, for the host.  A hint */
 
     struct parker parker; /* where the worker sleeps when it is idle */
 };

@@ -1,0 +1,53 @@
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "os/placement.h"
+
+unsigned brood__cpu_here(void)
+{
+    return (unsigned)sched_getcpu(); /* -1 is CPU_NONE */
+}
+
+unsigned brood__cpu_wanted_by(pid_t tid)
+{
+    char path[32], text[512];
+    const char *rest;
+    char state;
+    int cpu, fd;
+    ssize_t length;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)tid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return CPU_NONE;
+    length = read(fd, text, sizeof(text) - 1);
+    (void)close(fd);
+    text[length < 0 ? 0 : length] = '\0';
+    rest = strrchr(text, ')'); /* the name before it may hold anything */
+    /* The state is the 3rd field, the CPU the 39th: proc(5). */
+    if (!rest ||
+        sscanf(
+            rest + 1,
+            " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+            "%*s %*s %*s %*s %*s %*s %*s %*s %*s %d",
+            &state, &cpu) != 2 ||
+        state != 'R')
+        return CPU_NONE;
+    return (unsigned)cpu;
+}
+
+void brood__cpu_give_to(pid_t tid)
+{
+    cpu_set_t before, here;
+    unsigned cpu = brood__cpu_here();
+
+    if (cpu >= CPU_SETSIZE || sched_getaffinity(tid, sizeof(before), &before) < 0 || !CPU_ISSET(cpu, &before))
+        return;
+    CPU_ZERO(&here);
+    CPU_SET(cpu, &here);
+    if (sched_setaffinity(tid, sizeof(here), &here) == 0)
+        (void)sched_setaffinity(tid, sizeof(before), &before);
+}

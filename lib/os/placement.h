@@ -1,0 +1,18 @@
+/* placement.h - on which CPUs the scheduler has put threads, and a way to have one moved. */
+#ifndef BROOD_OS_PLACEMENT_H
+#define BROOD_OS_PLACEMENT_H
+
+#include <sys/types.h>
+
+#define CPU_NONE 0xffffffffu
+
+/* The CPU on which the calling thread runs: a load and no system call.  CPU_NONE where that cannot be told. */
+unsigned brood__cpu_here(void);
+
+/* The CPU on which the thread of that id runs, or waits for its turn to run; CPU_NONE: it sleeps, or nobody knows. */
+unsigned brood__cpu_wanted_by(pid_t tid);
+
+/* Moves that thread to the caller's CPU, if it may run there, and leaves its affinity as it was.  A hint: never fails. */
+void brood__cpu_give_to(pid_t tid);
+
+#endif
