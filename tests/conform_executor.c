@@ -197,6 +197,305 @@ START_TEST(a_finalizer_has_as_long_as_the_close_may_take)
 }
 END_TEST
 
+/* ---- gates ---- */
+
+static struct brood_future *start_waiter(struct brood_pool *pool, const struct gate *gate)
+{
+    struct brood_future *future = NULL;
+
+    ck_assert_int_eq(brood_apply_async(pool, wait_at, &future, gate), 0);
+    while (!brood_future_running(future))
+        rest();
+    return future;
+}
+
+static void let_through(const struct gate *gate)
+{
+    char mark[sizeof(gate->path) + 8];
+    int fd = open(gate->path, O_WRONLY | O_CLOEXEC);
+
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    (void)snprintf(mark, sizeof(mark), "%s.here", gate->path);
+    ck_assert_int_eq(unlink(mark), 0);
+    ck_assert_int_eq(unlink(gate->path), 0);
+}
+
+static struct gate new_gate(void)
+{
+    static int number;
+    struct gate gate;
+
+    (void)snprintf(gate.path, sizeof(gate.path), "/tmp/brood-door-%d-%d-%lld", getpid(), number++, (long long)now_ms());
+    ck_assert_int_eq(mkfifo(gate.path, 0600), 0);
+    return gate;
+}
+
+/* ---- shutting down ---- */
+
+#define QUEUED 50
+
+static void submit_squares(struct brood_pool *pool, struct brood_future **ret_futures)
+{
+    for (int i = 0; i < QUEUED; i++)
+        ck_assert_int_eq(brood_apply_async(pool, square, &ret_futures[i], &(double){i}), 0);
+}
+
+static int count_outcomes(struct brood_future **futures, int outcome)
+{
+    int found = 0;
+
+    for (int i = 0; i < QUEUED; i++) {
+        found += outcome_of(futures[i]) == outcome;
+        brood_future_free(futures[i]);
+    }
+    return found;
+}
+
+/* semantics: X2 X5 M14 */
+START_TEST(a_pool_that_is_shut_down_takes_no_more_and_finishes_what_it_has)
+{
+    struct brood_pool *pool = open_kind(_i, BROOD_POOL(.workers = 1));
+    const struct gate gate = new_gate();
+    struct brood_future *waiter = start_waiter(pool, &gate), *futures[QUEUED];
+    double y;
+
+    submit_squares(pool, futures);
+    ck_assert_int_eq(brood_pool_shutdown(pool, false), 0);
+    ck_assert_int_eq(brood_apply(pool, square, &y, &(double){1}), -ESHUTDOWN);
+    ck_assert_str_eq(brood_error(), "the pool is closed");
+    ck_assert_int_eq(brood_map(pool, square, &y, &(double){1}, 1), -ESHUTDOWN);
+    ck_assert_int_eq(brood_pool_shutdown(pool, false), 0);
+    ck_assert(!brood_future_done(waiter));
+    let_through(&gate);
+    ck_assert_int_eq(outcome_of(waiter), 0);
+    brood_future_free(waiter);
+    ck_assert_int_eq(count_outcomes(futures, 0), QUEUED);
+    ck_assert(!brood_pool_is_broken(pool));
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+END_TEST
+
+/* semantics: X6 X7 */
+START_TEST(a_shutdown_that_cancels_leaves_only_what_runs)
+{
+    struct brood_pool *pool = open_kind(_i, BROOD_POOL(.workers = 1));
+    const struct gate gate = new_gate();
+    struct brood_future *waiter = start_waiter(pool, &gate), *futures[QUEUED], *map;
+    double x[QUEUED] = {0};
+
+    submit_squares(pool, futures);
+    ck_assert_int_eq(brood_map_async(pool, square, &map, x, x, QUEUED), 0);
+    ck_assert_int_eq(brood_future_cancel(futures[QUEUED - 1]), 0);
+    ck_assert_int_eq(brood_pool_shutdown(pool, true), 0);
+    ck_assert_int_eq(count_outcomes(futures, -ECANCELED), QUEUED);
+    ck_assert_int_eq(outcome_of(map), -ECANCELED);
+    brood_future_free(map);
+    ck_assert(brood_future_running(waiter));
+    let_through(&gate);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+    ck_assert_int_eq(outcome_of(waiter), 0);
+    brood_future_free(waiter);
+}
+END_TEST
+
+static void *shut_down(void *pool)
+{
+    ck_assert_int_eq(brood_pool_shutdown(pool, false), 0);
+    return NULL;
+}
+
+START_TEST(who_waits_for_room_hears_of_the_shutdown)
+{
+    struct brood_pool *pool = open_kind(_i, BROOD_POOL(.workers = 1, .queue = 1));
+    const struct gate gate = new_gate();
+    struct brood_future *waiter = start_waiter(pool, &gate), *late = NULL;
+    pthread_t thread;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, shut_down, pool), 0);
+    ck_assert_int_eq(brood_apply_async(pool, square, &late, &(double){1}), -ESHUTDOWN);
+    (void)pthread_join(thread, NULL);
+    let_through(&gate);
+    ck_assert_int_eq(outcome_of(waiter), 0);
+    brood_future_free(waiter);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+END_TEST
+
+/* ---- killing all workers ---- */
+
+/* semantics: X16 K1 */
+START_TEST(killed_workers_are_gone_and_leave_a_broken_pool)
+{
+    struct brood_pool *pool = open_kind(_i, BROOD_POOL(.workers = 2));
+    struct brood_future *stuck = NULL, *defiant = NULL, *futures[QUEUED];
+    pid_t pids[2] = {brood_pool_worker_pid(pool, 0), brood_pool_worker_pid(pool, 1)};
+    int64_t began = now_ms();
+
+    ck_assert_int_eq(brood_apply_async(pool, hang, &stuck, &(int){0}), 0);
+    ck_assert_int_eq(brood_apply_async(pool, defy, &defiant, &(int){0}), 0);
+    while (!brood_future_running(stuck) || !brood_future_running(defiant))
+        rest();
+    submit_squares(pool, futures);
+    rest(); /* the defiant one blocks its signals first thing */
+    ck_assert_int_eq(brood_pool_kill(pool, brood_after_ms(200)), 0);
+    ck_assert_int_ge(now_ms() - began, 199);
+    for (int i = 0; i < 2; i++)
+        ck_assert(kill(pids[i], 0) < 0 && errno == ESRCH);
+    ck_assert_int_eq(count_outcomes(futures, -ESHUTDOWN), QUEUED);
+    ck_assert_int_eq(outcome_of(stuck), -ESHUTDOWN);
+    ck_assert_int_eq(outcome_of(defiant), -ESHUTDOWN);
+    ck_assert_ptr_nonnull(strstr(brood_future_error(stuck), "killed on request"));
+    ck_assert(brood_pool_is_broken(pool));
+    ck_assert_ptr_nonnull(strstr(brood_pool_reason(pool), "killed on request"));
+    ck_assert_int_eq(brood_apply(pool, square, &(double){0}, &(double){1}), -ESHUTDOWN);
+    ck_assert_int_eq(brood_pool_kill(pool, BROOD_NOW), 0);
+    brood_future_free(stuck);
+    brood_future_free(defiant);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), -ETIMEDOUT);
+}
+END_TEST
+
+/* semantics: X16 */
+START_TEST(workers_are_killed_at_once_on_request)
+{
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 2));
+    brood_auto(future) *defiant = NULL;
+    brood_auto(future) *map = NULL;
+    double x[QUEUED] = {0};
+
+    ck_assert_int_eq(brood_apply_async(pool, defy, &defiant, &(int){0}), 0);
+    ck_assert_int_eq(brood_map_async(pool, square, &map, x, x, QUEUED), 0);
+    ck_assert_int_eq(brood_pool_kill(pool, BROOD_NOW), 0);
+    ck_assert_int_eq(outcome_of(defiant), -ESHUTDOWN);
+    ck_assert_int_eq(brood_future_wait(map, brood_after_ms(10000)), 0);
+}
+END_TEST
+
+START_TEST(threads_are_asked_to_stop_and_what_has_not_started_fails)
+{
+    brood_auto(pool) *pool = open_kind(THREADS, BROOD_POOL(.workers = 1));
+    struct brood_future *obedient = NULL, *futures[QUEUED];
+
+    ck_assert_int_eq(brood_apply_async(pool, obey, &obedient, &(int){0}), 0);
+    while (!brood_future_running(obedient))
+        rest();
+    submit_squares(pool, futures);
+    ck_assert_int_eq(brood_pool_kill(pool, BROOD_NOW), -ENOTSUP);
+    ck_assert_int_eq(count_outcomes(futures, -ESHUTDOWN), QUEUED);
+    ck_assert_int_eq(outcome_of(obedient), -EINTR);
+    brood_future_free(obedient);
+}
+END_TEST
+
+/* ---- workers that die and die ---- */
+
+START_TEST(workers_that_die_without_end_break_the_pool)
+{
+    struct brood_pool *pool = open_kind(_i, BROOD_POOL(.workers = 1, .deaths_max = 5, .deaths_ms = 60000));
+    struct brood_future *futures[QUEUED];
+    int dead = 0;
+
+    for (int i = 0; i < QUEUED; i++)
+        ck_assert_int_eq(brood_apply_async(pool, die_by, &futures[i], &(int){SIGKILL}), 0);
+    for (int i = 0; i < QUEUED; i++) {
+        dead += outcome_of(futures[i]) == -EOWNERDEAD;
+        ck_assert(outcome_of(futures[i]) == -EOWNERDEAD || outcome_of(futures[i]) == -ESHUTDOWN);
+        brood_future_free(futures[i]);
+    }
+    ck_assert_int_eq(dead, 5);
+    ck_assert_msg(strstr(brood_pool_reason(pool), "5 workers died"), "%s", brood_pool_reason(pool));
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), -ETIMEDOUT);
+}
+END_TEST
+
+START_TEST(idle_workers_that_die_without_end_break_the_pool_too)
+{
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 2, .deaths_max = 3, .deaths_ms = 60000));
+
+    for (int i = 0; i < 3; i++) {
+        pid_t pid;
+
+        await((pid = brood_pool_worker_pid(pool, 0)) != 0);
+        ck_assert_int_eq(kill(pid, SIGKILL), 0);
+        await(brood_pool_worker_pid(pool, 0) != pid);
+    }
+    await(brood_pool_is_broken(pool));
+}
+END_TEST
+
+/* semantics: X8 K3 */
+START_TEST(deaths_between_which_tasks_are_finished_do_not_count)
+{
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 1, .deaths_max = 3, .deaths_ms = 60000));
+    double y;
+    int one;
+
+    for (int i = 0; i < 10; i++) {
+        ck_assert_int_eq(brood_apply(pool, leave_with, &one, &(int){7}), -EOWNERDEAD);
+        ck_assert_ptr_nonnull(strstr(brood_error(), "exited with status 7"));
+        ck_assert_int_eq(brood_apply(pool, square, &y, &(double){3}), 0);
+    }
+    ck_assert(!brood_pool_is_broken(pool));
+    ck_assert_str_eq(brood_pool_reason(pool), "");
+}
+END_TEST
+
+/* ---- statistics ---- */
+
+static struct brood_pool_stats look(struct brood_pool *pool)
+{
+    struct brood_pool_stats stats = {.size = sizeof(stats)};
+
+    ck_assert_int_eq(brood_pool_stats(pool, &stats), 0);
+    return stats;
+}
+
+START_TEST(statistics_tell_what_a_pool_has_done_and_does)
+{
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 1, .queue = 100));
+    const struct gate gate = new_gate();
+    brood_auto(future) *waiter = start_waiter(pool, &gate);
+    brood_auto(future) *dropped = NULL;
+    struct brood_worker_stats worker = {.size = sizeof(worker)};
+    struct brood_pool_stats stats;
+    int half;
+
+    ck_assert_int_eq(brood_apply_async(pool, refuse_odd, &dropped, &(int){1}), 0);
+    ck_assert_int_eq(brood_future_cancel(dropped), 0);
+    stats = look(pool);
+    ck_assert(stats.workers == 1 && stats.alive == 1 && stats.busy == 1 && stats.queue == 100);
+    ck_assert(stats.submitted == 2 && stats.finished == 1 && stats.failed == 1 && stats.cancelled == 1);
+    ck_assert_uint_eq(stats.pending, 1);
+    let_through(&gate);
+    ck_assert_int_eq(outcome_of(waiter), 0);
+    for (int i = 0; i < 10; i++)
+        ck_assert_int_eq(brood_apply(pool, refuse_odd, &half, &i), i % 2 ? -EDOM : 0);
+    stats = look(pool);
+    ck_assert(stats.submitted == 12 && stats.finished == 12 && stats.failed == 6 && stats.cancelled == 1);
+    ck_assert(stats.pending == 0 && stats.deaths == 0 && stats.restarts == 0 && stats.busy == 0);
+    ck_assert_int_eq(brood_pool_worker_stats(pool, 0, &worker), 0);
+    ck_assert(worker.tasks == 11 && worker.alive && !worker.busy);
+    ck_assert_int_eq(worker.pid, brood_pool_worker_pid(pool, 0));
+    ck_assert_int_eq(brood_pool_worker_stats(pool, 1, &worker), -EINVAL);
+    ck_assert_int_eq(brood_pool_stats(pool, &(struct brood_pool_stats){0}), -EINVAL);
+}
+END_TEST
+
+START_TEST(statistics_count_deaths_and_what_is_tried_again)
+{
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 1, .retries = 2));
+    struct brood_pool_stats stats;
+    int one;
+
+    ck_assert_int_eq(brood_apply(pool, die_by, &one, &(int){SIGKILL}), -EOWNERDEAD);
+    stats = look(pool);
+    ck_assert(stats.retried == 2 && stats.finished == 1 && stats.failed == 1);
+    await(look(pool).restarts == 3);
+    ck_assert_uint_eq(look(pool).deaths, 3);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("executor");
@@ -207,6 +506,16 @@ int main(int argc, char **argv)
     add_loop_tests(suite, "initializer", CALLER, end, each_worker_begins_once_with_a_state_of_its_own_and_ends_once,
                    without_an_initializer_there_is_no_state, a_pool_whose_initializer_fails_does_not_open_and_says_why,
                    NULL);
+    add_loop_tests(suite, "shutdown", THREADS, end, a_pool_that_is_shut_down_takes_no_more_and_finishes_what_it_has,
+                   a_shutdown_that_cancels_leaves_only_what_runs, who_waits_for_room_hears_of_the_shutdown, NULL);
+    add_loop_tests(suite, "statistics", THREADS, end, statistics_tell_what_a_pool_has_done_and_does, NULL);
+    add_tests(suite, "threads", threads_are_asked_to_stop_and_what_has_not_started_fails, NULL);
+    if (end == KINDS)
+        add_loop_tests(suite, "deaths", FORKS, KINDS, killed_workers_are_gone_and_leave_a_broken_pool,
+                       workers_are_killed_at_once_on_request, workers_that_die_without_end_break_the_pool,
+                       idle_workers_that_die_without_end_break_the_pool_too,
+                       deaths_between_which_tasks_are_finished_do_not_count,
+                       statistics_count_deaths_and_what_is_tried_again, NULL);
     if (end == KINDS)
         add_loop_tests(suite, "initializer of processes", FORKS, KINDS,
                        an_initializer_that_fails_in_a_replacement_breaks_the_pool_with_its_words,

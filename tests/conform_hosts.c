@@ -353,25 +353,28 @@ static void become_nobody(void)
                       "%s", strerror(errno));
 }
 
-static void lose_a_worker_without_forks(void *argument)
+/* Of processes, or of descriptors to watch them by. */
+static const enum __rlimit_resource lacking[] = {RLIMIT_NPROC, RLIMIT_NOFILE};
+
+static void lose_a_worker_without_another(void *argument)
 {
+    const enum __rlimit_resource resource = *(const enum __rlimit_resource *)argument;
     struct rlimit none = {0, RLIM_INFINITY}, before;
     struct brood_pool *pool;
     pid_t supervisor, victim;
 
-    (void)argument;
     become_nobody(); /* the limit does not bind root */
-    ck_assert_int_eq(getrlimit(RLIMIT_NPROC, &before), 0);
+    ck_assert_int_eq(getrlimit(resource, &before), 0);
     none.rlim_max = before.rlim_max;
     pool = open_pool();
     supervisor = supervisor_of(pool);
     victim = brood_pool_worker_pid(pool, 0);
-    ck_assert_int_eq(prlimit(supervisor, RLIMIT_NPROC, &none, NULL), 0);
+    ck_assert_int_eq(prlimit(supervisor, resource, &none, NULL), 0);
     ck_assert_int_eq(kill(victim, SIGKILL), 0);
     for (int i = 0; i < 20; i++)
         expect_working(pool); /* the other worker does it all */
     await(brood_pool_worker_pid(pool, 0) == 0);
-    ck_assert_int_eq(prlimit(supervisor, RLIMIT_NPROC, &before, NULL), 0);
+    ck_assert_int_eq(prlimit(supervisor, resource, &before, NULL), 0);
     await(brood_pool_worker_pid(pool, 0) != 0);
     expect_working(pool);
     ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
@@ -379,7 +382,7 @@ static void lose_a_worker_without_forks(void *argument)
 
 START_TEST(a_worker_that_cannot_be_replaced_is_replaced_later)
 {
-    in_child(lose_a_worker_without_forks, NULL);
+    in_child(lose_a_worker_without_another, (void *)(uintptr_t)&lacking[_i]);
 }
 END_TEST
 
@@ -514,10 +517,10 @@ int main(void)
     add_loop_tests(suite, "mounts", 0, MOUNTS, a_pool_lives_with_any_dev_shm, NULL);
     add_tests(suite, "a mount", a_dev_shm_that_fills_up_later_is_an_error_and_the_pool_goes_on, NULL);
     add_tests(suite, "limits", too_few_descriptors_are_named, too_little_address_space_is_an_error_in_words,
-              a_limit_of_file_sizes_is_named, memory_beyond_the_limit_of_file_sizes_is_refused_and_the_pool_goes_on,
-              a_worker_that_cannot_be_replaced_is_replaced_later, NULL);
+              a_limit_of_file_sizes_is_named, memory_beyond_the_limit_of_file_sizes_is_refused_and_the_pool_goes_on, NULL);
     add_tests(suite, "accidents", a_host_that_closes_every_descriptor_breaks_its_pool_and_can_close_it,
               a_host_in_a_storm_of_signals_is_served, a_host_that_forks_in_another_thread_is_served,
               a_large_host_gets_its_workers_and_their_successors, NULL);
+    add_loop_tests(suite, "lacking", 0, 2, a_worker_that_cannot_be_replaced_is_replaced_later, NULL);
     return run_suite(suite);
 }

@@ -90,6 +90,9 @@ struct brood_pool_options {
     int (*initializer)(void *context, void **ret_state);
     void (*finalizer)(void *context, void *state);
     void *context;
+    /* When so many worker processes in a row have died within so long, and no task was finished meanwhile, the pool breaks,
+     * instead of starting new ones for ever.  0: 1000 deaths and 10 s; negative: never. */
+    int deaths_max, deaths_ms;
 };
 
 #ifndef __cplusplus
@@ -214,6 +217,52 @@ BROOD_API void *brood_alloc(struct brood_pool *pool, size_t bytes) __attribute__
 BROOD_API void brood_free(struct brood_pool *pool, void *memory);
 
 /* ---- looking at a pool ---- */
+
+/* Takes no more tasks from now on, and does not wait: submission fails with -ESHUTDOWN.  What was submitted is finished;
+ * or, with `cancel`, what has not started is -ECANCELED.  Close it later.  May be called again.  0; -EPERM. */
+BROOD_API int brood_pool_shutdown(struct brood_pool *pool, bool cancel);
+
+/* Takes no more tasks and ends its workers, and waits for that; what is unfinished fails with -ESHUTDOWN.  They get
+ * SIGTERM, which a task may handle, and at the deadline SIGKILL; with BROOD_NOW that at once.  The pool is broken then, and
+ * is closed later.  0; -EPERM; -ENOTSUP: workers that are no processes cannot be killed: what has not started fails, the
+ * others are asked to stop, which brood_cancelled() tells them. */
+BROOD_API int brood_pool_kill(struct brood_pool *pool, brood_deadline deadline);
+
+/* Is it broken, so that it runs nothing any more?  Why, in words; "" while it is not.  The words live as long as the pool.
+ */
+BROOD_API bool brood_pool_is_broken(struct brood_pool *pool);
+BROOD_API const char *brood_pool_reason(struct brood_pool *pool);
+
+/* What a pool has done and is doing.  The numbers are taken one after the other while it works. */
+struct brood_pool_stats {
+    size_t size;                  /* set it to sizeof(struct brood_pool_stats) before the call */
+    int workers;                  /* wanted, … */
+    int alive;                    /* … there, … */
+    int busy;                     /* … running something, … */
+    int resting;                  /* … and not started until there is more to do */
+    uint64_t submitted, finished; /* tasks, and maps as a whole */
+    uint64_t failed;              /* of those finished: with an error, cancelled ones too */
+    uint64_t cancelled;           /* of those failed */
+    uint64_t retried;             /* times that a task was run again */
+    uint64_t stolen;              /* tasks, and parts of maps, that another worker ran than was chosen for it */
+    uint64_t deaths;              /* of worker processes, but those that ended in good order */
+    uint64_t restarts;            /* workers started in place of another */
+    size_t pending, queue;        /* submitted and not finished, and how many there may be */
+};
+
+/* 0; -EINVAL; -EPERM. */
+BROOD_API BROOD_MUST_USE int brood_pool_stats(struct brood_pool *pool, struct brood_pool_stats *ret_stats);
+
+struct brood_worker_stats {
+    size_t size; /* set it to sizeof(struct brood_worker_stats) before the call */
+    pid_t pid;   /* 0 for threads and inline, and while there is none */
+    bool alive, busy;
+    uint64_t tasks; /* that workers of this number have finished; its part in a map counts as one */
+};
+
+/* Of worker 0 … n-1.  0; -EINVAL: no such worker; -EPERM. */
+BROOD_API BROOD_MUST_USE int brood_pool_worker_stats(struct brood_pool *pool, int worker,
+                                                     struct brood_worker_stats *ret_stats);
 
 /* How many workers it has; the process id of worker 0 … n-1 (0 for threads and inline, or while one is replaced). */
 BROOD_API int brood_pool_workers(const struct brood_pool *pool);

@@ -16,6 +16,10 @@ struct backend {
      * started by then has been taken back. */
     void (*stop)(struct brood_pool *pool, brood_deadline deadline);
 
+    /* Ends them while the pool is open, by SIGTERM and at the deadline by SIGKILL, and returns when they are dead.  What
+     * has not started has been taken back.  NULL where nobody can be killed. */
+    void (*end)(struct brood_pool *pool, brood_deadline deadline);
+
     /* Kills whoever runs the task at that position, without waiting; NULL where nobody can be killed. 0, or -EAGAIN: too
      * many such orders at once. */
     int (*kill_task)(struct brood_pool *pool, unsigned lane, uint64_t position);

@@ -38,7 +38,7 @@ static int count_ready(const struct shared *shared)
     int ready = 0;
 
     for (unsigned i = 0; i < shared->workers; i++)
-        ready += brood__station_state(shared->lanes[i].station) == STATION_READY && atomic_load(&shared->pids[i]) != 0;
+        ready += brood__station_state(shared->lanes[i].station) == STATION_READY && brood__roll_pid(shared->roll, i) != 0;
     return ready;
 }
 
@@ -113,15 +113,20 @@ static void end_by_number(pid_t supervisor)
 }
 
 /* Its exit is all that is waited for: by then it has reaped its workers, or they died with it. */
+static void await_death(const struct processes *processes, brood_deadline deadline)
+{
+    if (brood__pidfd_wait(processes->supervisor, deadline) < 0)
+        (void)brood__pidfd_kill(processes->supervisor, SIGKILL);
+    (void)brood__pidfd_wait(processes->supervisor, BROOD_FOREVER);
+}
+
 static void await_end(struct processes *processes, brood_deadline deadline)
 {
     if (fcntl(processes->supervisor, F_GETFD) < 0 && errno == EBADF) {
         end_by_number(processes->pid);
         return;
     }
-    if (brood__pidfd_wait(processes->supervisor, deadline) < 0)
-        (void)brood__pidfd_kill(processes->supervisor, SIGKILL);
-    (void)brood__pidfd_wait(processes->supervisor, BROOD_FOREVER);
+    await_death(processes, deadline);
     (void)brood__pidfd_reap(processes->supervisor);
 }
 
@@ -154,6 +159,19 @@ static void stop(struct brood_pool *pool, brood_deadline deadline)
         (void)shutdown(processes->control, SHUT_RDWR);
     await_end(processes, later(deadline, STOP_NS));
     close_processes(processes);
+}
+
+static void end(struct brood_pool *pool, brood_deadline deadline)
+{
+    const struct processes *processes = pool->backend_state;
+    struct order order = {.magic = ORDER_MAGIC, .kind = ORDER_END, .deadline_ns = deadline.ns};
+    bool at_once = deadline.ns <= BROOD_NOW.ns;
+
+    if (fcntl(processes->supervisor, F_GETFD) < 0) /* the program has closed every descriptor, so the pool is broken */
+        return;
+    if (at_once || send(processes->control, &order, sizeof(order), MSG_NOSIGNAL) != sizeof(order))
+        (void)shutdown(processes->control, SHUT_RDWR);
+    await_death(processes, later(deadline, STOP_NS));
 }
 
 static int kill_task(struct brood_pool *pool, unsigned lane, uint64_t position)
@@ -216,7 +234,7 @@ static int start(struct brood_pool *pool, const struct brood_pool_options *optio
     if (!options->worker)
         brood__fault_prepare();
     pool->shared.board->fence_symmetric = !brood__fence_open();
-    r = brood__pids_open(&pool->shared);
+    r = brood__roll_open(&pool->shared.roll, pool->workers);
     if (r == 0)
         r = start_supervisor(pool, options, processes);
     if (r < 0) {
@@ -243,6 +261,7 @@ const struct backend brood__backend_processes = {
     .start = start,
     .stop = stop,
     .thread_id = thread_id,
+    .end = end,
     .kill_task = kill_task,
     .watched = watched,
     .is_alive = is_alive,

@@ -15,6 +15,11 @@
  */
 #define STARTS_MAX 10
 
+/* One that is ready and dies, whether of a task or not, is replaced at once: the pool is broken after so many in so long,
+ * if none of the pool's workers finishes a task meanwhile, unless the options say otherwise. */
+#define DEATHS_MAX 1000
+#define DEATHS_MS 10000
+
 /* The item of a map that it was running.  Now, since the next worker of this number will use the same range.  By pread():
  * the dead may have written any offset, and to touch memory that is not there would be this process's end. */
 static uint64_t item_of(const struct supervisor *s, const struct slot *slot, unsigned worker)
@@ -65,8 +70,7 @@ static uint32_t certify(struct supervisor *s, struct station *station, struct br
     return number;
 }
 
-/* The one task that it held fails.  Behind the fence: a readable pidfd has been seen, so it stores nothing any more. */
-static void charge(struct supervisor *s, unsigned worker, struct brood__ending ending)
+void brood__charge(struct supervisor *s, unsigned worker, struct brood__ending ending)
 {
     unsigned lane;
     uint64_t position;
@@ -109,6 +113,41 @@ static int explain(struct supervisor *s, unsigned worker, struct brood__ending e
         program, ending.exit_code);
 }
 
+/* Has anybody finished a task since this was asked before? */
+static bool has_answered(const struct supervisor *s)
+{
+    bool any = false;
+
+    for (unsigned i = 0; i < s->shared->workers; i++)
+        any |= atomic_exchange(&s->shared->lanes[i].station->has_answered, 0) != 0;
+    return any;
+}
+
+/* Something kills the workers whatever they do, and there is no end of it. */
+static bool dies_too_often(struct supervisor *s)
+{
+    int64_t now = brood__now_ns(),
+            within_ns = (s->options->deaths_ms ? s->options->deaths_ms : DEATHS_MS) * INT64_C(1000000);
+    int most = s->options->deaths_max ? s->options->deaths_max : DEATHS_MAX;
+
+    if (has_answered(s) || now - s->deaths_since_ns > within_ns)
+        s->deaths = 0;
+    if (s->deaths++ == 0)
+        s->deaths_since_ns = now;
+    return most > 0 && s->deaths >= (unsigned)most;
+}
+
+static int explain_deaths(const struct supervisor *s, struct brood__ending ending)
+{
+    int64_t took_ms = (brood__now_ns() - s->deaths_since_ns) / 1000000;
+
+    if (ending.signal)
+        return brood_fail(-ECHILD, "%u workers died in %lld ms, without a task finished; the last one by signal %d (%s)",
+                          s->deaths, (long long)took_ms, ending.signal, strsignal(ending.signal));
+    return brood_fail(-ECHILD, "%u workers died in %lld ms, without a task finished; the last one exited with status %d",
+                      s->deaths, (long long)took_ms, ending.exit_code);
+}
+
 static int64_t pause_after(unsigned failures)
 {
     int64_t ns = (int64_t)RESTART_NS << (failures - 1);
@@ -121,10 +160,10 @@ void brood__bury(struct supervisor *s, unsigned worker)
     struct member *member = &s->members[worker];
     struct station *station = s->shared->lanes[worker].station;
     struct brood__ending ending = brood__crew_reap(member);
-    bool was_ready = brood__station_state(station) == STATION_READY;
+    bool was_ready = brood__station_state(station) == STATION_READY, is_orderly = !ending.signal && !ending.exit_code;
 
     if (!s->stopping) /* what a closing pool kills is no accident */
-        charge(s, worker, ending);
+        brood__charge(s, worker, ending);
     brood__away_enter(s->shared->board, worker);
     brood__idle_leave(s->shared->board, worker);
     /* It may have died between an answer and the wake-up for it. */
@@ -133,13 +172,16 @@ void brood__bury(struct supervisor *s, unsigned worker)
     (void)close(member->pidfd);
     member->pidfd = -1;
     s->alive--;
-    atomic_store(&s->shared->pids[worker], 0);
+    atomic_store(&s->shared->roll->entries[worker], ROLL_NOBODY);
     if (s->stopping || brood__board_state(s->shared->board) == BOARD_STOPPING) /* on the board first, then in a message */
         return;
+    atomic_fetch_add_explicit(&s->shared->roll->deaths, !is_orderly, memory_order_relaxed);
     member->has_served |= was_ready;
     member->failures = was_ready ? 0 : member->failures + 1;
     if (!member->has_served || member->failures >= STARTS_MAX || atomic_load(&station->is_refused))
         brood__supervisor_break(s, explain(s, worker, ending));
+    else if (was_ready && !is_orderly && !member->is_killed && dies_too_often(s))
+        brood__supervisor_break(s, explain_deaths(s, ending));
     else if (brood__board_state(s->shared->board) != BOARD_OPEN)
         member->start_ns = brood__now_ns() + RESTART_NS_MAX; /* it would end at once: the host is about to say why */
     else if (member->failures == 0)

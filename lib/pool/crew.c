@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "os/clock.h"
@@ -91,15 +92,59 @@ static void be_worker(struct supervisor *s, unsigned worker)
 
 /* ---- starting ---- */
 
-static int watch(struct supervisor *s, unsigned worker)
+/* It is our child, not reaped yet: the number is still its own.  It may have got as far as a task. */
+static void take_back(struct supervisor *s, unsigned worker)
 {
     struct member *member = &s->members[worker];
 
-    member->pidfd = brood__pidfd_open(member->pid);
-    if (member->pidfd < 0)
-        return brood_fail(member->pidfd, "cannot watch worker %u: pidfd_open: %s", worker, strerror(-member->pidfd));
+    if (member->pidfd >= 0)
+        (void)close(member->pidfd);
+    member->pidfd = -1;
+    (void)kill(member->pid, SIGKILL);
+    while (waitpid(member->pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    brood__charge(s, worker, (struct brood__ending){.signal = SIGKILL});
+    brood__away_enter(s->shared->board, worker);
+    brood__idle_leave(s->shared->board, worker);
+    brood__wake_host(s->shared->board);
+}
+
+static int watch(struct supervisor *s, unsigned worker)
+{
+    struct member *member = &s->members[worker];
+    int r = member->pidfd = brood__pidfd_open(member->pid);
+
+    if (r >= 0)
+        r = brood__poller_add(s->poller, member->pidfd, worker);
+    if (r < 0) {
+        take_back(s, worker);
+        return brood_fail(r, "cannot watch worker %u: pidfd_open: %s (see ulimit -n)", worker, strerror(-r));
+    }
     s->alive++;
-    return brood__poller_add(s->poller, member->pidfd, worker);
+    return 0;
+}
+
+static int fork_worker(struct supervisor *s, unsigned worker)
+{
+    struct member *member = &s->members[worker];
+    pid_t pid = fork();
+
+    if (pid == 0)
+        be_worker(s, worker);
+    if (pid < 0)
+        return brood_fail(-errno, "cannot start worker %u: fork: %s (see ulimit -u)", worker, strerror(errno));
+    member->pid = pid;
+    return watch(s, worker);
+}
+
+/* What the system lacks now it may have later; but a pool is not opened without. */
+static void try_later(struct supervisor *s, struct member *member, int error)
+{
+    member->failures++;
+    member->start_ns = brood__now_ns() + RESTART_NS;
+    brood__crew_wake(s);
+    if (!member->has_served)
+        brood__supervisor_break(s, error);
 }
 
 void brood__crew_wake(struct supervisor *s)
@@ -119,7 +164,8 @@ void brood__crew_start(struct supervisor *s, unsigned worker)
 {
     struct member *member = &s->members[worker];
     struct station *station = s->shared->lanes[worker].station;
-    pid_t pid;
+    struct roll *roll = s->shared->roll;
+    bool is_first = member->pid == 0;
     int r;
 
     member->start_ns = 0;
@@ -128,25 +174,15 @@ void brood__crew_start(struct supervisor *s, unsigned worker)
     atomic_store(&station->limit_end_ns, 0);
     atomic_store(&station->is_refused, 0);
     brood__station_set_state(station, STATION_STARTING);
-    pid = fork();
-    if (pid == 0)
-        be_worker(s, worker);
-    if (pid < 0) {
-        r = -errno;
-        member->failures++;
-        member->start_ns = brood__now_ns() + RESTART_NS;
-        brood__crew_wake(s);
-        if (!member->has_served)
-            brood__supervisor_break(
-                s, brood_fail(r, "cannot start worker %u: fork: %s (see ulimit -u)", worker, strerror(-r)));
+    r = fork_worker(s, worker);
+    if (r < 0) {
+        try_later(s, member, r);
         return;
     }
-    member->pid = pid;
-    atomic_store(&s->shared->pids[worker], pid);
+    atomic_store(&roll->entries[worker], member->pid);
+    atomic_fetch_add_explicit(&roll->starts, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&roll->restarts, !is_first, memory_order_relaxed);
     brood__parker_wake(&s->shared->board->parkers[0]); /* the worker may have been ready before this was known */
-    r = watch(s, worker);
-    if (r < 0)
-        brood__supervisor_break(s, r);
 }
 
 void brood__crew_start_due(struct supervisor *s)
@@ -158,11 +194,11 @@ void brood__crew_start_due(struct supervisor *s)
 
 /* ---- the end ---- */
 
-void brood__crew_kill(struct supervisor *s)
+void brood__crew_signal(struct supervisor *s, int signal)
 {
     for (unsigned i = 0; i < s->shared->workers; i++)
         if (s->members[i].pidfd >= 0)
-            (void)brood__pidfd_kill(s->members[i].pidfd, SIGKILL);
+            (void)brood__pidfd_kill(s->members[i].pidfd, signal);
 }
 
 struct brood__ending brood__crew_reap(const struct member *member)

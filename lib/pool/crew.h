@@ -32,6 +32,8 @@ struct supervisor {
     struct sandbox sandbox; /* of the workers */
     struct member *members;
     unsigned alive;
+    unsigned deaths; /* since `deaths_since_ns`, without any task finished meanwhile */
+    int64_t deaths_since_ns;
     uint64_t oom_kills; /* that were known at the last death */
     bool stopping, broken;
     brood_deadline kill_at;
@@ -55,13 +57,17 @@ void brood__crew_start_due(struct supervisor *s);
 /* They take over what waits in the lane of one that is not replaced at once. */
 void brood__crew_wake(struct supervisor *s);
 
-/* SIGKILL for everybody. */
-void brood__crew_kill(struct supervisor *s);
+/* A signal for everybody. */
+void brood__crew_signal(struct supervisor *s, int signal);
 
 /* Of one that has died, with what its tasks have started: the number is its own, and its group's, until it is reaped. */
 struct brood__ending brood__crew_reap(const struct member *member);
 
 /* ---- burial.c ---- */
+
+/* The one task that the dead worker held fails.  Behind the fence: that it is dead has been seen, so it stores nothing any
+ * more. */
+void brood__charge(struct supervisor *s, unsigned worker, struct brood__ending ending);
 
 /* That worker's pidfd is readable: what it was doing fails, who waits for it is woken, and the next one is started. */
 void brood__bury(struct supervisor *s, unsigned worker);

@@ -94,6 +94,12 @@ void brood__future_drop(struct brood_future *future)
     pool->futures--;
 }
 
+static void count_failure(struct brood_pool *pool, int outcome)
+{
+    pool->failed++;
+    pool->cancelled += outcome == -ECANCELED;
+}
+
 void brood__future_finish(struct brood_future *future, int outcome)
 {
     struct brood_pool *pool = future->pool;
@@ -104,6 +110,9 @@ void brood__future_finish(struct brood_future *future, int outcome)
     }
     future->outcome = (int16_t)outcome;
     pool->outstanding--;
+    pool->finished++;
+    if (outcome < 0)
+        count_failure(pool, outcome);
     atomic_store_explicit(&future->done, true, memory_order_release);
     if (future->abandoned)
         brood__future_drop(future);
@@ -267,7 +276,7 @@ void brood__future_settle(struct brood_pool *pool, struct job *job, const struct
         if (outcome != -ECANCELED && brood__retry(pool, future))
             return;
     } else
-        brood__future_keep_words(future, pool->broken ? pool->why_broken : "the pool was closed first",
+        brood__future_keep_words(future, pool->why_broken[0] ? pool->why_broken : "the pool was closed first",
                                  sizeof(pool->why_broken));
     brood__future_finish(future, outcome);
 }
@@ -457,7 +466,7 @@ int brood_future_cancel(struct brood_future *future)
     if (brood__future_map(future))
         cancelled = brood__map_cancel(pool, future->map);
     else
-        cancelled = brood__take_back(pool, &future->job) || brood__retry_forget(pool, future, -ECANCELED);
+        cancelled = brood__take_back(pool, &future->job, SLOT_CANCELLED) || brood__retry_forget(pool, future, -ECANCELED);
     while (brood__maps_turn(pool))
         ;
     cancelled |= brood__future_is_done(future) && future->outcome == -ECANCELED &&

@@ -293,6 +293,8 @@ static int16_t ending(const struct brood_pool *pool, const struct map *map)
 {
     if (pool->broken || pool->closed)
         return -ESHUTDOWN;
+    if (pool->given_up)
+        return pool->given_up;
     return map->cancelled ? -ECANCELED : 0;
 }
 
@@ -673,7 +675,7 @@ bool brood__map_is_running(struct brood_pool *pool, struct map *map)
 
 static bool stays(struct brood_pool *pool, struct job *job)
 {
-    return !brood__take_back(pool, job);
+    return !brood__take_back(pool, job, SLOT_CANCELLED);
 }
 
 void brood__map_stop(struct job *job)

@@ -38,6 +38,8 @@ void brood__obey(struct supervisor *s)
         kill_holder(s, &order);
         return;
     }
+    if (order.kind == ORDER_END)
+        brood__crew_signal(s, SIGTERM);
     s->stopping = true;
     s->kill_at = (brood_deadline){order.deadline_ns};
     (void)brood__poller_remove(s->poller, s->control);

@@ -79,6 +79,8 @@ static int check_options(struct brood_pool_options *options, const struct brood_
         return brood_fail(-EINVAL, "a worker cannot retire after less than nothing; 0 means never");
     if (options->limit_ms < 0 || options->grace_ms < 0 || options->retries < 0 || options->retry_pause_ms < 0)
         return brood_fail(-EINVAL, "a limit, a grace, retries and their pause cannot be negative; 0 means none");
+    if (options->deaths_ms < 0)
+        return brood_fail(-EINVAL, "deaths cannot be counted for less than no time; 0 means the default");
     if ((unsigned)options->kind > BROOD_INLINE)
         return brood_fail(-EINVAL, "there is no kind of worker %d", (int)options->kind);
     if (options->sandbox && options->kind != BROOD_PROCESSES)
@@ -152,7 +154,7 @@ static const struct backend *backend_of(enum brood_kind kind)
     return backends[kind];
 }
 
-static void close_memory(struct brood_pool *pool)
+void brood__pool_close_memory(struct brood_pool *pool)
 {
     close_mirrors(pool);
     brood__heap_close(&pool->heap);
@@ -186,7 +188,7 @@ static int open_memory(struct brood_pool *pool, const struct brood_pool_options 
     (void)snprintf(board->name, sizeof(board->name), "%s", options->name ? options->name : "brood");
     r = open_mirrors(pool);
     if (r < 0)
-        close_memory(pool);
+        brood__pool_close_memory(pool);
     return r;
 }
 
@@ -231,7 +233,7 @@ int brood_pool_open(struct brood_pool **ret_pool, const struct brood_pool_option
     if (r == 0) {
         r = pool->backend->start(pool, &options);
         if (r < 0)
-            close_memory(pool);
+            brood__pool_close_memory(pool);
     }
     if (r == 0) {
         *ret_pool = pool;
@@ -257,81 +259,6 @@ struct terms brood__terms(const struct brood_pool *pool, int limit_ms, int grace
                    : retries > 0 ? retries
                                  : 0,
     };
-}
-
-/* ---- closing ---- */
-
-static bool is_drained(struct brood_pool *pool, struct watch *watch)
-{
-    (void)watch;
-    brood__collect_all(pool);
-    return pool->outstanding == 0;
-}
-
-static bool drain(struct brood_pool *pool, brood_deadline deadline)
-{
-    struct watch watch = {.is_ready = is_drained, .next_job = brood__middle_job};
-
-    return brood__wait(pool, &watch, deadline) == 0 && !pool->broken;
-}
-
-/* What has not started never will: needed where the workers cannot be killed. */
-static void take_back_all(struct brood_pool *pool)
-{
-    for (unsigned i = 0; i < pool->workers; i++)
-        for (uint32_t index = 0; index <= pool->shared.lanes[i].mask + 1; index++) {
-            struct job *job = pool->mirrors[i].jobs[index];
-
-            if (!job)
-                continue;
-            brood__map_stop(job);
-            (void)brood__take_back(pool, job);
-        }
-}
-
-/* With nothing left to do a worker ends at once; but a finalizer may take as long as the tasks might have. */
-static brood_deadline last_moment(const struct brood_pool *pool, brood_deadline deadline)
-{
-    brood_deadline soon = brood_after_ms(1000);
-
-    return pool->has_finalizer && deadline.ns > soon.ns ? deadline : soon;
-}
-
-/* Until this is the only thread inside a call. */
-static void await_users(struct brood_pool *pool)
-{
-    while (pool->users > 1)
-        brood__lock_await(&pool->lock, &pool->left);
-}
-
-int brood_pool_close(struct brood_pool *pool, brood_deadline deadline)
-{
-    bool drained;
-    int r;
-
-    if (!pool)
-        return 0;
-    r = brood__pool_enter(pool);
-    if (r < 0)
-        return r;
-    brood__interrupts_forget(pool);
-    pool->closing = true;
-    brood__wake_waiter(pool->shared.board, WAITER_ALL); /* those who wait for room */
-    drained = drain(pool, deadline);
-    pool->closed = true;
-    if (!drained && !pool->backend->between_processes)
-        take_back_all(pool);
-    if (pool->kind == BROOD_INLINE)
-        await_users(pool); /* one of them may be the worker */
-    brood__unlock(&pool->lock);
-    pool->backend->stop(pool, drained ? last_moment(pool, deadline) : BROOD_NOW);
-    brood__lock(&pool->lock);
-    brood__settle_all(pool);
-    await_users(pool);
-    brood__settle_all(pool); /* a window of a map that one of them was filling meanwhile */
-    close_memory(pool);
-    brood__pool_leave(pool);
-    return drained ? 0 : brood_fail(-ETIMEDOUT, "the pool was closed before all its work was done");
 }
 
 /* ---- memory ---- */
@@ -367,9 +294,9 @@ int brood_pool_workers(const struct brood_pool *pool)
 
 pid_t brood_pool_worker_pid(const struct brood_pool *pool, int worker)
 {
-    if (worker < 0 || (unsigned)worker >= pool->workers || !pool->shared.pids)
+    if (worker < 0 || (unsigned)worker >= pool->workers)
         return 0;
     if (brood__station_state(pool->shared.lanes[worker].station) != STATION_READY)
         return 0;
-    return atomic_load(&pool->shared.pids[worker]);
+    return brood__roll_pid(pool->shared.roll, (unsigned)worker);
 }

@@ -39,6 +39,7 @@ struct mirror {
     uint8_t *waiters;      /* by slot: what the host wrote into its `waiter` */
     uint64_t oldest, tail; /* ring positions: everything before `oldest` is settled; `tail` is the next to be used */
     uint64_t mailbox;      /* the mailbox's next position, without MAILBOX */
+    uint64_t answered;     /* by the worker of this number, from whatever lane */
     unsigned outstanding;
 };
 
@@ -65,6 +66,9 @@ struct brood_pool {
     unsigned last_lane;         /* the one used last is the one most likely to be hot */
     size_t outstanding;         /* jobs in lanes, and maps */
     uint64_t settled;           /* jobs so far */
+    uint64_t finished;          /* tasks and maps, … */
+    uint64_t failed, cancelled; /* … and some of these: struct brood_pool_stats */
+    uint64_t retried, stolen;
     size_t queue;               /* at most so many */
     struct map_window *turns;   /* windows of maps that nobody works on: map.h */
     struct map_window *stalled; /* … and those that have found no room in a lane */
@@ -82,6 +86,7 @@ struct brood_pool {
     unsigned futures;      /* that exist */
     _Atomic uint32_t left; /* counts how often, since the pool is being closed, nobody but who closes it was left */
     bool closing, closed, broken;
+    int16_t given_up; /* why nothing more is to start although the pool is not closed: -ECANCELED, -ESHUTDOWN, or 0 */
     bool heeds_interrupts, has_finalizer;
     char why_broken[256];
     struct brood_future **spares; /* freed futures, the last one on top; room for all that were made */
@@ -124,6 +129,9 @@ static inline void brood__pool_leave(struct brood_pool *pool)
     else
         brood__unlock(&pool->lock);
 }
+
+/* Mirrors, heap and segment. */
+void brood__pool_close_memory(struct brood_pool *pool);
 
 /* Frees what is left of a closed pool when its last future is gone.  Locked on entry, not on return. */
 void brood__pool_release(struct brood_pool *pool);
@@ -190,8 +198,8 @@ void brood__collect_all(struct brood_pool *pool);
 /* Has a worker claimed it?  It is in a lane.  Locked. */
 bool brood__is_claimed(struct brood_pool *pool, struct job *job);
 
-/* Takes the job back if no worker has claimed it.  Locked. */
-bool brood__take_back(struct brood_pool *pool, struct job *job);
+/* Takes the job back if no worker has claimed it, and settles it as CANCELLED, or FREE.  Locked. */
+bool brood__take_back(struct brood_pool *pool, struct job *job, enum slot_state state);
 
 /* Settles everything in the lanes: what was published is delivered, the rest is told that the pool is gone.  Locked. */
 void brood__settle_all(struct brood_pool *pool);
@@ -207,6 +215,9 @@ struct watch {
 
 /* Waits until it is there: 0 or -ETIMEDOUT.  Locked on entry and return, not in between. */
 int brood__wait(struct brood_pool *pool, struct watch *watch, brood_deadline deadline);
+
+/* Why the pool is broken, or will be: the first reason stays.  Locked. */
+void brood__say_broken(struct brood_pool *pool, const char *reason);
 
 /* The supervisor is dead, or has given up, or a worker has written over what is not its own: everything fails.  Locked. */
 void brood__check_life(struct brood_pool *pool);

@@ -50,10 +50,11 @@ bool brood__retry(struct brood_pool *pool, struct brood_future *future)
 {
     struct retry *retry = retry_of(future);
 
-    if (!retry || retry->left <= 0 || pool->broken || pool->closed)
+    if (!retry || retry->left <= 0 || pool->broken || pool->closed || pool->given_up)
         return false;
     retry->left--;
     future->more.attempt++;
+    pool->retried++;
     retry->at_ns = brood__now_ns() + pause_before(pool, future->more.attempt);
     retry->next = pool->again;
     pool->again = future;

@@ -327,6 +327,15 @@ static void run_claim(struct server *server, const struct work *work, struct slo
     brood__retirement_count(&server->retirement, count);
 }
 
+/* The store is rare: its line stays with the worker. */
+static void note_answer(struct server *server)
+{
+    _Atomic uint32_t *has_answered = &server->lane->station->has_answered;
+
+    if (!atomic_load_explicit(has_answered, memory_order_relaxed))
+        atomic_store_explicit(has_answered, 1, memory_order_relaxed);
+}
+
 /* The answer says how long it took, for who cuts a stream into maps. */
 static void run_map(struct server *server, struct slot *slot, struct note *note)
 {
@@ -340,6 +349,7 @@ static void run_map(struct server *server, struct slot *slot, struct note *note)
             run_claim(server, &work, slot, note, lo, count);
         else
             refuse_items(&work, slot, note, lo, count);
+        note_answer(server);
         if (!work.window->chunk) {
             now = brood__now_ns();
             adaptive = adapt(adaptive, now - since);
@@ -355,6 +365,7 @@ static void run_map(struct server *server, struct slot *slot, struct note *note)
 
 static void answer(struct server *server, struct slot *slot, uint64_t position)
 {
+    note_answer(server);
     slot_answer(slot, position, server->worker);
     brood__fence_light(); /* pairs with the heavy fence of a host thread that has just named its parker */
     unsigned waiter = slot_waiter(slot);

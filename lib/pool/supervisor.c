@@ -22,7 +22,7 @@
 
 void brood__supervisor_quit(struct supervisor *s)
 {
-    brood__crew_kill(s);
+    brood__crew_signal(s, SIGKILL);
     for (unsigned i = 0; i < s->shared->workers; i++)
         if (s->members[i].pidfd >= 0)
             if (brood__pidfd_wait(s->members[i].pidfd, brood_after_ms(QUIT_MS)) == 0)
@@ -41,7 +41,7 @@ void brood__supervisor_break(struct supervisor *s, int error)
     brood__board_set_state(board, BOARD_BROKEN);
     s->stopping = s->broken = true;
     s->kill_at = BROOD_NOW;
-    brood__crew_kill(s);
+    brood__crew_signal(s, SIGKILL);
     brood__wake_host(board);
 }
 
@@ -86,7 +86,7 @@ static void run(struct supervisor *s)
         for (int i = 0; i < count; i++)
             handle(s, events[i].tag);
         if (s->stopping && brood__is_past(s->kill_at)) {
-            brood__crew_kill(s);
+            brood__crew_signal(s, SIGKILL);
             s->kill_at = BROOD_FOREVER;
         }
         brood__crew_start_due(s);
@@ -115,7 +115,7 @@ static int settle_in(struct supervisor *s, pid_t host)
     if (!s->options->inherit_fds)
         brood__process_close_all_but((int[]){s->control, s->shared->segment.fd}, 2);
     brood__process_empty_stdin();
-    brood__pids_keep(s->shared);
+    brood__roll_keep(s->shared->roll);
     (void)setpgid(0, 0); /* Ctrl-C and Ctrl-Z are for the host */
     s->oom_kills = brood__oom_kills();
     s->host = brood__pidfd_open(host);

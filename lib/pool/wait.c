@@ -24,6 +24,13 @@
 
 /* ---- settling ---- */
 
+static void count_answer(struct brood_pool *pool, unsigned lane, unsigned worker)
+{
+    pool->mirrors[worker].answered++;
+    if (worker != lane)
+        pool->stolen++;
+}
+
 static void settle(struct brood_pool *pool, unsigned lane_number, uint32_t index, enum slot_state state, unsigned worker)
 {
     struct mirror *mirror = &pool->mirrors[lane_number];
@@ -37,6 +44,8 @@ static void settle(struct brood_pool *pool, unsigned lane_number, uint32_t index
     mirror->waiters[index] = WAITER_NONE;
     mirror->outstanding--;
     pool->settled++;
+    if (state == SLOT_DONE)
+        count_answer(pool, lane_number, worker);
     job->in_lane = false;
     job->settle(pool, job, &answer);
     if (state == SLOT_LOST)
@@ -126,7 +135,7 @@ bool brood__is_claimed(struct brood_pool *pool, struct job *job)
     return slot_look(&lane->slots[lane_index(lane, job->position)]) != word_of(SLOT_READY, 0, job->position);
 }
 
-bool brood__take_back(struct brood_pool *pool, struct job *job)
+bool brood__take_back(struct brood_pool *pool, struct job *job, enum slot_state state)
 {
     struct lane *lane;
     uint32_t index;
@@ -137,7 +146,7 @@ bool brood__take_back(struct brood_pool *pool, struct job *job)
     index = lane_index(lane, job->position);
     if (!slot_cancel(&lane->slots[index], job->position))
         return false;
-    settle(pool, job->lane, index, SLOT_CANCELLED, 0);
+    settle(pool, job->lane, index, state, 0);
     return true;
 }
 
@@ -171,6 +180,13 @@ static const char *why(const struct brood_pool *pool)
     return state != BOARD_OPEN || life != pool->alive ? overwritten : NULL;
 }
 
+void brood__say_broken(struct brood_pool *pool, const char *reason)
+{
+    if (!pool->why_broken[0])
+        (void)snprintf(pool->why_broken, sizeof(pool->why_broken), "the pool is broken: %.*s",
+                       (int)sizeof(pool->shared.board->reason), reason);
+}
+
 void brood__check_life(struct brood_pool *pool)
 {
     const char *reason;
@@ -181,8 +197,7 @@ void brood__check_life(struct brood_pool *pool)
     if (!reason)
         return;
     pool->broken = true;
-    (void)snprintf(pool->why_broken, sizeof(pool->why_broken), "the pool is broken: %.*s",
-                   (int)sizeof(pool->shared.board->reason), reason);
+    brood__say_broken(pool, reason);
     brood__settle_all(pool);
 }
 

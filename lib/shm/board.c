@@ -1,7 +1,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "os/fence.h"
 #include "shm/board.h"
@@ -119,31 +118,10 @@ int brood__shared_attach(struct shared *ret_shared, int fd)
     return 0;
 }
 
-static size_t pids_bytes(const struct shared *shared)
-{
-    return shared->workers * sizeof(*shared->pids);
-}
-
-int brood__pids_open(struct shared *shared)
-{
-    void *pids = mmap(NULL, pids_bytes(shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-    if (pids == MAP_FAILED)
-        return brood_fail(-ENOMEM, "out of memory");
-    shared->pids = pids;
-    return 0;
-}
-
-void brood__pids_keep(const struct shared *shared)
-{
-    (void)madvise(shared->pids, pids_bytes(shared), MADV_DONTFORK);
-}
-
 void brood__shared_close(struct shared *shared)
 {
-    if (shared->pids)
-        (void)munmap(shared->pids, pids_bytes(shared));
-    shared->pids = NULL;
+    brood__roll_close(shared->roll);
+    shared->roll = NULL;
     free(shared->lanes);
     brood__segment_close(&shared->segment);
     shared->board = NULL;

@@ -12,6 +12,7 @@
 #include "shm/certificate.h"
 #include "shm/lane.h"
 #include "shm/parker.h"
+#include "shm/roll.h"
 #include "shm/segment.h"
 
 #define BOARD_MAGIC 0x62726f6f64303032u /* "brood002": changes with the layout */
@@ -75,10 +76,7 @@ struct shared {
     uint32_t tasks; /* host: how many it has entered on the board */
     struct certificate *certificates;
     unsigned certificate_count;
-    /* The workers' process ids, 0 while one is replaced.  In memory of their own, which no worker has: a host that is to
-     * send a signal shall not be told by a worker whom to.  The supervisor writes, the host reads.  NULL in threads and
-     * workers. */
-    _Atomic int32_t *pids;
+    struct roll *roll; /* NULL in workers and in pools that are nobody but the caller */
 };
 
 /* Makes the segment of a pool and lays it out.  0 or a negative errno, in words. */
@@ -87,11 +85,6 @@ int brood__shared_open(struct shared *ret_shared, enum segment_kind kind, unsign
 
 /* Joins the pool behind a descriptor.  0; -EPROTO: that is no segment of this version, in words. */
 int brood__shared_attach(struct shared *ret_shared, int fd);
-
-/* Makes the place for the workers' process ids, for this process and those that it forks; and keeps it from those that the
- * calling process forks.  0; -ENOMEM, in words. */
-int brood__pids_open(struct shared *shared);
-void brood__pids_keep(const struct shared *shared);
 
 void brood__shared_close(struct shared *shared);
 

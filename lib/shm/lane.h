@@ -125,6 +125,8 @@ struct station {
     /* Everything before this position of its ring has been claimed by somebody or taken back.  Stored after a task, so it
      * may be behind, which only costs a look; where thieves begin to look, and the worker's successor after its death. */
     _Atomic uint64_t head;
+    /* Worker: it has answered something since the supervisor, which asks after a death, cleared this.  Relaxed. */
+    _Atomic uint32_t has_answered;
 
     _Alignas(64) _Atomic uint32_t state; /* enum station_state; worker and supervisor; acquire / release */
     _Atomic uint32_t is_refused;         /* worker: the program's initializer has failed, and it is no use to try again */
