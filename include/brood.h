@@ -5,6 +5,7 @@
 #include <brood/base.h>
 #include <brood/event.h>
 #include <brood/future.h>
+#include <brood/imap.h>
 #include <brood/lock.h>
 #include <brood/log.h>
 #include <brood/loop.h>

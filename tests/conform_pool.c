@@ -97,6 +97,7 @@ static void expect_done(struct brood_future *future, int outcome)
 
 /* ---- apply ---- */
 
+/* semantics: M2 */
 START_TEST(apply_returns_the_result)
 {
     brood_auto(pool) *pool = open_pool(_i, 2, 0);
@@ -177,6 +178,7 @@ START_TEST(bytes_of_any_length_go_there_and_back)
 }
 END_TEST
 
+/* semantics: M8 */
 START_TEST(a_result_larger_than_promised_is_refused_with_words)
 {
     brood_auto(pool) *pool = open_pool(_i, 1, 0);
@@ -208,6 +210,7 @@ START_TEST(a_result_larger_than_the_room_is_refused_and_not_lost)
 }
 END_TEST
 
+/* semantics: M7 */
 START_TEST(an_argument_of_the_wrong_size_is_refused)
 {
     brood_auto(pool) *pool = open_pool(_i, 1, 0);
@@ -456,6 +459,7 @@ static size_t wrong_squares(const double *out, const double *in, size_t n)
     return wrong;
 }
 
+/* semantics: M3 X4 */
 START_TEST(map_keeps_the_order_for_every_length_and_chunk)
 {
     static const size_t lengths[] = {1, 2, 3, 7, 64, 1000, 65537}, chunks[] = {0, 1, 3, 1000, SIZE_MAX};
@@ -486,6 +490,7 @@ START_TEST(an_empty_map_is_fine)
 }
 END_TEST
 
+/* semantics: M6 */
 START_TEST(map_runs_every_item_although_some_fail_and_tells_which)
 {
     brood_auto(pool) *pool = open_pool(_i, 2, 0);

@@ -1,8 +1,32 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include "streams.h"
+
+BROOD_TASK_DEFINE(stop_at, struct stop, int)
+{
+    char byte;
+    int fd = arg->path[0] ? open(arg->path, O_RDONLY | O_CLOEXEC) : -1; /* blocks until there is a writer */
+
+    if (fd < 0 && arg->path[0])
+        return -errno;
+    while (fd >= 0 && read(fd, &byte, 1) > 0)
+        ;
+    if (fd >= 0)
+        close(fd);
+    *result = arg->number;
+    return 0;
+}
+
+BROOD_TASK_DEFINE(hang_at, int, int)
+{
+    while (*arg % 50 == 0)
+        pause();
+    *result = *arg;
+    return 0;
+}
 
 static bool divides(int64_t divisor, uint64_t index)
 {

@@ -19,6 +19,14 @@ struct extremes {
     int64_t least, most;
 };
 
+struct stop {
+    char path[64]; /* of a FIFO, or "" */
+    int number;
+};
+
+BROOD_TASK_DECLARE(stop_at, struct stop, int); /* its number, once somebody has opened the FIFO for writing and closed it */
+BROOD_TASK_DECLARE(hang_at, int, int);         /* if 50 divides the argument: for ever */
+
 BROOD_LOOP_DECLARE(take_turns, struct turns);
 BROOD_REDUCE_DECLARE(circle, struct steps, double);            /* a part of pi */
 BROOD_REDUCE_DECLARE(count_up, struct turns, uint64_t);        /* the sum of the indices; else as take_turns */

@@ -695,18 +695,26 @@ bool brood__map_cancel(struct brood_pool *pool, struct map *map)
 
 /* ---- the calls ---- */
 
+int brood__map_check_task(const struct brood_task *task)
+{
+    if (!task || !task->name || !task->run)
+        return brood_fail(-EINVAL, "a task needs a name and a function");
+    if (task->arg_size == BROOD_ANY_SIZE || task->arg_size > UINT32_MAX || task->result_size > UINT32_MAX)
+        return brood_fail(-EINVAL, "task '%s': a map needs arguments and results of a fixed size below 4 GiB", task->name);
+    return 0;
+}
+
 static int check(const struct brood_task *task, const void *results, const void *args, size_t n,
                  const struct brood_map_options *options)
 {
+    int r = brood__map_check_task(task);
     size_t bytes;
 
     if (options && options->size != sizeof(*options))
         return brood_fail(-EINVAL, "options of %zu bytes, where this brood knows %zu: begin with BROOD_MAP()",
                           options->size, sizeof(*options));
-    if (!task || !task->name || !task->run)
-        return brood_fail(-EINVAL, "a task needs a name and a function");
-    if (task->arg_size == BROOD_ANY_SIZE || task->arg_size > UINT32_MAX || task->result_size > UINT32_MAX)
-        return brood_fail(-EINVAL, "task '%s': a map needs arguments and results of a fixed size below 4 GiB", task->name);
+    if (r < 0)
+        return r;
     if (n > 0 && ((!args && task->arg_size > 0) || (!results && task->result_size > 0)))
         return brood_fail(-EINVAL, "task '%s': an array is NULL", task->name);
     if (__builtin_mul_overflow(n, task->arg_size + task->result_size + sizeof(int16_t), &bytes) || bytes > SIZE_MAX / 2)
@@ -717,7 +725,8 @@ static int check(const struct brood_task *task, const void *results, const void 
 /* Locked. */
 static int begin(struct brood_pool *pool, struct brood_future *future, const struct map_call *call, brood_deadline deadline)
 {
-    int r = brood__wait_for_room(pool, deadline);
+    /* A stream outlives its pool, whose memory is gone then. */
+    int r = pool->closed ? brood_fail(-ESHUTDOWN, "the pool is closed") : brood__wait_for_room(pool, deadline);
 
     if (r < 0)
         return r;
@@ -743,9 +752,11 @@ int brood__map_start(struct brood_pool *pool, struct brood_future **ret_future, 
         *ret_future = future;
     else if (future)
         brood__future_drop(future);
-    while (brood__maps_turn(pool))
-        ;
-    brood__run_inline(pool);
+    if (r == 0) {
+        while (brood__maps_turn(pool))
+            ;
+        brood__run_inline(pool);
+    }
     brood__pool_leave(pool);
     return r;
 }

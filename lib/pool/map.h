@@ -32,6 +32,9 @@ struct map_call {
     bool by_one;                     /* it is short: one worker shall do all of it, whoever comes first */
 };
 
+/* Can a map run it?  0 or -EINVAL, in words. */
+int brood__map_check_task(const struct brood_task *task);
+
 /* Begins a map: as brood_pool_map_async(), with arguments that have been checked, and a deadline for room in the queue. */
 int brood__map_start(struct brood_pool *pool, struct brood_future **ret_future, const struct map_call *call,
                      brood_deadline deadline);

@@ -232,13 +232,25 @@ static void refuse_items(const struct work *work, struct slot *slot, struct note
     }
 }
 
-static inline void begin_item(struct server *server, const struct work *work, uint32_t item)
+/* What is the same for all items of a claim, in variables that no task can reach, so that they may stay in registers. */
+struct begin {
+    struct range *range;
+    char *words;
+    int64_t limit_ns, grace_ns;
+};
+
+static inline struct begin open_begin(const struct work *work)
 {
-    range_begin_item(work->range, item);
-    if (work->window->limit_ns)
-        brood__limit_begin(&server->limit, work->window->limit_ns, work->window->grace_ns);
-    if (work->words[0])
-        work->words[0] = '\0';
+    return (struct begin){work->range, work->words, work->window->limit_ns, work->window->grace_ns};
+}
+
+static inline void begin_item(struct server *server, struct begin begin, uint32_t item)
+{
+    range_begin_item(begin.range, item);
+    if (begin.limit_ns)
+        brood__limit_begin(&server->limit, begin.limit_ns, begin.grace_ns);
+    if (begin.words[0])
+        begin.words[0] = '\0';
 }
 
 /* As brood__task_run() does, with what is the same for all items done once.  Where the next item's things are stands in
@@ -249,10 +261,11 @@ static void run_items(struct server *server, const struct work *work, struct slo
     const size_t arg_bytes = work->window->arg_bytes, result_bytes = work->window->result_bytes;
     const char *arg = work->args + lo * arg_bytes;
     char *result = work->results + lo * result_bytes;
+    const struct begin begin = open_begin(work);
     struct brood_reply reply = {.room = result_bytes};
 
     for (uint32_t item = lo; item < lo + count; item++) {
-        begin_item(server, work, item);
+        begin_item(server, begin, item);
         reply.space = result;
         finish_item(work, slot, note, item, brood__task_call(work->task, (struct brood_bytes){arg, arg_bytes}, &reply));
         arg += arg_bytes;
@@ -267,19 +280,20 @@ static void run_blocks(struct server *server, const struct work *work, struct sl
     const struct window *window = work->window;
     const uint64_t grain = window->grain, end = window->end;
     const size_t context_bytes = window->context_bytes, result_bytes = window->result_bytes;
-    uint64_t begin = window->first + lo * grain;
+    const char *context = context_bytes ? work->args : NULL;
+    uint64_t from = window->first + lo * grain;
     char *result = work->results + lo * result_bytes;
+    const struct begin begin = open_begin(work);
     struct brood_reply reply = {.room = result_bytes};
 
     for (uint32_t item = lo; item < lo + count; item++) {
-        struct brood_range block = {context_bytes ? work->args : NULL, context_bytes, begin,
-                                    end - begin > grain ? begin + grain : end};
+        struct brood_range block = {context, context_bytes, from, end - from > grain ? from + grain : end};
 
-        begin_item(server, work, item);
+        begin_item(server, begin, item);
         reply.space = result;
         finish_item(work, slot, note, item,
                     brood__task_call(work->task, (struct brood_bytes){&block, sizeof(block)}, &reply));
-        begin += grain;
+        from += grain;
         result += result_bytes;
     }
 }
