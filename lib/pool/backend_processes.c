@@ -252,7 +252,7 @@ static int start(struct brood_pool *pool, const struct brood_pool_options *optio
 
 static pid_t thread_id(const struct brood_pool *pool, unsigned worker)
 {
-    return atomic_load(&pool->shared.pids[worker]);
+    return brood__roll_pid(pool->shared.roll, worker);
 }
 
 const struct backend brood__backend_processes = {
