@@ -51,6 +51,7 @@ has()
     check) has_library check.h && pkg-config --exists check 2>/dev/null ;;
     c++) has_program c++ || has_program g++ || has_program clang++ ;;
     ck) has_library ck_ring.h -lck ;;
+    zlib) has_library zlib.h -lz ;;
     *) has_program "$1" ;;
     esac
 }
@@ -73,6 +74,7 @@ package()
     apt-get:liburing) echo liburing-dev ;;
     apt-get:c++) echo g++ ;;
     apt-get:ck) echo libck-dev ;;
+    apt-get:zlib) echo zlib1g-dev ;;
 
     dnf:compiler) echo gcc glibc-devel ;;
     dnf:pkg-config) echo pkgconf-pkg-config ;;
@@ -81,6 +83,7 @@ package()
     dnf:check) echo check-devel ;;
     dnf:c++) echo gcc-c++ ;;
     dnf:ck) echo ck-devel ;;
+    dnf:zlib) echo zlib-devel ;;
 
     pacman:compiler) echo gcc ;;
     pacman:pkg-config) echo pkgconf ;;
@@ -93,6 +96,7 @@ package()
     apk:liburing) echo liburing-dev ;;
     apk:check) echo check-dev ;;
     apk:c++) echo g++ ;;
+    apk:zlib) echo zlib-dev ;;
     apk:ck | apk:spin) ;;
 
     zypper:compiler) echo gcc glibc-devel ;;
@@ -101,6 +105,7 @@ package()
     zypper:liburing) echo liburing-devel ;;
     zypper:check) echo check-devel ;;
     zypper:c++) echo gcc-c++ ;;
+    zypper:zlib) echo zlib-devel ;;
     zypper:ck | zypper:spin) ;;
 
     *) echo "$1" ;;
@@ -240,7 +245,7 @@ speedup)
     exec "$build/workers/brood" speedup "$@"
     ;;
 test)
-    provide "compiler cmake make pkg-config jansson check" "liburing c++ ck spin valgrind"
+    provide "compiler cmake make pkg-config jansson check" "liburing c++ ck spin valgrind zlib"
     build -DBROOD_TESTS=ON
     cd "$build"
     exec ctest --output-on-failure "$@"
