@@ -3,6 +3,7 @@
 #define BROOD_H
 
 #include <brood/base.h>
+#include <brood/condition.h>
 #include <brood/event.h>
 #include <brood/future.h>
 #include <brood/imap.h>

@@ -82,6 +82,11 @@ int claim_take_slowly(uint64_t *word, uint64_t self, claim_is_dead *is_dead, bro
     return take_or_sleep(word, self, is_dead, deadline);
 }
 
+int claim_inherit(uint64_t *word, uint64_t self, claim_is_dead *is_dead)
+{
+    return inherit(word, look(word), self, is_dead);
+}
+
 void claim_wake(uint64_t *word)
 {
     (void)brood__futex_wake(low_half(word), 1);

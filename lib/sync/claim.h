@@ -52,6 +52,9 @@ static inline int claim_take(uint64_t *word, uint64_t self, claim_is_dead *is_de
     return claim_take_slowly(word, self, is_dead, deadline);
 }
 
+/* If its owner is dead: -EOWNERDEAD, taken.  Else -EBUSY.  For who waits for something else that the owner was to do. */
+int claim_inherit(uint64_t *word, uint64_t self, claim_is_dead *is_dead);
+
 void claim_wake(uint64_t *word);
 
 /* False: nobody had it.  Never blocks; costs a system call only if others may sleep. */
