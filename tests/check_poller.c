@@ -157,6 +157,37 @@ START_TEST(what_is_still_readable_is_reported_again)
 }
 END_TEST
 
+/* A pipe that is full, and is read from; beside somebody who reads. */
+START_TEST(a_descriptor_is_reported_when_it_can_be_written_to)
+{
+    struct brood__poller *poller = open_poller(_i);
+    struct channel full = open_channel(), other = open_channel();
+    static char page[4096];
+
+    ck_assert_int_eq(fcntl(full.in, F_SETFL, O_NONBLOCK), 0);
+    while (write(full.in, page, sizeof(page)) > 0)
+        ;
+    ck_assert_int_eq(errno, EAGAIN);
+    ck_assert_int_eq(brood__poller_add_writable(poller, full.in, 3), 0);
+    add(poller, other.out, 4);
+    expect_nothing(poller);
+    for (int i = 0; i < 16; i++)
+        ck_assert_int_eq(read(full.out, page, sizeof(page)), sizeof(page));
+    for (int i = 0; i < 3; i++)
+        expect_one(poller, 3, POLLOUT);
+    while (write(full.in, page, sizeof(page)) > 0)
+        ;
+    expect_nothing(poller);
+    fill(&other);
+    expect_one(poller, 4, POLLIN);
+    ck_assert_int_eq(brood__poller_remove(poller, full.in), 0);
+
+    brood__poller_close(poller);
+    close_channel(&full);
+    close_channel(&other);
+}
+END_TEST
+
 /* Both become ready after they are armed, and one wait takes one of them; the other's news is old when the next one comes.
  */
 START_TEST(what_has_been_read_since_is_not_reported)
@@ -719,9 +750,9 @@ int main(void)
     int end = variants_here();
 
     add_loop_tests(suite, "readiness", 0, end, a_readable_descriptor_is_reported_with_its_tag,
-                   what_is_still_readable_is_reported_again, what_has_been_read_since_is_not_reported,
-                   a_pipe_without_a_writer_is_hung_up, the_pidfd_of_a_killed_child_becomes_readable,
-                   none_of_three_hundred_starves, NULL);
+                   what_is_still_readable_is_reported_again, a_descriptor_is_reported_when_it_can_be_written_to,
+                   what_has_been_read_since_is_not_reported, a_pipe_without_a_writer_is_hung_up,
+                   the_pidfd_of_a_killed_child_becomes_readable, none_of_three_hundred_starves, NULL);
     add_loop_tests(suite, "time", 0, end, a_quiet_wait_ends_at_its_deadline_and_not_before,
                    a_poller_without_descriptors_is_a_clock, a_deadline_long_past_still_looks, a_signal_does_not_end_a_wait,
                    NULL);

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -72,12 +73,22 @@ const char *brood__poller_name(const struct brood__poller *poller)
     return poller->body->name;
 }
 
-int brood__poller_add(struct brood__poller *poller, int fd, uint64_t tag)
+static int add(struct brood__poller *poller, int fd, short events, uint64_t tag)
 {
     /* epoll would find out here, the others only when they wait. */
-    int r = fcntl(fd, F_GETFD) < 0 ? -errno : poller->body->add(poller, fd, tag);
+    int r = fcntl(fd, F_GETFD) < 0 ? -errno : poller->body->add(poller, fd, events, tag);
 
     return r == 0 ? 0 : brood_fail(r, "cannot watch descriptor %d: %s", fd, strerror(-r));
+}
+
+int brood__poller_add(struct brood__poller *poller, int fd, uint64_t tag)
+{
+    return add(poller, fd, POLLIN, tag);
+}
+
+int brood__poller_add_writable(struct brood__poller *poller, int fd, uint64_t tag)
+{
+    return add(poller, fd, POLLOUT, tag);
 }
 
 int brood__poller_remove(struct brood__poller *poller, int fd)

@@ -1,4 +1,4 @@
-/* poller.h - waits until some of many descriptors are readable or hung up: the supervisor's event loop.
+/* poller.h - waits until some of many descriptors are readable, writable or hung up: the supervisor's event loop.
  *
  *     struct brood__poller_event events[16];
  *     int n = brood__poller_wait(poller, events, 16, deadline);
@@ -28,7 +28,7 @@ struct brood__poller;
 
 struct brood__poller_event {
     uint64_t tag;
-    uint32_t revents; /* POLLIN, POLLHUP, POLLERR; one of them at least */
+    uint32_t revents; /* POLLIN, POLLOUT, POLLHUP, POLLERR; one of them at least */
 };
 
 /* Opens the first that the kernel lets us have of io_uring, epoll and poll.  BROOD_POLLER=uring, epoll or poll in the
@@ -42,6 +42,9 @@ const char *brood__poller_name(const struct brood__poller *poller);
 /* Watches `fd`, something that can be waited for: a pidfd, socket, pipe, eventfd.  0; -EBADF; -EEXIST: it is watched
  * already; -ENOMEM, -ENOSPC. */
 int brood__poller_add(struct brood__poller *poller, int fd, uint64_t tag);
+
+/* The same for a descriptor that is to be written to: POLLOUT. */
+int brood__poller_add_writable(struct brood__poller *poller, int fd, uint64_t tag);
 
 /* From now on nothing is reported for `fd`, also when the number comes to stand for something else.  0 or -ENOENT. */
 int brood__poller_remove(struct brood__poller *poller, int fd);
@@ -63,7 +66,7 @@ void brood__poller_close(struct brood__poller *poller);
 struct brood__poller_body {
     const char *name;
     int (*open)(struct brood__poller **ret_poller);
-    int (*add)(struct brood__poller *poller, int fd, uint64_t tag); /* `fd` is open */
+    int (*add)(struct brood__poller *poller, int fd, short events, uint64_t tag); /* `fd` is open */
     int (*remove)(struct brood__poller *poller, int fd);
     int (*wait)(struct brood__poller *poller, struct brood__poller_event *ret_events, size_t max, brood_deadline deadline);
     void (*close)(struct brood__poller *poller);

@@ -8,7 +8,8 @@
 #include "os/clock.h"
 #include "os/poller.h"
 
-_Static_assert(EPOLLIN == POLLIN && EPOLLHUP == POLLHUP && EPOLLERR == POLLERR, "events are handed on as they come");
+_Static_assert(EPOLLIN == POLLIN && EPOLLOUT == POLLOUT && EPOLLHUP == POLLHUP && EPOLLERR == POLLERR,
+               "events are handed on as they come");
 
 #define BATCH 64
 
@@ -34,10 +35,10 @@ static int epoller_open(struct brood__poller **ret_poller)
     return 0;
 }
 
-static int epoller_add(struct brood__poller *poller, int fd, uint64_t tag)
+static int epoller_add(struct brood__poller *poller, int fd, short events, uint64_t tag)
 {
     struct epoller *self = (struct epoller *)poller;
-    struct epoll_event event = {.events = EPOLLIN, .data.u64 = tag};
+    struct epoll_event event = {.events = (uint32_t)events, .data.u64 = tag};
 
     return epoll_ctl(self->fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
 }

@@ -51,7 +51,7 @@ static int grow(struct plain *self)
     return 0;
 }
 
-static int plain_add(struct brood__poller *poller, int fd, uint64_t tag)
+static int plain_add(struct brood__poller *poller, int fd, short events, uint64_t tag)
 {
     struct plain *self = (struct plain *)poller;
     int r;
@@ -63,7 +63,7 @@ static int plain_add(struct brood__poller *poller, int fd, uint64_t tag)
         if (r < 0)
             return r;
     }
-    self->fds[self->len] = (struct pollfd){.fd = fd, .events = POLLIN};
+    self->fds[self->len] = (struct pollfd){.fd = fd, .events = events};
     self->tags[self->len] = tag;
     self->len++;
     return 0;

@@ -29,6 +29,7 @@
 struct watch {
     uint64_t tag;
     uint32_t generation; /* how many watches this number has had */
+    short events;
     bool watched;
 };
 
@@ -126,7 +127,7 @@ static void make_due(struct uring *self, int fd)
     self->due[self->due_len++] = key_of(self, fd);
 }
 
-static int uring_add(struct brood__poller *poller, int fd, uint64_t tag)
+static int uring_add(struct brood__poller *poller, int fd, short events, uint64_t tag)
 {
     struct uring *self = (struct uring *)poller;
     struct watch *watch;
@@ -141,6 +142,7 @@ static int uring_add(struct brood__poller *poller, int fd, uint64_t tag)
     }
     watch = &self->watches[fd];
     watch->tag = tag;
+    watch->events = events;
     watch->watched = true;
     if (++watch->generation == 0)
         watch->generation = 1;
@@ -233,7 +235,7 @@ static int arm_due(struct uring *self)
         r = get_sqe(self, &sqe);
         if (r < 0)
             break;
-        io_uring_prep_poll_add(sqe, fd_of(self->due[n]), POLLIN);
+        io_uring_prep_poll_add(sqe, fd_of(self->due[n]), (unsigned)self->watches[fd_of(self->due[n])].events);
         io_uring_sqe_set_data64(sqe, self->due[n]);
     }
     if (n == 0)
@@ -274,9 +276,9 @@ static int enter(struct uring *self, bool may_sleep, brood_deadline deadline)
 
 /* What poll(2) says of the descriptor now.  Should it have no memory to say anything, the completion is believed: dropped,
  * it would come again at once, and for ever. */
-static uint32_t look(int fd, int completion)
+static uint32_t look(int fd, short events, int completion)
 {
-    struct pollfd now = {.fd = fd, .events = POLLIN};
+    struct pollfd now = {.fd = fd, .events = events};
 
     while (poll(&now, 1, 0) < 0)
         if (errno != EINTR)
@@ -294,7 +296,7 @@ static int take(struct uring *self, const struct io_uring_cqe *cqe, struct brood
     if (!is_watched(self, fd) || key_of(self, fd) != key)
         return 0;
     make_due(self, fd);
-    revents = look(fd, cqe->res);
+    revents = look(fd, self->watches[fd].events, cqe->res);
     if (revents == 0)
         return cqe->res < 0 && cqe->res != -ECANCELED ? cqe->res : 0;
     *ret_event = (struct brood__poller_event){.tag = self->watches[fd].tag, .revents = revents};
