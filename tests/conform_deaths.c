@@ -23,22 +23,6 @@ static struct brood_pool *open_pool(int kind, int workers)
     return open_processes(kind, BROOD_POOL(.workers = workers));
 }
 
-/* The parent of a worker: fields of /proc/PID/stat behind the name, which ends in the last parenthesis. */
-static pid_t supervisor_of(const struct brood_pool *pool)
-{
-    char path[64], text[512] = "";
-    pid_t parent = 0;
-    FILE *file;
-
-    snprintf(path, sizeof(path), "/proc/%d/stat", brood_pool_worker_pid(pool, 0));
-    file = fopen(path, "re");
-    ck_assert_ptr_nonnull(file);
-    ck_assert_ptr_nonnull(fgets(text, sizeof(text), file));
-    fclose(file);
-    ck_assert_int_eq(sscanf(strrchr(text, ')') + 1, " %*c %d", &parent), 1);
-    return parent;
-}
-
 /* ---- a worker dies with a task ---- */
 
 START_TEST(a_task_whose_worker_is_killed_fails_with_pid_and_signal)

@@ -120,22 +120,6 @@ static bool has_link(pid_t pid, const char *target)
     return found;
 }
 
-/* The parent of a worker: fields of /proc/PID/stat behind the name, which ends in the last parenthesis. */
-static pid_t supervisor_of(const struct brood_pool *pool)
-{
-    char path[64], text[512] = "";
-    pid_t parent = 0;
-    FILE *file;
-
-    (void)snprintf(path, sizeof(path), "/proc/%d/stat", brood_pool_worker_pid(pool, 0));
-    file = fopen(path, "re");
-    ck_assert_ptr_nonnull(file);
-    ck_assert_ptr_nonnull(fgets(text, sizeof(text), file));
-    (void)fclose(file);
-    ck_assert_int_eq(sscanf(strrchr(text, ')') + 1, " %*c %d", &parent), 1);
-    return parent;
-}
-
 static void look_at_poller(void *argument)
 {
     struct brood_pool *pool;

@@ -269,12 +269,14 @@ static const struct variant {
     const char *name, *poller;
     enum brood_kind kind;
     bool is_exec, closes_at_once;
+    int spares;
 } variants[] = {
-    {"processes", "", BROOD_PROCESSES, false, true},
-    {"processes, epoll", "epoll", BROOD_PROCESSES, false, false},
-    {"processes, poll", "poll", BROOD_PROCESSES, false, false},
-    {"executables", "", BROOD_PROCESSES, true, false},
-    {"threads", "", BROOD_THREADS, false, false},
+    {"processes", "", BROOD_PROCESSES, false, true, 0},
+    {"processes, epoll", "epoll", BROOD_PROCESSES, false, false, 0},
+    {"processes, poll", "poll", BROOD_PROCESSES, false, false, 1},
+    {"executables", "", BROOD_PROCESSES, true, false, 0},
+    {"executables, spares", "", BROOD_PROCESSES, true, true, 1},
+    {"threads", "", BROOD_THREADS, false, false, 0},
 };
 
 #define VARIANTS (int)(sizeof(variants) / sizeof(variants[0]))
@@ -377,6 +379,7 @@ static void live(const struct variant *variant, struct ending *ending)
     brood__error_clear();
     if (note(ending, "open",
              brood_pool_open(&pool, BROOD_POOL(.kind = variant->kind, .workers = 2, .memory_bytes = 64 << 20,
+                                               .spares = variant->spares,
                                                .worker = variant->is_exec ? "/proc/self/exe" : NULL))) < 0)
         return;
     (void)note(ending, "apply", brood_apply(pool, square, &y, &(double){3}));

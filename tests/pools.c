@@ -1,4 +1,6 @@
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "pools.h"
 #include "support.h"
@@ -41,4 +43,35 @@ int outcome_of(struct brood_future *future)
 {
     ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
     return brood_future_item(future, 0);
+}
+
+/* The parent of a worker: fields of /proc/PID/stat behind the name, which ends in the last parenthesis. */
+pid_t supervisor_of(const struct brood_pool *pool)
+{
+    char path[64], text[512] = "";
+    pid_t parent = 0;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", brood_pool_worker_pid(pool, 0));
+    file = fopen(path, "re");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_ptr_nonnull(fgets(text, sizeof(text), file));
+    fclose(file);
+    ck_assert_int_eq(sscanf(strrchr(text, ')') + 1, " %*c %d", &parent), 1);
+    return parent;
+}
+
+int children_of(pid_t parent, pid_t *ret_children, int max)
+{
+    char path[64];
+    int count = 0;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", parent, parent);
+    file = fopen(path, "re");
+    while (file && count < max && fscanf(file, "%d", &ret_children[count]) == 1)
+        count++;
+    if (file)
+        fclose(file);
+    return count;
 }

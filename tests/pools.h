@@ -15,6 +15,12 @@ struct brood_pool *open_processes(int kind, struct brood_pool_options *options);
 /* A map and a call come out as they should. */
 void expect_working(struct brood_pool *pool);
 
+/* Of a pool of processes whose worker 0 is there. */
+pid_t supervisor_of(const struct brood_pool *pool);
+
+/* Its children, up to `max`; how many. */
+int children_of(pid_t parent, pid_t *ret_children, int max);
+
 /* Waits for ten seconds at most. */
 int outcome_of(struct brood_future *future);
 

@@ -93,6 +93,10 @@ struct brood_pool_options {
     /* When so many worker processes in a row have died within so long, and no task was finished meanwhile, the pool breaks,
      * instead of starting new ones for ever.  0: 1000 deaths and 10 s; negative: never. */
     int deaths_max, deaths_ms;
+    /* How many processes wait to take the place of workers that die or retire: where this process has much memory it takes
+     * a while to fork one (18 ms for a gigabyte).  0: one, if to fork the first workers took more than a millisecond each
+     * for that reason; negative: none.  For threads it means nothing. */
+    int spares;
 };
 
 #ifndef __cplusplus

@@ -45,7 +45,8 @@ BROOD_API int brood_worker_main_with(int argc, char **argv, const struct brood_w
 /* Inside a task or a finalizer: what the worker's initializer has made.  Elsewhere, and without one, NULL. */
 BROOD_API void *brood_worker_state(void);
 
-/* Inside a task, an initializer or a finalizer: the number of the worker that runs it, 0 … workers-1.  Elsewhere -1. */
+/* Inside a task, an initializer or a finalizer: the number of the worker that runs it, 0 … workers-1.  Elsewhere -1, and
+ * where the initializer of a spare asks, which has none yet (see `.spares` in brood/pool.h). */
 BROOD_API int brood_worker_id(void);
 
 /* Inside a task: should it give up?  True when it has had its time (see `.limit_ms` in brood/pool.h), when somebody has

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* Signal handlers back to default; what was ignored stays so, but SIGCHLD. */
@@ -33,6 +34,9 @@ void brood__process_close_all_but(int *kept, size_t count);
 /* The same descriptor above 2: a program that has closed its standard ones would else get it for one of them.  What is
  * negative is returned as it is; if there is no other number left, so is `fd`. */
 int brood__fd_not_standard(int fd);
+
+/* How much memory this process has in use, or shares with who forked it; 0 if /proc does not say. */
+uint64_t brood__process_memory_kib(void);
 
 /* Standard input reads as empty. */
 void brood__process_empty_stdin(void);

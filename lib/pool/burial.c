@@ -2,7 +2,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "os/clock.h"
 #include "os/error.h"
@@ -70,7 +69,9 @@ static uint32_t certify(struct supervisor *s, struct station *station, struct br
     return number;
 }
 
-void brood__charge(struct supervisor *s, unsigned worker, struct brood__ending ending)
+/* The one task that the dead worker held fails.  Behind the fence: that it is dead has been seen, so it stores nothing any
+ * more. */
+static void charge(struct supervisor *s, unsigned worker, struct brood__ending ending)
 {
     unsigned lane;
     uint64_t position;
@@ -84,7 +85,7 @@ void brood__charge(struct supervisor *s, unsigned worker, struct brood__ending e
 
     note->cause = cause_of(&s->members[worker], station, ending);
     note->certificate = certify(s, station, ending);
-    note->pid = s->members[worker].pid;
+    note->pid = s->members[worker].hand.pid;
     note->signal = ending.signal;
     note->exit_code = ending.exit_code;
     note->item_lost = (read_once(slot->kind) & ~SLOT_LIMITED) == SLOT_MAP ? item_of(s, slot, worker) : 0;
@@ -148,46 +149,39 @@ static int explain_deaths(const struct supervisor *s, struct brood__ending endin
                       s->deaths, (long long)took_ms, ending.exit_code);
 }
 
-static int64_t pause_after(unsigned failures)
+void brood__bury_work(struct supervisor *s, unsigned worker, struct brood__ending ending)
 {
-    int64_t ns = (int64_t)RESTART_NS << (failures - 1);
-
-    return ns < RESTART_NS_MAX ? ns : RESTART_NS_MAX;
+    if (!s->stopping) /* what a closing pool kills is no accident */
+        charge(s, worker, ending);
+    brood__away_enter(s->shared->board, worker);
+    brood__idle_leave(s->shared->board, worker);
+    /* It may have died between an answer and the wake-up for it. */
+    brood__wake_host(s->shared->board);
+    atomic_store(&s->shared->roll->entries[worker], ROLL_NOBODY);
 }
 
 void brood__bury(struct supervisor *s, unsigned worker)
 {
     struct member *member = &s->members[worker];
     struct station *station = s->shared->lanes[worker].station;
-    struct brood__ending ending = brood__crew_reap(member);
+    struct brood__ending ending = brood__hand_reap(s, &member->hand);
     bool was_ready = brood__station_state(station) == STATION_READY, is_orderly = !ending.signal && !ending.exit_code;
 
-    if (!s->stopping) /* what a closing pool kills is no accident */
-        brood__charge(s, worker, ending);
-    brood__away_enter(s->shared->board, worker);
-    brood__idle_leave(s->shared->board, worker);
-    /* It may have died between an answer and the wake-up for it. */
-    brood__wake_host(s->shared->board);
-    (void)brood__poller_remove(s->poller, member->pidfd);
-    (void)close(member->pidfd);
-    member->pidfd = -1;
-    s->alive--;
-    atomic_store(&s->shared->roll->entries[worker], ROLL_NOBODY);
+    brood__bury_work(s, worker, ending);
     if (s->stopping || brood__board_state(s->shared->board) == BOARD_STOPPING) /* on the board first, then in a message */
         return;
     atomic_fetch_add_explicit(&s->shared->roll->deaths, !is_orderly, memory_order_relaxed);
     member->has_served |= was_ready;
     member->failures = was_ready ? 0 : member->failures + 1;
+    member->start_ns = brood__now_ns();
     if (!member->has_served || member->failures >= STARTS_MAX || atomic_load(&station->is_refused))
         brood__supervisor_break(s, explain(s, worker, ending));
     else if (was_ready && !is_orderly && !member->is_killed && dies_too_often(s))
         brood__supervisor_break(s, explain_deaths(s, ending));
     else if (brood__board_state(s->shared->board) != BOARD_OPEN)
-        member->start_ns = brood__now_ns() + RESTART_NS_MAX; /* it would end at once: the host is about to say why */
-    else if (member->failures == 0)
-        brood__crew_start(s, worker);
-    else {
-        member->start_ns = brood__now_ns() + pause_after(member->failures);
+        member->start_ns += RESTART_NS_MAX; /* it would end at once: the host is about to say why */
+    else if (member->failures > 0) {
+        member->start_ns += brood__crew_pause(member->failures);
         brood__crew_wake(s);
     }
 }

@@ -16,20 +16,30 @@
 /* ---- being started ---- */
 
 /* What an exec'ed worker has to know. */
-static int tell(const struct supervisor *s, unsigned worker)
+static int tell(const struct supervisor *s, unsigned worker, int orders)
 {
     char value[32 + SANDBOX_TEXT];
-    int length = snprintf(value, sizeof(value), "%d:%u", s->shared->segment.fd, worker);
+    int length = orders < 0 ? snprintf(value, sizeof(value), "%d:%u", s->shared->segment.fd, worker)
+                            : snprintf(value, sizeof(value), "%d:s%d", s->shared->segment.fd, orders);
 
     if (s->sandbox.flags) {
         value[length++] = ':';
         if (brood__sandbox_write(&s->sandbox, value + length) < 0)
             return -1;
     }
+    if (fcntl(s->shared->segment.fd, F_SETFD, 0) < 0 || (orders >= 0 && fcntl(orders, F_SETFD, 0) < 0))
+        return -1;
     return setenv(WORKER_ENVIRONMENT, value, 1);
 }
 
-static void exec_worker(struct supervisor *s, unsigned worker)
+/* A spare has nobody to say it to yet: it is tried again later. */
+static void give_up(struct supervisor *s, unsigned worker, int error)
+{
+    if (worker < s->shared->workers)
+        brood__worker_give_up(s->shared, worker, error, "");
+}
+
+static void exec_worker(struct supervisor *s, unsigned worker, int orders)
 {
     const struct brood_pool_options *options = s->options;
     size_t count = 0;
@@ -38,23 +48,29 @@ static void exec_worker(struct supervisor *s, unsigned worker)
         count++;
     const char **argv = calloc(count + 2, sizeof(*argv));
 
-    if (argv && tell(s, worker) == 0 && fcntl(s->shared->segment.fd, F_SETFD, 0) == 0) {
+    if (argv && tell(s, worker, orders) == 0) {
         argv[0] = options->worker;
         for (size_t i = 0; i < count; i++)
             argv[i + 1] = options->worker_args[i];
         (void)execvp(options->worker, (char *const *)(uintptr_t)argv);
     }
-    brood__worker_give_up(s->shared, worker, errno, "");
+    give_up(s, worker, errno);
     _exit(127);
 }
 
-static void close_inherited(struct supervisor *s)
+static void close_hand(const struct hand *hand)
+{
+    if (hand->pidfd >= 0)
+        (void)close(hand->pidfd);
+}
+
+static void close_inherited(struct supervisor *s, int orders)
 {
     bool needs_segment = s->options->worker != NULL; /* the others have it mapped, and could only do harm with it */
 
     brood__poller_close(s->poller);
     if (!s->options->inherit_fds) {
-        brood__process_close_all_but((int[]){needs_segment ? s->shared->segment.fd : -1, s->sandbox.rules}, 2);
+        brood__process_close_all_but((int[]){needs_segment ? s->shared->segment.fd : -1, s->sandbox.rules, orders}, 3);
         if (!needs_segment)
             s->shared->segment.fd = -1;
         return;
@@ -66,91 +82,114 @@ static void close_inherited(struct supervisor *s)
     (void)close(s->host);
     (void)close(s->control);
     for (unsigned i = 0; i < s->shared->workers; i++)
-        if (s->members[i].pidfd >= 0)
-            (void)close(s->members[i].pidfd);
+        close_hand(&s->members[i].hand);
+    for (unsigned i = 0; i < s->spares_wanted; i++) {
+        close_hand(&s->spares[i].hand);
+        if (s->spares[i].hand.pidfd >= 0)
+            (void)close(s->spares[i].orders);
+    }
 }
 
-static void be_worker(struct supervisor *s, unsigned worker)
+static void be_worker(struct supervisor *s, unsigned worker, int orders)
 {
     const struct brood_pool_options *options = s->options;
     const struct hooks hooks = {options->initializer, options->finalizer, options->context};
-    char suffix[16];
+    char suffix[16] = "spare";
 
     if (!brood__process_die_with(s->pid)) {
         if (getppid() == s->pid) /* it lives, and the request was refused */
-            brood__worker_give_up(s->shared, worker, EPERM, "");
+            give_up(s, worker, EPERM);
         _exit(0);
     }
     (void)setpgid(0, 0); /* so that one signal reaches what its tasks start, too */
-    (void)snprintf(suffix, sizeof(suffix), "%u", worker);
+    if (orders < 0)
+        (void)snprintf(suffix, sizeof(suffix), "%u", worker);
     brood__process_set_name(s->shared->board->name, suffix);
-    close_inherited(s);
+    close_inherited(s, orders);
     if (options->worker)
-        exec_worker(s, worker);
-    _exit(brood__worker_run(s->shared, worker, &s->sandbox, &hooks) < 0 ? 1 : 0);
+        exec_worker(s, worker, orders);
+    _exit(brood__worker_run(s->shared, worker, orders, &s->sandbox, &hooks) < 0 ? 1 : 0);
 }
 
 /* ---- starting ---- */
 
-/* It is our child, not reaped yet: the number is still its own.  It may have got as far as a task. */
-static void take_back(struct supervisor *s, unsigned worker)
+static pid_t fork_timed(struct supervisor *s)
 {
-    struct member *member = &s->members[worker];
-
-    if (member->pidfd >= 0)
-        (void)close(member->pidfd);
-    member->pidfd = -1;
-    (void)kill(member->pid, SIGKILL);
-    while (waitpid(member->pid, NULL, 0) < 0 && errno == EINTR)
-        ;
-    brood__charge(s, worker, (struct brood__ending){.signal = SIGKILL});
-    brood__away_enter(s->shared->board, worker);
-    brood__idle_leave(s->shared->board, worker);
-    brood__wake_host(s->shared->board);
-}
-
-static int watch(struct supervisor *s, unsigned worker)
-{
-    struct member *member = &s->members[worker];
-    int r = member->pidfd = brood__pidfd_open(member->pid);
-
-    if (r >= 0)
-        r = brood__poller_add(s->poller, member->pidfd, worker);
-    if (r < 0) {
-        take_back(s, worker);
-        return brood_fail(r, "cannot watch worker %u: pidfd_open: %s (see ulimit -n)", worker, strerror(-r));
-    }
-    s->alive++;
-    return 0;
-}
-
-static int fork_worker(struct supervisor *s, unsigned worker)
-{
-    struct member *member = &s->members[worker];
+    int64_t began = brood__now_ns(), took;
     pid_t pid = fork();
 
-    if (pid == 0)
-        be_worker(s, worker);
-    if (pid < 0)
-        return brood_fail(-errno, "cannot start worker %u: fork: %s (see ulimit -u)", worker, strerror(errno));
-    member->pid = pid;
-    return watch(s, worker);
+    took = brood__now_ns() - began;
+    if (pid > 0 && took < s->fork_ns)
+        s->fork_ns = took;
+    return pid;
 }
 
-/* What the system lacks now it may have later; but a pool is not opened without. */
-static void try_later(struct supervisor *s, struct member *member, int error)
+static int watch(struct supervisor *s, struct hand *hand, uint64_t tag)
 {
-    member->failures++;
-    member->start_ns = brood__now_ns() + RESTART_NS;
-    brood__crew_wake(s);
-    if (!member->has_served)
-        brood__supervisor_break(s, error);
+    int r = hand->pidfd = brood__pidfd_open(hand->pid);
+
+    if (r >= 0)
+        r = brood__poller_add(s->poller, hand->pidfd, tag);
+    return r < 0 ? brood_fail(r, "cannot watch a worker: pidfd_open: %s (see ulimit -n)", strerror(-r)) : 0;
+}
+
+/* Nobody would see its death.  It is our child, not reaped yet: the number is its own. */
+static void end_unwatched(struct hand *hand)
+{
+    (void)kill(-hand->pid, SIGKILL);
+    (void)kill(hand->pid, SIGKILL);
+    while (waitpid(hand->pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    close_hand(hand);
+    hand->pidfd = -1;
+}
+
+int brood__hand_start(struct supervisor *s, struct hand *ret_hand, unsigned worker, int orders, uint64_t tag)
+{
+    struct hand hand = {.pidfd = -1};
+    int r = 0;
+
+    *ret_hand = hand;
+    hand.pid = fork_timed(s);
+    if (hand.pid == 0)
+        be_worker(s, worker, orders);
+    if (hand.pid < 0) {
+        r = -errno;
+        return brood_fail(r, "cannot start a worker: fork: %s (see ulimit -u)", strerror(-r));
+    }
+    r = watch(s, &hand, tag);
+    if (r < 0)
+        end_unwatched(&hand);
+    else
+        s->alive++;
+    *ret_hand = hand;
+    return r;
+}
+
+struct brood__ending brood__hand_reap(struct supervisor *s, struct hand *hand)
+{
+    struct brood__ending ending;
+
+    (void)kill(-hand->pid, SIGKILL);
+    ending = brood__pidfd_reap(hand->pidfd);
+    (void)brood__poller_remove(s->poller, hand->pidfd);
+    (void)close(hand->pidfd);
+    hand->pidfd = -1;
+    s->alive--;
+    return ending;
 }
 
 void brood__crew_wake(struct supervisor *s)
 {
     for (unsigned i = 0; i < s->shared->workers && brood__idle_wake_any(s->shared); i++)
         ;
+}
+
+int64_t brood__crew_pause(unsigned failures)
+{
+    int64_t ns = failures < 8 ? (int64_t)RESTART_NS << (failures - 1) : RESTART_NS_MAX;
+
+    return ns < RESTART_NS_MAX ? ns : RESTART_NS_MAX;
 }
 
 /* A place for what the worker may have to say of its end. */
@@ -160,12 +199,23 @@ static void put_certificate_aside(struct supervisor *s, struct station *station)
     atomic_store(&station->certificate, brood__certificate_take(s->shared));
 }
 
+static void fail_to_start(struct supervisor *s, unsigned worker, int error)
+{
+    struct member *member = &s->members[worker];
+
+    member->failures++;
+    member->start_ns = brood__now_ns() + RESTART_NS;
+    brood__crew_wake(s);
+    if (!member->has_served)
+        brood__supervisor_break(s, error);
+}
+
 void brood__crew_start(struct supervisor *s, unsigned worker)
 {
     struct member *member = &s->members[worker];
     struct station *station = s->shared->lanes[worker].station;
     struct roll *roll = s->shared->roll;
-    bool is_first = member->pid == 0;
+    bool is_restart = member->was_started;
     int r;
 
     member->start_ns = 0;
@@ -174,35 +224,44 @@ void brood__crew_start(struct supervisor *s, unsigned worker)
     atomic_store(&station->limit_end_ns, 0);
     atomic_store(&station->is_refused, 0);
     brood__station_set_state(station, STATION_STARTING);
-    r = fork_worker(s, worker);
+    if (brood__spare_take(s, worker, &member->hand))
+        r = 0;
+    else
+        r = brood__hand_start(s, &member->hand, worker, -1, worker);
     if (r < 0) {
-        try_later(s, member, r);
+        if (member->hand.pid > 0) /* it may have got as far as a task */
+            brood__bury_work(s, worker, (struct brood__ending){.signal = SIGKILL});
+        fail_to_start(s, worker, r);
         return;
     }
-    atomic_store(&roll->entries[worker], member->pid);
+    member->was_started = true;
+    atomic_store(&roll->entries[worker], member->hand.pid);
     atomic_fetch_add_explicit(&roll->starts, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&roll->restarts, !is_first, memory_order_relaxed);
+    atomic_fetch_add_explicit(&roll->restarts, is_restart, memory_order_relaxed);
     brood__parker_wake(&s->shared->board->parkers[0]); /* the worker may have been ready before this was known */
 }
 
 void brood__crew_start_due(struct supervisor *s)
 {
     for (unsigned i = 0; i < s->shared->workers && !s->stopping; i++)
-        if (s->members[i].start_ns != 0 && s->members[i].start_ns <= brood__now_ns())
+        if (s->members[i].start_ns != 0 && s->members[i].start_ns <= brood__now_ns()) {
             brood__crew_start(s, i);
+            return;
+        }
 }
 
 /* ---- the end ---- */
 
+static void signal_hand(const struct hand *hand, int signal)
+{
+    if (hand->pidfd >= 0)
+        (void)brood__pidfd_kill(hand->pidfd, signal);
+}
+
 void brood__crew_signal(struct supervisor *s, int signal)
 {
     for (unsigned i = 0; i < s->shared->workers; i++)
-        if (s->members[i].pidfd >= 0)
-            (void)brood__pidfd_kill(s->members[i].pidfd, signal);
-}
-
-struct brood__ending brood__crew_reap(const struct member *member)
-{
-    (void)kill(-member->pid, SIGKILL);
-    return brood__pidfd_reap(member->pidfd);
+        signal_hand(&s->members[i].hand, signal);
+    for (unsigned i = 0; i < s->spares_wanted; i++)
+        signal_hand(&s->spares[i].hand, signal);
 }

@@ -21,10 +21,10 @@ static void kill_holder(struct supervisor *s, const struct order *order)
     int worker = order->lane < s->shared->workers ? holder_of(s, order) : -1;
     struct member *member = worker >= 0 ? &s->members[worker] : NULL;
 
-    if (!member || member->pidfd < 0 || brood__pidfd_stop(member->pidfd) < 0)
+    if (!member || member->hand.pidfd < 0 || brood__pidfd_stop(member->hand.pidfd) < 0)
         return;
     member->is_killed = holder_of(s, order) == worker;
-    (void)brood__pidfd_kill(member->pidfd, member->is_killed ? SIGKILL : SIGCONT);
+    (void)brood__pidfd_kill(member->hand.pidfd, member->is_killed ? SIGKILL : SIGCONT);
 }
 
 void brood__obey(struct supervisor *s)
@@ -41,6 +41,7 @@ void brood__obey(struct supervisor *s)
     if (order.kind == ORDER_END)
         brood__crew_signal(s, SIGTERM);
     s->stopping = true;
+    brood__spares_dismiss(s);
     s->kill_at = (brood_deadline){order.deadline_ns};
     (void)brood__poller_remove(s->poller, s->control);
 }

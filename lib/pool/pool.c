@@ -92,6 +92,8 @@ static int check_options(struct brood_pool_options *options, const struct brood_
         return brood_fail(-EINVAL, "a worker executable needs .kind = BROOD_PROCESSES");
     if (options->workers < 0 || options->workers > BROOD_WORKERS_MAX)
         return brood_fail(-EINVAL, "%d workers: 1 to %d, or 0 for the default", options->workers, BROOD_WORKERS_MAX);
+    if (options->spares > BROOD_WORKERS_MAX)
+        return brood_fail(-EINVAL, "%d spares: at most %d", options->spares, BROOD_WORKERS_MAX);
     if (options->workers == 0)
         options->workers = brood_workers_default(NULL, 0);
     if (options->kind == BROOD_INLINE)

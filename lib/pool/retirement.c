@@ -1,7 +1,7 @@
-#include <stdio.h>
 #include <unistd.h>
 
 #include "os/clock.h"
+#include "os/process.h"
 #include "pool/retirement.h"
 #include "shm/board.h"
 
@@ -29,19 +29,6 @@ void brood__retirement_open(struct retirement *retirement, const struct board *b
     };
 }
 
-static uint64_t memory_now_kib(void)
-{
-    unsigned long size, resident = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-
-    if (!file)
-        return 0;
-    if (fscanf(file, "%lu %lu", &size, &resident) != 2)
-        resident = 0;
-    (void)fclose(file);
-    return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE) / 1024;
-}
-
 bool brood__retirement_is_due(struct retirement *retirement, int64_t now_ns)
 {
     if (retirement->tasks_left == 0 || now_ns >= retirement->at_ns)
@@ -49,7 +36,7 @@ bool brood__retirement_is_due(struct retirement *retirement, int64_t now_ns)
     if (now_ns < retirement->next_look_ns)
         return false;
     retirement->next_look_ns = now_ns + LOOK_NS;
-    if (memory_now_kib() > retirement->memory_kib)
+    if (brood__process_memory_kib() > retirement->memory_kib)
         retirement->tasks_left = 0;
     return retirement->tasks_left == 0;
 }

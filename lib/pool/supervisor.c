@@ -20,13 +20,19 @@
 
 /* ---- the end ---- */
 
+static void await_hand(struct supervisor *s, struct hand *hand)
+{
+    if (hand->pidfd >= 0 && brood__pidfd_wait(hand->pidfd, brood_after_ms(QUIT_MS)) == 0)
+        (void)brood__hand_reap(s, hand);
+}
+
 void brood__supervisor_quit(struct supervisor *s)
 {
     brood__crew_signal(s, SIGKILL);
     for (unsigned i = 0; i < s->shared->workers; i++)
-        if (s->members[i].pidfd >= 0)
-            if (brood__pidfd_wait(s->members[i].pidfd, brood_after_ms(QUIT_MS)) == 0)
-                (void)brood__crew_reap(&s->members[i]);
+        await_hand(s, &s->members[i].hand);
+    for (unsigned i = 0; i < s->spares_wanted; i++)
+        await_hand(s, &s->spares[i].hand);
     _exit(0);
 }
 
@@ -53,13 +59,15 @@ static void handle(struct supervisor *s, uint64_t tag)
         brood__supervisor_quit(s);
     else if (tag == TAG_CONTROL)
         brood__obey(s);
-    else if (s->members[tag].pidfd >= 0)
+    else if (tag >= TAG_SPARE)
+        brood__spare_bury(s, (unsigned)(tag - TAG_SPARE));
+    else if (s->members[tag].hand.pidfd >= 0)
         brood__bury(s, (unsigned)tag);
 }
 
 static brood_deadline next_deadline(const struct supervisor *s)
 {
-    int64_t next = s->stopping && s->alive > 0 ? s->kill_at.ns : INT64_MAX;
+    int64_t next = s->stopping && s->alive > 0 ? s->kill_at.ns : brood__spare_due(s);
 
     for (unsigned i = 0; i < s->shared->workers && !s->stopping; i++)
         if (s->members[i].start_ns != 0 && s->members[i].start_ns < next)
@@ -90,6 +98,8 @@ static void run(struct supervisor *s)
             s->kill_at = BROOD_FOREVER;
         }
         brood__crew_start_due(s);
+        if (count == 0 && brood__spare_due(s) <= brood__now_ns()) /* while nobody waits for anything */
+            brood__spare_start(s);
     }
 }
 
@@ -130,7 +140,7 @@ static int settle_in(struct supervisor *s, pid_t host)
 
 void brood__supervise(struct shared *shared, const struct brood_pool_options *options, pid_t host, int control)
 {
-    struct supervisor s = {.shared = shared, .options = options, .pid = getpid(), .control = control};
+    struct supervisor s = {.shared = shared, .options = options, .pid = getpid(), .control = control, .fork_ns = INT64_MAX};
     unsigned workers = shared->workers;
     int r = settle_in(&s, host);
 
@@ -138,7 +148,7 @@ void brood__supervise(struct shared *shared, const struct brood_pool_options *op
     if (r == 0 && !s.members)
         r = brood_fail(-ENOMEM, "out of memory");
     for (unsigned i = 0; s.members && i < workers; i++)
-        s.members[i].pidfd = -1;
+        s.members[i].hand.pidfd = -1;
     if (r == 0)
         r = brood__sandbox_prepare(&s.sandbox, options->sandbox);
     if (r == 0)
@@ -152,6 +162,7 @@ void brood__supervise(struct shared *shared, const struct brood_pool_options *op
     }
     for (unsigned i = 0; i < workers && !s.stopping; i++)
         brood__crew_start(&s, i);
+    brood__spares_open(&s);
     atomic_store(&shared->board->watched, !s.stopping);
     brood__parker_wake(&shared->board->parkers[0]);
     run(&s);

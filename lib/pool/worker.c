@@ -1,9 +1,11 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <brood/worker.h>
@@ -20,7 +22,6 @@ static void prefault(const struct shared *shared, unsigned worker)
     const struct lane *lane = &shared->lanes[worker];
     const char *base = shared->segment.base;
 
-    brood__segment_prefault(&shared->segment, 0, sizeof(struct board));
     brood__segment_prefault(&shared->segment, (size_t)((char *)lane->slots - base), (lane->mask + 2) * sizeof(struct slot));
     brood__segment_prefault(&shared->segment, (size_t)((char *)lane->station - base), sizeof(struct station));
 }
@@ -57,18 +58,72 @@ static int confine(struct shared *shared, struct sandbox *sandbox)
     return brood__sandbox_enter(sandbox);
 }
 
-/* The program's initializer, with brood's memory out of reach of what it may fork, and before the walls are up. */
-static int begin(struct server *server, struct sandbox *sandbox, const struct hooks *hooks)
+/* What is the same for every number.  To do it twice does no harm. */
+static int prepare(struct shared *shared)
 {
-    struct shared *shared = server->shared;
-    int r;
-
-    prefault(shared, server->worker);
+    brood__segment_prefault(&shared->segment, 0, sizeof(struct board));
     /* A child that a task forks gets none of this: it can not answer in the worker's place. */
     (void)madvise(shared->segment.base, shared->segment.reserved, MADV_DONTFORK);
-    r = brood__server_begin(server, hooks);
-    atomic_store(&server->lane->station->is_refused, r < 0);
-    return r == 0 ? confine(shared, sandbox) : r;
+    return join_fence(shared->board);
+}
+
+/* What the program's initializer has made, or why it has not. */
+struct outfit {
+    void *state;
+    int result;
+    char words[256];
+};
+
+/* The program's initializer, with brood's memory out of reach of what it may fork, and before the walls are up. */
+static void equip(struct server *server, const struct hooks *hooks, struct outfit *ret_outfit)
+{
+    ret_outfit->result = brood__server_begin(server, hooks);
+    ret_outfit->state = server->state;
+    (void)snprintf(ret_outfit->words, sizeof(ret_outfit->words), "%s", brood_error());
+}
+
+/* UINT_MAX: it will have none. */
+static unsigned receive_number(const struct shared *shared, int orders)
+{
+    uint32_t number = UINT32_MAX;
+    ssize_t length;
+
+    do
+        length = recv(orders, &number, sizeof(number), 0);
+    while (length < 0 && errno == EINTR);
+    (void)close(orders);
+    return length == sizeof(number) && number < shared->workers ? number : UINT_MAX;
+}
+
+/* A spare does all that a worker does before it serves, and waits to be told which worker it shall be.  If the initializer
+ * has failed it says so as that worker.  Who is not needed ends in good order. */
+static unsigned stand_by(struct shared *shared, int orders, const struct hooks *hooks, struct outfit *ret_outfit)
+{
+    struct server nobody = {.shared = shared, .worker = UINT_MAX};
+    unsigned worker;
+    char suffix[16];
+
+    if (prepare(shared) < 0)
+        _exit(1);
+    equip(&nobody, hooks, ret_outfit);
+    worker = receive_number(shared, orders);
+    if (worker == UINT_MAX) {
+        if (ret_outfit->result == 0)
+            brood__server_end(&nobody, hooks);
+        (void)fflush(stdout);
+        _exit(0);
+    }
+    (void)snprintf(suffix, sizeof(suffix), "%u", worker);
+    brood__process_set_name(shared->board->name, suffix);
+    return worker;
+}
+
+static int begin(struct server *server, struct sandbox *sandbox, const struct outfit *outfit)
+{
+    prefault(server->shared, server->worker);
+    server->state = outfit->state;
+    atomic_store(&server->lane->station->is_refused, outfit->result < 0);
+    return outfit->result < 0 ? brood_fail(outfit->result, "%s", outfit->words) : confine(server->shared, sandbox);
 }
 
 /* What comes meanwhile is somebody else's: the finalizer may take its time. */
@@ -83,15 +138,23 @@ static void end(struct server *server, const struct hooks *hooks)
     (void)fflush(stdout);
 }
 
-int brood__worker_run(struct shared *shared, unsigned worker, struct sandbox *sandbox, const struct hooks *hooks)
+int brood__worker_run(struct shared *shared, unsigned worker, int orders, struct sandbox *sandbox,
+                      const struct hooks *hooks)
 {
     struct server server;
-    int r = join_fence(shared->board);
+    struct outfit outfit;
+    int r;
+
+    if (orders >= 0)
+        worker = stand_by(shared, orders, hooks, &outfit);
+    r = prepare(shared);
 
     if (r == 0)
         r = brood__server_open(&server, shared, worker, true);
+    if (r == 0 && orders < 0)
+        equip(&server, hooks, &outfit);
     if (r == 0)
-        r = begin(&server, sandbox, hooks);
+        r = begin(&server, sandbox, &outfit);
     if (r < 0) {
         brood__worker_give_up(shared, worker, -r, brood_error());
         return r;
@@ -111,17 +174,26 @@ static int complain(const char *program, int status)
     return status;
 }
 
-static bool parse_environment(int *ret_fd, unsigned *ret_worker, struct sandbox *ret_sandbox)
+struct instruction {
+    int fd, orders; /* of the segment; -1 for who has a number already */
+    unsigned worker;
+    struct sandbox sandbox;
+};
+
+static bool parse_environment(struct instruction *ret)
 {
     const char *text = getenv(WORKER_ENVIRONMENT);
     int end = 0;
 
-    *ret_sandbox = SANDBOX_NONE;
-    if (!text || sscanf(text, "%d:%u%n", ret_fd, ret_worker, &end) != 2)
+    *ret = (struct instruction){.orders = -1, .sandbox = SANDBOX_NONE};
+    if (!text || (sscanf(text, "%d:%u%n", &ret->fd, &ret->worker, &end) != 2 &&
+                  sscanf(text, "%d:s%d%n", &ret->fd, &ret->orders, &end) != 2))
         return false;
-    if (text[end] != '\0' && (text[end] != ':' || !brood__sandbox_read(ret_sandbox, text + end + 1)))
+    if (text[end] != '\0' && (text[end] != ':' || !brood__sandbox_read(&ret->sandbox, text + end + 1)))
         return false;
-    return fcntl(*ret_fd, F_SETFD, FD_CLOEXEC) == 0;
+    if (ret->orders >= 0 && fcntl(ret->orders, F_SETFD, FD_CLOEXEC) < 0)
+        return false;
+    return fcntl(ret->fd, F_SETFD, FD_CLOEXEC) == 0;
 }
 
 static int check_worker_options(const struct brood_worker_options *options)
@@ -147,11 +219,9 @@ int brood_worker_main_with(int argc, char **argv, const struct brood_worker_opti
     const struct hooks hooks = hooks_of(options);
     const char *program = argc > 0 && argv[0] ? argv[0] : "worker";
     struct shared shared;
-    struct sandbox sandbox;
-    unsigned worker;
-    int fd;
+    struct instruction told;
 
-    if (!parse_environment(&fd, &worker, &sandbox)) {
+    if (!parse_environment(&told)) {
         (void)fprintf(stderr,
                       "%s: this is a worker of a brood pool, which starts it: "
                       "brood_pool_open(&pool, BROOD_POOL(.worker = \"%s\"))\n",
@@ -161,13 +231,13 @@ int brood_worker_main_with(int argc, char **argv, const struct brood_worker_opti
     (void)unsetenv(WORKER_ENVIRONMENT); /* not for what a task may start */
     if (brood__tasks_check() < 0 || check_worker_options(options) < 0)
         return complain(program, 1);
-    int r = brood__shared_attach(&shared, fd);
+    int r = brood__shared_attach(&shared, told.fd);
 
     if (r < 0)
         return complain(program, r == -EPROTO ? WORKER_EXIT_PROTOCOL : 1);
-    if (worker >= shared.workers)
+    if (told.orders < 0 && told.worker >= shared.workers)
         return 2;
-    r = brood__worker_run(&shared, worker, &sandbox, &hooks);
+    r = brood__worker_run(&shared, told.worker, told.orders, &told.sandbox, &hooks);
     brood__shared_close(&shared);
     return r < 0 ? complain(program, 1) : 0;
 }
