@@ -16,9 +16,11 @@
 #include <brood/ring.h>
 #include <brood/rlock.h>
 #include <brood/sandbox.h>
+#include <brood/sched.h>
 #include <brood/semaphore.h>
 #include <brood/task.h>
 #include <brood/thread.h>
+#include <brood/timer.h>
 #include <brood/wait.h>
 #include <brood/worker.h>
 

@@ -1,6 +1,6 @@
 /* run.h - what processes, threads, timers and schedulers share: one lock, what happens at a fork, and the program's exit.
  *
- * One lock for all of it: it is held for a few instructions, never while user code runs or anything is waited for, and a
+ * One lock for all of it: it is held for a few steps, never while user code runs or anything is waited for, and a
  * fork takes it first, so that a child never finds it held by a thread that it does not have.
  */
 #ifndef BROOD_RUN_RUN_H

@@ -1,0 +1,402 @@
+/* sched.c - a heap of events.
+ *
+ * Events lie in slots; the heap has the slots' numbers, and each slot knows its place in the heap, so that one can be taken
+ * out of the middle.  An event's name is its slot's number and how often that has been used, so an old name fits nothing.
+ *
+ * All schedulers share brood__run_lock, for the sake of forks: what is done under it is a few steps in a heap, and now and
+ * then an allocation.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <brood/sched.h>
+
+#include "os/clock.h"
+#include "run/run.h"
+
+#define NOWHERE UINT32_MAX
+
+struct slot {
+    int64_t time_ns;
+    uint64_t sequence; /* in which they were entered */
+    int (*action)(void *context);
+    void *context;
+    int priority;
+    uint32_t uses;  /* counts the events that were in it */
+    uint32_t place; /* in the heap, or NOWHERE */
+    uint32_t free;  /* of one that is: the next free one, or NOWHERE */
+};
+
+struct brood_sched {
+    struct brood_sched_options options;
+    _Atomic uint32_t changes; /* counts what a sleeper must know of: by who enters or cancels, under the lock.  A futex */
+    /* Under brood__run_lock: */
+    unsigned sleepers;
+    uint64_t entered;
+    struct slot *slots;
+    uint32_t *heap;
+    uint32_t count, room; /* events; slots, and room in the heap */
+    uint32_t free;
+};
+
+/* ---- the heap ---- */
+
+static bool is_before(const struct slot *a, const struct slot *b)
+{
+    if (a->time_ns != b->time_ns)
+        return a->time_ns < b->time_ns;
+    if (a->priority != b->priority)
+        return a->priority < b->priority;
+    return a->sequence < b->sequence;
+}
+
+static struct slot *at(const struct brood_sched *sched, uint32_t place)
+{
+    return &sched->slots[sched->heap[place]];
+}
+
+static void put(struct brood_sched *sched, uint32_t place, uint32_t number)
+{
+    sched->heap[place] = number;
+    sched->slots[number].place = place;
+}
+
+static void rise(struct brood_sched *sched, uint32_t place)
+{
+    uint32_t number = sched->heap[place];
+
+    while (place > 0 && is_before(&sched->slots[number], at(sched, (place - 1) / 2))) {
+        put(sched, place, sched->heap[(place - 1) / 2]);
+        place = (place - 1) / 2;
+    }
+    put(sched, place, number);
+}
+
+static void sink(struct brood_sched *sched, uint32_t place)
+{
+    uint32_t number = sched->heap[place];
+
+    for (;;) {
+        uint32_t child = 2 * place + 1;
+
+        if (child + 1 < sched->count && is_before(at(sched, child + 1), at(sched, child)))
+            child++;
+        if (child >= sched->count || !is_before(at(sched, child), &sched->slots[number]))
+            break;
+        put(sched, place, sched->heap[child]);
+        place = child;
+    }
+    put(sched, place, number);
+}
+
+/* What was last goes where the gap is, and from there where it belongs. */
+static void take_out(struct brood_sched *sched, uint32_t place)
+{
+    uint32_t number = sched->heap[place], last = sched->heap[--sched->count];
+    struct slot *slot = &sched->slots[number];
+
+    if (place < sched->count) {
+        put(sched, place, last);
+        rise(sched, place);
+        sink(sched, sched->slots[last].place);
+    }
+    slot->place = NOWHERE;
+    slot->uses++;
+    slot->free = sched->free;
+    sched->free = number;
+}
+
+static int grow(struct brood_sched *sched)
+{
+    uint32_t room = sched->room ? 2 * sched->room : 16;
+    struct slot *slots = NULL;
+    uint32_t *heap = NULL;
+
+    if (sched->room < UINT32_MAX / 4)
+        heap = realloc(sched->heap, room * sizeof(*heap));
+    if (heap) {
+        sched->heap = heap;
+        slots = realloc(sched->slots, room * sizeof(*slots));
+    }
+    if (!slots)
+        return -ENOMEM;
+    sched->slots = slots;
+    for (uint32_t number = room; number-- > sched->room;) {
+        slots[number] = (struct slot){.place = NOWHERE, .free = sched->free};
+        sched->free = number;
+    }
+    sched->room = room;
+    return 0;
+}
+
+static uint64_t name_of(const struct brood_sched *sched, uint32_t number)
+{
+    return (uint64_t)sched->slots[number].uses << 32 | (number + 1);
+}
+
+/* ---- opening ---- */
+
+int brood_sched_open(struct brood_sched **ret_sched, const struct brood_sched_options *given)
+{
+    struct brood_sched_options options = {.size = sizeof(options)};
+    struct brood_sched *sched;
+    int r = given ? brood__run_options(&options, sizeof(options), given, "BROOD_SCHED") : 0;
+
+    if (r < 0)
+        return r;
+    brood__run_init();
+    sched = calloc(1, sizeof(*sched));
+    if (!sched)
+        return brood_fail(-ENOMEM, "out of memory");
+    sched->options = options;
+    sched->free = NOWHERE;
+    *ret_sched = sched;
+    return 0;
+}
+
+void brood_sched_close(struct brood_sched *sched)
+{
+    if (!sched)
+        return;
+    free(sched->slots);
+    free(sched->heap);
+    free(sched);
+}
+
+int64_t brood_sched_now(struct brood_sched *sched)
+{
+    return sched->options.clock ? sched->options.clock(sched->options.context) : brood__now_ns();
+}
+
+/* ---- entering and cancelling ---- */
+
+/* Under the lock; true if there is somebody to be woken. */
+static bool note_change(struct brood_sched *sched)
+{
+    (void)atomic_fetch_add(&sched->changes, 1);
+    return sched->sleepers > 0;
+}
+
+static void wake(struct brood_sched *sched, bool anybody)
+{
+    if (anybody)
+        (void)brood__futex_wake(&sched->changes, INT32_MAX);
+}
+
+static int enter(struct brood_sched *sched, const struct slot *event, uint64_t *ret_event)
+{
+    uint32_t number, uses;
+
+    if (sched->free == NOWHERE && grow(sched) < 0)
+        return -ENOMEM;
+    number = sched->free;
+    sched->free = sched->slots[number].free;
+    uses = sched->slots[number].uses;
+    sched->slots[number] = *event;
+    sched->slots[number].uses = uses;
+    sched->slots[number].sequence = sched->entered++;
+    sched->heap[sched->count] = number;
+    rise(sched, sched->count++);
+    *ret_event = name_of(sched, number);
+    return 0;
+}
+
+int brood_sched_enterabs(struct brood_sched *sched, int64_t time_ns, int priority, int (*action)(void *context),
+                         void *context, uint64_t *ret_event)
+{
+    struct slot event = {.time_ns = time_ns, .priority = priority, .action = action, .context = context};
+    bool anybody = false;
+    uint64_t name = 0;
+    int r;
+
+    if (!sched || !action)
+        return brood_fail(-EINVAL, "an event needs a scheduler and an action");
+    brood__lock(&brood__run_lock);
+    r = enter(sched, &event, &name);
+    if (r == 0)
+        anybody = note_change(sched);
+    brood__unlock(&brood__run_lock);
+    wake(sched, anybody);
+    if (r < 0)
+        return brood_fail(r, "out of memory for one more event");
+    if (ret_event)
+        *ret_event = name;
+    return 0;
+}
+
+int brood_sched_enter(struct brood_sched *sched, int64_t delay_ns, int priority, int (*action)(void *context),
+                      void *context, uint64_t *ret_event)
+{
+    int64_t time_ns;
+
+    if (!sched)
+        return brood_sched_enterabs(sched, 0, priority, action, context, ret_event);
+    if (__builtin_add_overflow(brood_sched_now(sched), delay_ns, &time_ns))
+        time_ns = delay_ns < 0 ? INT64_MIN : INT64_MAX;
+    return brood_sched_enterabs(sched, time_ns, priority, action, context, ret_event);
+}
+
+int brood_sched_cancel(struct brood_sched *sched, uint64_t event)
+{
+    uint32_t number = (uint32_t)event - 1;
+    bool found, anybody = false;
+
+    if (!sched)
+        return brood_fail(-EINVAL, "the scheduler is NULL");
+    brood__lock(&brood__run_lock);
+    found = number < sched->room && sched->slots[number].place != NOWHERE && name_of(sched, number) == event;
+    if (found) {
+        take_out(sched, sched->slots[number].place);
+        anybody = note_change(sched);
+    }
+    brood__unlock(&brood__run_lock);
+    wake(sched, anybody);
+    return found ? 0 : brood_fail(-ESTALE, "that event has been run or cancelled");
+}
+
+/* ---- running ---- */
+
+enum next { NEXT_NONE, NEXT_LATER, NEXT_DUE };
+
+/* The next event, taken out if it is due; else how long until then, and what to sleep on until that changes. */
+static enum next look(struct brood_sched *sched, struct slot *ret_event, int64_t *ret_ns, uint32_t *ret_seen)
+{
+    int64_t now = brood_sched_now(sched);
+    enum next next = NEXT_NONE;
+
+    brood__lock(&brood__run_lock);
+    *ret_seen = atomic_load(&sched->changes);
+    if (sched->count > 0) {
+        *ret_event = *at(sched, 0);
+        next = ret_event->time_ns > now ? NEXT_LATER : NEXT_DUE;
+    }
+    if (next == NEXT_DUE)
+        take_out(sched, 0);
+    brood__unlock(&brood__run_lock);
+    if (next == NEXT_LATER && __builtin_sub_overflow(ret_event->time_ns, now, ret_ns))
+        *ret_ns = INT64_MAX;
+    return next;
+}
+
+static void sleepers(struct brood_sched *sched, int more)
+{
+    brood__lock(&brood__run_lock);
+    sched->sleepers += (unsigned)more;
+    brood__unlock(&brood__run_lock);
+}
+
+/* Who changes something before we are counted has changed the word, too. */
+static void sleep_until_changed(struct brood_sched *sched, uint32_t seen, brood_deadline deadline)
+{
+    sleepers(sched, 1);
+    (void)brood__futex_wait(&sched->changes, seen, deadline);
+    sleepers(sched, -1);
+}
+
+static int delay(struct brood_sched *sched, int64_t ns, uint32_t seen, brood_deadline deadline)
+{
+    if (sched->options.delay)
+        return sched->options.delay(ns, sched->options.context);
+    if (ns == 0)
+        (void)sched_yield();
+    else
+        sleep_until_changed(sched, seen, brood__sooner(brood__after_ns(ns), deadline));
+    return 0;
+}
+
+int brood_sched_run(struct brood_sched *sched, int64_t *ret_next_ns, brood_deadline deadline)
+{
+    struct slot event = {0};
+    int64_t ns = 0;
+    uint32_t seen;
+    int r = 0;
+
+    if (!sched)
+        return brood_fail(-EINVAL, "the scheduler is NULL");
+    while (r >= 0) {
+        enum next next = look(sched, &event, &ns, &seen);
+
+        if (next == NEXT_NONE)
+            return 0;
+        if (next == NEXT_LATER && brood__is_past(deadline)) {
+            if (ret_next_ns)
+                *ret_next_ns = ns;
+            return 1;
+        }
+        if (next == NEXT_DUE) {
+            r = event.action(event.context);
+            ns = 0;
+        }
+        if (r >= 0)
+            r = delay(sched, ns, seen, deadline);
+    }
+    return r;
+}
+
+/* ---- looking ---- */
+
+size_t brood_sched_count(struct brood_sched *sched)
+{
+    size_t count;
+
+    if (!sched)
+        return 0;
+    brood__lock(&brood__run_lock);
+    count = sched->count;
+    brood__unlock(&brood__run_lock);
+    return count;
+}
+
+bool brood_sched_is_empty(struct brood_sched *sched)
+{
+    return brood_sched_count(sched) == 0;
+}
+
+static int compare(const void *a, const void *b, void *slots)
+{
+    const struct slot *first = (const struct slot *)slots + *(const uint32_t *)a;
+    const struct slot *second = (const struct slot *)slots + *(const uint32_t *)b;
+
+    return is_before(first, second) ? -1 : 1;
+}
+
+/* Under the lock. */
+static int copy_in_order(const struct brood_sched *sched, struct brood_sched_entry *ret_entries, size_t room)
+{
+    uint32_t *order = malloc((sched->count + 1) * sizeof(*order));
+
+    if (!order)
+        return -ENOMEM;
+    if (sched->count > 0)
+        memcpy(order, sched->heap, sched->count * sizeof(*order));
+    qsort_r(order, sched->count, sizeof(*order), compare, sched->slots);
+    for (size_t i = 0; i < sched->count && i < room; i++) {
+        const struct slot *slot = &sched->slots[order[i]];
+
+        ret_entries[i] = (struct brood_sched_entry){
+            .event = name_of(sched, order[i]),
+            .time_ns = slot->time_ns,
+            .priority = slot->priority,
+            .action = slot->action,
+            .context = slot->context,
+        };
+    }
+    free(order);
+    return 0;
+}
+
+int64_t brood_sched_queue(struct brood_sched *sched, struct brood_sched_entry *ret_entries, size_t room)
+{
+    int64_t count;
+    int r;
+
+    if (!sched)
+        return brood_fail(-EINVAL, "the scheduler is NULL");
+    brood__lock(&brood__run_lock);
+    r = copy_in_order(sched, ret_entries, room);
+    count = sched->count;
+    brood__unlock(&brood__run_lock);
+    return r < 0 ? brood_fail(r, "out of memory for the order of %lld events", (long long)count) : count;
+}
