@@ -2,6 +2,7 @@
 #ifndef BROOD_H
 #define BROOD_H
 
+#include <brood/barrier.h>
 #include <brood/base.h>
 #include <brood/condition.h>
 #include <brood/event.h>
