@@ -203,6 +203,38 @@ START_TEST(the_start_and_end_of_a_process_are_logged)
 }
 END_TEST
 
+static int open_pool(void *context)
+{
+    brood_auto(pool) *pool = NULL;
+
+    return brood_pool_open(&pool, BROOD_POOL(.workers = 1, .kind = *(enum brood_kind *)context));
+}
+
+START_TEST(what_is_forked_while_there_are_threads_is_warned_of)
+{
+    const enum brood_kind kinds[] = {BROOD_THREADS, BROOD_PROCESSES};
+    struct channel log = open_log(BROOD_LOG_WARNING);
+    struct brood_thread *thread;
+    struct brood_process *process;
+    char text[1024];
+
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(brood_thread_start(&thread, BROOD_THREAD(.run = open_pool, .context = (void *)&kinds[i])), 0);
+        ck_assert_int_eq(brood_thread_join(thread, BROOD_FOREVER), 0);
+        brood_thread_free(thread);
+        read_log(&log, text, sizeof(text));
+        ck_assert_int_eq(strstr(text, "WARNING MainProcess Thread-") != NULL, i);
+        ck_assert_int_eq(strstr(text, "a pool is opened by a process of 2 threads") != NULL, i);
+    }
+    ck_assert_int_eq(brood_process_start(&process, BROOD_PROCESS(.run = say_hello)), 0);
+    ck_assert_int_eq(brood_process_join(process, BROOD_FOREVER), 0);
+    ck_assert_int_eq(brood_process_close(process), 0);
+    read_log(&log, text, sizeof(text));
+    ck_assert_str_eq(text, "");
+    close_log(&log);
+}
+END_TEST
+
 /* In a child that has looked at nothing yet. */
 static void heed_environment(void *context)
 {
@@ -258,7 +290,8 @@ int main(void)
     add_tests(suite, "lines", the_environment_can_ask_for_lines, nothing_is_logged_unless_asked_for,
               a_line_has_a_time_a_level_and_names, only_lines_of_the_level_and_above_are_written, a_long_line_is_cut,
               errors_stay_as_they_are, lines_can_go_to_a_function, NULL);
-    add_tests(suite, "names", lines_name_their_thread_and_process, the_start_and_end_of_a_process_are_logged, NULL);
+    add_tests(suite, "names", lines_name_their_thread_and_process, the_start_and_end_of_a_process_are_logged,
+              what_is_forked_while_there_are_threads_is_warned_of, NULL);
     add_tests(suite, "forks", a_fork_can_log_whatever_other_threads_did, NULL);
     return run_suite(suite);
 }

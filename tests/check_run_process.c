@@ -2,6 +2,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "child.h"
 #include "support.h"
@@ -801,6 +802,34 @@ START_TEST(a_daemon_dies_with_its_parent_and_not_with_its_thread)
 }
 END_TEST
 
+static void start_daemons_until_killed(void *context)
+{
+    die_after_us(*(int *)context);
+    for (int i = 0; i < 50; i++) {
+        struct brood_process *process;
+
+        if (brood_process_start(&process, i % 2 ? BROOD_PROCESS(.run = sleep_for_ever, .daemon = 1)
+                                                : BROOD_PROCESS(.program = "sleep", .daemon = 1,
+                                                                .arguments = (const char *[]){"1000", NULL})) < 0)
+            break;
+    }
+    (void)sleep_for_ever(NULL);
+}
+
+/* Orphans come to this process: when it has none, they are dead. */
+START_TEST(wherever_a_parent_is_killed_its_daemons_die)
+{
+    for (int us = 50; us < 10000; us += us / 8) {
+        int64_t began = now_ms();
+
+        bury(spawn(start_daemons_until_killed, &us));
+        while (waitpid(-1, NULL, 0) > 0)
+            ;
+        ck_assert_int_lt(now_ms() - began, 20000);
+    }
+}
+END_TEST
+
 static int ignore_and_sleep(void *context)
 {
     signal(SIGTERM, SIG_IGN);
@@ -965,6 +994,65 @@ START_TEST(a_function_keeps_the_descriptors_that_are_passed)
 }
 END_TEST
 
+/* Whatever start cannot get, it leaves nothing behind; and when it can get all again, it starts. */
+static void expect_failure(const char *program, int expected)
+{
+    int before = open_descriptors(), r;
+    struct brood_process *process = NULL;
+
+    r = brood_process_start(&process, program ? BROOD_PROCESS(.program = program, .daemon = 1)
+                                              : BROOD_PROCESS(.run = give_back, .context = &(int){0}, .daemon = 1));
+    ck_assert_int_eq(r, expected);
+    ck_assert_ptr_null(process);
+    ck_assert_int_ne(brood_error()[0], '\0');
+    ck_assert_int_eq(open_descriptors(), before);
+    ck_assert_int_eq(brood_process_children(NULL, 0), 0);
+    ck_assert_int_eq(waitpid(-1, NULL, 0), -1);
+}
+
+static void start_without_descriptors(void *context)
+{
+    struct rlimit before, limit;
+    int next = dup(STDERR_FILENO), needed = *(int *)context ? 5 : 4;
+
+    ck_assert_int_eq(close(next), 0);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    for (int free_ones = 0; free_ones < needed; free_ones++) {
+        limit = (struct rlimit){.rlim_cur = (rlim_t)(next + free_ones), .rlim_max = before.rlim_max};
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        expect_failure(*(int *)context ? "true" : NULL, -EMFILE);
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    }
+    limit.rlim_cur = (rlim_t)(next + needed);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    ck_assert_int_eq(run_and_end(give_back, &(int){3}), 3);
+}
+
+static void start_without_pidfds(void *context)
+{
+    (void)context;
+    deny(SYS_pidfd_open, EPERM);
+    expect_failure(NULL, -EPERM);
+    expect_failure("true", -EPERM);
+}
+
+static void start_without_forks(void *context)
+{
+    (void)context;
+    deny(SYS_clone, EAGAIN);
+    expect_failure(NULL, -EAGAIN);
+    expect_failure("true", -EAGAIN);
+}
+
+START_TEST(a_start_that_fails_leaves_nothing_behind)
+{
+    in_child(start_without_descriptors, &(int){0});
+    in_child(start_without_descriptors, &(int){1});
+    in_child(start_without_pidfds, NULL);
+    in_child(start_without_forks, NULL);
+}
+END_TEST
+
 START_TEST(bad_options_are_refused)
 {
     struct brood_process *process = NULL;
@@ -999,10 +1087,12 @@ int main(void)
     add_tests(suite, "surroundings", joining_goes_on_after_a_signal, there_is_a_processor,
               a_program_may_ignore_its_children, a_program_may_reap_whatever_there_is, NULL);
     add_tests(suite, "daemons", a_daemon_dies_with_its_parent_and_not_with_its_thread,
-              exit_ends_daemons_and_waits_for_others, leaving_a_scope_ends_a_daemon_and_waits_for_another, NULL);
+              wherever_a_parent_is_killed_its_daemons_die, exit_ends_daemons_and_waits_for_others,
+              leaving_a_scope_ends_a_daemon_and_waits_for_another, NULL);
     add_loop_tests(suite, "kinds of executables", 0, 2, an_executable_is_a_process_like_another, NULL);
     add_tests(suite, "executables", an_executable_that_cannot_be_started_is_an_error,
               an_executable_that_is_a_daemon_dies_with_its_parent, an_executable_gets_the_descriptors_that_are_passed,
-              a_function_keeps_the_descriptors_that_are_passed, bad_options_are_refused, NULL);
+              a_function_keeps_the_descriptors_that_are_passed, a_start_that_fails_leaves_nothing_behind,
+              bad_options_are_refused, NULL);
     return run_suite(suite);
 }

@@ -134,6 +134,12 @@ static int stack_size(void *context)
     return (int)(size / 1024);
 }
 
+#ifdef __SANITIZE_THREAD__
+#define STACK_LEAST_KIB 4096 /* the sanitizer makes small stacks larger */
+#else
+#define STACK_LEAST_KIB 0
+#endif
+
 /* semantics: T4 */
 START_TEST(a_stack_is_as_large_as_it_should_be)
 {
@@ -145,7 +151,8 @@ START_TEST(a_stack_is_as_large_as_it_should_be)
         size_t bytes = (size_t)kib[i] * 1024;
 
         ck_assert_int_eq(brood_thread_start(&thread, BROOD_THREAD(.run = stack_size, .stack_bytes = bytes)), 0);
-        ck_assert_int_eq(end_of(thread), kib[i]);
+        int got = end_of(thread);
+        ck_assert(got == kib[i] || (got > kib[i] && got < STACK_LEAST_KIB));
     }
     ck_assert_int_eq(end_of(start(stack_size, NULL)), standard);
     thread = NULL;

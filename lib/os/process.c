@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "os/process.h"
@@ -63,6 +64,13 @@ void brood__process_set_name(const char *name, const char *suffix)
 
     (void)snprintf(text, sizeof(text), "%.10s-%s", name, suffix);
     (void)prctl(PR_SET_NAME, text);
+}
+
+int brood__process_threads(void)
+{
+    struct stat folder; /* which has a folder for each */
+
+    return stat("/proc/self/task", &folder) == 0 ? (int)folder.st_nlink - 2 : 0;
 }
 
 static int compare(const void *a, const void *b)

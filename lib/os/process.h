@@ -28,6 +28,9 @@ bool brood__process_is_orphan(int fd);
 /* "NAME-SUFFIX" in ps and top. */
 void brood__process_set_name(const char *name, const char *suffix);
 
+/* How many threads this process has; 0 where /proc cannot be read. */
+int brood__process_threads(void);
+
 /* Closes every descriptor above 2 but the `count` in `kept`, which it sorts. */
 void brood__process_close_all_but(int *kept, size_t count);
 

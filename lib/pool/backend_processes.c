@@ -12,6 +12,7 @@
 #include "os/clock.h"
 #include "os/fence.h"
 #include "os/futex.h"
+#include "os/log.h"
 #include "os/pidfd.h"
 #include "os/process.h"
 #include "pool/backend.h"
@@ -223,6 +224,17 @@ static int start_supervisor(struct brood_pool *pool, const struct brood_pool_opt
     return r < 0 ? brood_fail(r, "cannot watch the supervisor: pidfd_open: %s", strerror(-r)) : 0;
 }
 
+/* For who wonders why a task waits for ever in malloc(). */
+static void warn_of_threads(const struct brood_pool_options *options)
+{
+    if (!options->worker && brood_log_is_on(BROOD_LOG_WARNING) && brood__process_threads() > 1)
+        brood_log(
+            BROOD_LOG_WARNING,
+            "a pool is opened by a process of %d threads: locks that others hold now are held in its workers for ever; "
+            "open it first, or give it a .worker",
+            brood__process_threads());
+}
+
 static int start(struct brood_pool *pool, const struct brood_pool_options *options)
 {
     struct processes *processes = malloc(sizeof(*processes));
@@ -231,6 +243,7 @@ static int start(struct brood_pool *pool, const struct brood_pool_options *optio
     if (!processes)
         return brood_fail(-ENOMEM, "out of memory");
     *processes = (struct processes){.supervisor = -1, .control = -1};
+    warn_of_threads(options);
     if (!options->worker)
         brood__fault_prepare();
     pool->shared.board->fence_symmetric = !brood__fence_open();

@@ -467,6 +467,16 @@ static int launch(struct brood_process *process, const struct brood_process_opti
     return await_exec(process, options->program);
 }
 
+static void warn_of_threads(const struct brood_process_options *options)
+{
+    if (options->run && brood_log_is_on(BROOD_LOG_WARNING) && brood__process_threads() > 1)
+        brood_log(
+            BROOD_LOG_WARNING,
+            "a function is started in a fork of a process of %d threads: locks that others hold now are held in it for "
+            "ever",
+            brood__process_threads());
+}
+
 int brood_process_start(struct brood_process **ret_process, const struct brood_process_options *given)
 {
     struct brood_process_options options = {0};
@@ -477,6 +487,7 @@ int brood_process_start(struct brood_process **ret_process, const struct brood_p
         return r;
     brood__run_init();
     brood__run_mind_exit();
+    warn_of_threads(&options);
     reap();
     r = new_process(&process, &options);
     if (r == 0)
