@@ -14,6 +14,7 @@
 #include <brood/pipe.h>
 #include <brood/pool.h>
 #include <brood/process.h>
+#include <brood/promise.h>
 #include <brood/ring.h>
 #include <brood/rlock.h>
 #include <brood/sandbox.h>

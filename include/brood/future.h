@@ -91,6 +91,78 @@ BROOD_API int brood_future_kill(struct brood_future *future);
 BROOD_API bool brood_future_done(struct brood_future *future);
 BROOD_API bool brood_future_running(struct brood_future *future);
 
+enum brood_future_state {
+    BROOD_FUTURE_PENDING,        /* nobody has begun */
+    BROOD_FUTURE_RUNNING,        /* a worker, or whoever keeps the promise, has begun */
+    BROOD_FUTURE_CANCELLED,      /* a promise was, and whoever keeps it does not know yet */
+    BROOD_FUTURE_CANCELLED_TOLD, /* it never ran and never will, and everybody knows */
+    BROOD_FUTURE_DONE,           /* it succeeded */
+    BROOD_FUTURE_FAILED,         /* its outcome is an error of its own, or it was dropped when the pool closed or broke */
+    BROOD_FUTURE_WORKER_LOST,    /* its worker died, or was killed: brood_future_death() */
+};
+
+/* All of that in one word.  As the hints above, until one of the last four. */
+BROOD_API enum brood_future_state brood_future_state(struct brood_future *future);
+
+/* ---- being told ---- */
+
+/* What brood_future_on_done() calls: with a future that is done. */
+typedef void brood_done(struct brood_future *future, void *context);
+
+/* Calls function(future, context) once, when the future is done: it succeeded, failed, was cancelled or lost.  Of a map,
+ * when all of it is.  Several are called in the order in which they were added.  When it is done already, and its earlier
+ * callbacks have been called: at once, in the caller.  0; -ENOMEM; -EINVAL; -EPERM.
+ *
+ * Where callbacks run.  Those of a pool's futures: in any thread that waits in the pool, for whatever, or calls
+ * brood_pool_run(), or closes the pool; never inside a submission.  With the pool's option `.callbacks =
+ * BROOD_CALLBACK_THREAD` in one thread, which that starts, and nowhere else before the pool closes.  Those of a promise:
+ * in the thread that completes or cancels it.  A wait for a future returns when the callbacks of the future have been
+ * called, unless another thread does that.  No lock is held meanwhile, and one thread at a time calls the callbacks of a
+ * pool, so one that takes long holds up the others, but nobody's work or results.
+ *
+ * A callback may do all that the caller of brood_pool_run() may, submit tasks among that, but not close the pool
+ * (-EDEADLK).  It may free its future.  A future that was freed before still calls its callbacks, and is given back behind
+ * the last. */
+BROOD_API BROOD_MUST_USE int brood_future_on_done(struct brood_future *future, brood_done *function, void *context);
+
+/* A descriptor that poll(2) finds readable when the future is done; made by the first call, with a thread that attends to
+ * the future's pool (see brood_pool_fd).  It is the future's: only poll it.  The descriptor; -EMFILE …; -ESHUTDOWN; -EPERM.
+ */
+BROOD_API BROOD_MUST_USE int brood_future_fd(struct brood_future *future);
+
+/* ---- many futures ---- */
+
+enum brood_until { BROOD_ALL_COMPLETED, BROOD_FIRST_COMPLETED, BROOD_FIRST_EXCEPTION };
+
+/* Waits for `n` futures of any pools, and promises, until all are done, or one is, or one has failed (all being done is as
+ * good).  A cancelled one is done and has not failed; a promise that was cancelled is done when its maker knows.  One that
+ * occurs twice counts once.  How many of them are done; -ETIMEDOUT; -EAGAIN: the same of BROOD_NOW; -ENOMEM; -EPERM.  Then,
+ * and on time-outs too, `ret_done`, if not NULL, has n flags that say which. */
+BROOD_API BROOD_MUST_USE int brood_futures_wait(struct brood_future *const *futures, size_t n, enum brood_until until,
+                                                bool *ret_done, brood_deadline deadline);
+
+/* Gives each of several futures once, in the order in which they complete. */
+struct brood_as_completed;
+
+/* Over `n` futures of any pools, and promises; those that are done already come first.  0; -ENOMEM; -EPERM.  A future that
+ * has not been given yet may not be freed before the iterator is closed. */
+BROOD_API BROOD_MUST_USE int brood_as_completed_open(struct brood_as_completed **ret_iterator,
+                                                     struct brood_future *const *futures, size_t n);
+
+/* The next that is done, after waiting for it.  0; -ENODATA: all have been given; -ETIMEDOUT or, of BROOD_NOW, -EAGAIN: ask
+ * again.  The iterator has forgotten a future that it gave.  Callers: one thread at a time. */
+BROOD_API BROOD_MUST_USE int brood_as_completed_next(struct brood_as_completed *iterator, struct brood_future **ret_future,
+                                                     brood_deadline deadline);
+
+/* NULL is fine.  The futures stay. */
+BROOD_API void brood_as_completed_close(struct brood_as_completed *iterator);
+
+/* For brood_auto(as_completed). */
+static inline void brood_as_completed_closep(struct brood_as_completed **iterator)
+{
+    brood_as_completed_close(*iterator);
+}
+
 /* Gives the handle back; NULL is fine.  A task that is not done still runs, for its effects, and its result is dropped.  A
  * map that is not done is cancelled, and the items in flight are waited for: its arrays are the caller's. */
 BROOD_API void brood_future_free(struct brood_future *future);

@@ -19,7 +19,8 @@
  *
  * Threads: any number of threads of the process that opened the pool may use it at once, except that brood_pool_close()
  * must be the last call to begin.  A child that the program forks gets -EPERM.  brood installs no signal handler (but see
- * brood_pool_heed_interrupts) and no exit handler, does not use SIGCHLD and starts no thread (but those of BROOD_THREADS).
+ * brood_pool_heed_interrupts) and no exit handler, does not use SIGCHLD and starts no thread (but those of BROOD_THREADS
+ * and those that were asked for: `.callbacks`, brood_pool_fd, brood_future_fd).
  *
  * When a worker dies, the task that it was running fails with -EOWNERDEAD, once; every other task goes on.  When the
  * supervisor dies, the workers die with it and everything unfinished fails with -ESHUTDOWN.  When this process dies, by any
@@ -48,6 +49,12 @@ enum brood_kind {
     BROOD_PROCESSES,
     BROOD_THREADS,
     BROOD_INLINE,
+};
+
+/* Who calls callbacks: brood_future_on_done() in brood/future.h says it all. */
+enum brood_callbacks {
+    BROOD_CALLBACK_WAITERS, /* whoever waits in the pool, or calls brood_pool_run() */
+    BROOD_CALLBACK_THREAD,  /* a thread for this, which BROOD_INLINE does not have */
 };
 
 #define BROOD_WORKERS_MAX 1024
@@ -97,6 +104,7 @@ struct brood_pool_options {
      * a while to fork one (18 ms for a gigabyte).  0: one, if to fork the first workers took more than a millisecond each
      * for that reason; negative: none.  For threads it means nothing. */
     int spares;
+    enum brood_callbacks callbacks; /* BROOD_CALLBACK_WAITERS */
 };
 
 #ifndef __cplusplus
@@ -210,6 +218,19 @@ BROOD_API BROOD_MUST_USE int brood_pool_map_async(struct brood_pool *pool, const
 #define brood_map_async(pool, t, ret_future, results, args, n) \
     brood_pool_map_async((pool), &(t).task, (ret_future), BROOD_OUT(t, results), BROOD_IN(t, args), (n), NULL)
 #endif
+
+/* ---- callbacks, and programs with a loop of their own ---- */
+
+/* Calls the callbacks that are due, after waiting until one is: how many it called.  0: none is outstanding, or another
+ * thread is calling the last; -EAGAIN: none is due now (BROOD_NOW); -ETIMEDOUT; -EPERM.  Of a pool with a callback thread,
+ * 0 or one of these errors. */
+BROOD_API int brood_pool_run(struct brood_pool *pool, brood_deadline deadline);
+
+/* A descriptor that poll(2) finds readable when a future of the pool has become done, or a callback due, since
+ * brood_pool_run() was last called; so a loop calls that when it is, and then looks at its futures.  It is the pool's: only
+ * poll it.  The first call starts a thread, which sleeps until something is done and collects it; before that none of this
+ * costs anything.  The descriptor; -EMFILE …; -ESHUTDOWN; -EPERM. */
+BROOD_API BROOD_MUST_USE int brood_pool_fd(struct brood_pool *pool);
 
 /* ---- memory that host and workers share ---- */
 

@@ -39,25 +39,31 @@ static int wait_slice(_Atomic uint32_t *word, uint32_t expected, brood_deadline 
     return r == -ETIMEDOUT ? 0 : r;
 }
 
-int brood__futex_wait2(_Atomic uint32_t *word, uint32_t expected, _Atomic uint32_t *other, uint32_t other_expected,
-                       brood_deadline deadline)
+static _Atomic bool missing; /* futex_waitv: set once, by whoever finds out first */
+
+int brood__futex_wait_any(const struct futex_word *words, size_t count, brood_deadline deadline)
 {
-    static _Atomic bool missing; /* set once, by whoever finds out first */
-    struct futex_waitv words[2] = {
-        {.val = expected, .uaddr = (uintptr_t)word, .flags = FUTEX_32},
-        {.val = other_expected, .uaddr = (uintptr_t)other, .flags = FUTEX_32},
-    };
+    struct futex_waitv all[FUTEX_WAITV_MAX];
     struct timespec at = brood__timespec(deadline);
 
-    if (atomic_load_explicit(&missing, memory_order_relaxed))
-        return wait_slice(word, expected, deadline);
-    if (syscall(SYS_futex_waitv, words, 2, 0, brood__is_forever(deadline) ? NULL : &at, CLOCK_MONOTONIC) >= 0 ||
+    if (count > FUTEX_WAITV_MAX || count == 1 || atomic_load_explicit(&missing, memory_order_relaxed))
+        return count == 1 ? brood__futex_wait(words[0].word, words[0].expected, deadline)
+                          : wait_slice(words[0].word, words[0].expected, deadline);
+    for (size_t i = 0; i < count; i++)
+        all[i] = (struct futex_waitv){.val = words[i].expected, .uaddr = (uintptr_t)words[i].word, .flags = FUTEX_32};
+    if (syscall(SYS_futex_waitv, all, count, 0, brood__is_forever(deadline) ? NULL : &at, CLOCK_MONOTONIC) >= 0 ||
         errno == EAGAIN)
         return 0;
     if (errno != ENOSYS && errno != EPERM)
         return -errno;
     atomic_store_explicit(&missing, true, memory_order_relaxed);
     return 0;
+}
+
+int brood__futex_wait2(_Atomic uint32_t *word, uint32_t expected, _Atomic uint32_t *other, uint32_t other_expected,
+                       brood_deadline deadline)
+{
+    return brood__futex_wait_any((struct futex_word[]){{word, expected}, {other, other_expected}}, 2, deadline);
 }
 
 int brood__futex_wake(_Atomic uint32_t *word, int count)

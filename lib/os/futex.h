@@ -21,6 +21,13 @@ int brood__futex_wait(_Atomic uint32_t *word, uint32_t expected, brood_deadline 
 int brood__futex_wait2(_Atomic uint32_t *word, uint32_t expected, _Atomic uint32_t *other, uint32_t other_expected,
                        brood_deadline deadline);
 
+/* The same over any number of words; more than the kernel takes, 128, are as without futex_waitv. */
+struct futex_word {
+    _Atomic uint32_t *word;
+    uint32_t expected;
+};
+int brood__futex_wait_any(const struct futex_word *words, size_t count, brood_deadline deadline);
+
 /* Wakes up to `count` sleepers; returns how many.  Never blocks. */
 int brood__futex_wake(_Atomic uint32_t *word, int count);
 

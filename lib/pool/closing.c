@@ -4,6 +4,7 @@
 
 #include "os/clock.h"
 #include "os/error.h"
+#include "pool/attendant.h"
 #include "pool/backend.h"
 #include "pool/interrupt.h"
 #include "pool/map.h"
@@ -135,6 +136,16 @@ static void await_users(struct brood_pool *pool)
         brood__lock_await(&pool->lock, &pool->left);
 }
 
+/* Callbacks of what has just come to its end, and of those who come now to look what became of a future. */
+static void call_the_last(struct brood_pool *pool)
+{
+    do {
+        (void)brood__call_due(pool);
+        await_users(pool);
+    } while (pool->calls.first);
+    brood__bell_close(pool);
+}
+
 int brood_pool_close(struct brood_pool *pool, brood_deadline deadline)
 {
     bool drained;
@@ -145,9 +156,14 @@ int brood_pool_close(struct brood_pool *pool, brood_deadline deadline)
     r = brood__pool_enter(pool);
     if (r < 0)
         return r;
+    if (brood__calls_inside(&pool->calls)) {
+        brood__pool_leave(pool);
+        return brood_fail(-EDEADLK, "a callback of the pool cannot close it: closing waits for the callback");
+    }
     brood__interrupts_forget(pool);
     take_no_more(pool);
     drained = drain(pool, deadline);
+    brood__attendant_stop(pool);
     pool->closed = true;
     if (!drained && !pool->backend->between_processes)
         give_up_waiting(pool, SLOT_CANCELLED); /* those who run it cannot be killed */
@@ -159,6 +175,7 @@ int brood_pool_close(struct brood_pool *pool, brood_deadline deadline)
     brood__settle_all(pool);
     await_users(pool);
     brood__settle_all(pool); /* a window of a map that one of them was filling meanwhile */
+    call_the_last(pool);
     brood__pool_close_memory(pool);
     brood__pool_leave(pool);
     return drained ? 0 : brood_fail(-ETIMEDOUT, "the pool was closed before all its work was done");

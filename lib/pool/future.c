@@ -3,13 +3,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <brood/future.h>
 
 #include "os/error.h"
+#include "pool/attendant.h"
 #include "pool/backend.h"
-#include "pool/future.h"
 #include "pool/map.h"
+#include "pool/promise.h"
 #include "pool/retry.h"
 
 #define SPARES_AHEAD 4
@@ -65,9 +67,10 @@ struct brood_future *brood__future_new(struct brood_pool *pool)
 
 void brood__future_add_more(struct brood_future *future)
 {
-    if (!future->has_more)
-        memset(&future->more, 0, sizeof(future->more));
-    future->has_more = true;
+    if (atomic_load_explicit(&future->has_more, memory_order_relaxed))
+        return;
+    memset(&future->more, 0, sizeof(future->more));
+    atomic_store_explicit(&future->has_more, true, memory_order_release);
 }
 
 void brood__future_free_more(struct brood_future *future)
@@ -77,7 +80,9 @@ void brood__future_free_more(struct brood_future *future)
     free(future->more.words);
     free(future->more.death);
     free(future->more.retry);
-    future->has_more = false;
+    if (future->more.fd_plus_1)
+        (void)close(future->more.fd_plus_1 - 1);
+    atomic_store_explicit(&future->has_more, false, memory_order_relaxed);
 }
 
 void brood__future_drop(struct brood_future *future)
@@ -114,8 +119,32 @@ void brood__future_finish(struct brood_future *future, int outcome)
     if (outcome < 0)
         count_failure(pool, outcome);
     atomic_store_explicit(&future->done, true, memory_order_release);
-    if (future->abandoned)
+    if (future->has_more)
+        brood__hooks_tell(future, true);
+    if (pool->bell >= 0)
+        brood__bell_ring(pool);
+    if (future->abandoned && !(future->has_more && future->more.calls > 0))
         brood__future_drop(future);
+}
+
+/* ---- one future, of a pool or by itself ---- */
+
+int brood__future_enter(struct brood_future *future)
+{
+    return future->pool ? brood__pool_enter(future->pool) : brood__promise_enter(brood__promise(future));
+}
+
+void brood__future_leave(struct brood_future *future)
+{
+    if (future->pool)
+        brood__pool_leave(future->pool);
+    else
+        brood__promise_leave(brood__promise(future));
+}
+
+struct lock *brood__future_lock(struct brood_future *future)
+{
+    return future->pool ? &future->pool->lock : &brood__promise(future)->lock;
 }
 
 void brood__future_drop_words(struct brood_future *future)
@@ -294,15 +323,44 @@ static bool is_done(struct brood_pool *pool, struct watch *watch)
     return brood__future_is_done(future);
 }
 
+struct job *brood__future_job(struct brood_future *future)
+{
+    if (brood__future_map(future))
+        return brood__map_job(future->map, NULL);
+    return future->job.in_lane ? &future->job : NULL;
+}
+
 static struct job *job_of(struct brood_pool *pool, struct watch *watch, struct job *previous)
 {
     struct brood_future *future = watch->subject;
 
-    if (brood__future_map(future))
-        return brood__map_job(future->map, previous);
-    if (!future->job.in_lane) /* it is to be run again, as soon as there is room */
+    if (!future->job.in_lane && !brood__future_map(future)) /* it is to be run again, as soon as there is room */
         return brood__middle_job(pool, watch, previous);
-    return !previous ? &future->job : NULL;
+    return !previous ? brood__future_job(future) : NULL;
+}
+
+/* Locked. */
+bool brood__future_look(struct brood_future *future)
+{
+    struct brood_pool *pool = future->pool;
+    struct watch watch = {.is_ready = is_done, .subject = future};
+
+    if (brood__future_is_done(future) || !pool)
+        return brood__future_is_done(future);
+    brood__check_life(pool);
+    while (!is_done(pool, &watch) && (brood__maps_turn(pool) || brood__retry_due(pool)))
+        ;
+    return brood__future_is_done(future);
+}
+
+/* A callback is called before the wait that has brought it about returns. */
+static int call_callbacks(struct brood_future *future)
+{
+    if (!future->has_more || !future->pool || brood__pool_enter(future->pool) < 0)
+        return 0;
+    (void)brood__call_due(future->pool);
+    brood__pool_leave(future->pool);
+    return 0;
 }
 
 int brood__future_wait(struct brood_future *future, brood_deadline deadline)
@@ -317,11 +375,14 @@ int brood_future_wait(struct brood_future *future, brood_deadline deadline)
     int r;
 
     if (brood__future_is_done(future))
-        return 0;
+        return call_callbacks(future);
+    if (!future->pool)
+        return brood__promise_wait(brood__promise(future), deadline);
     r = brood__pool_enter(future->pool);
     if (r < 0)
         return r;
     r = brood__future_wait(future, deadline);
+    (void)brood__call_due(future->pool);
     brood__pool_leave(future->pool);
     return r < 0 ? brood_fail(r, "the deadline passed before the work was done") : 0;
 }
@@ -337,7 +398,7 @@ static const char *words_for(int outcome)
 
 static int not_done(const struct brood_future *future)
 {
-    if (!brood__pool_is_ours(future->pool))
+    if (future->pool && !brood__pool_is_ours(future->pool))
         return brood_fail(-EPERM, "this future belongs to the process that forked this one");
     return brood_fail(-EINPROGRESS, "not done yet: wait for it first");
 }
@@ -417,23 +478,21 @@ int brood_future_death(const struct brood_future *future, struct brood_death *re
 /* A hint for the eye of the caller; collects, so that polling it makes progress. */
 bool brood_future_done(struct brood_future *future)
 {
-    struct watch watch = {.is_ready = is_done, .subject = future};
+    bool done = brood__future_is_done(future);
 
-    if (brood__future_is_done(future))
-        return true;
-    if (brood__pool_enter(future->pool) < 0)
-        return false;
-    brood__check_life(future->pool);
-    while (!is_done(future->pool, &watch) && (brood__maps_turn(future->pool) || brood__retry_due(future->pool)))
-        ;
+    if (done || !future->pool || brood__pool_enter(future->pool) < 0)
+        return done;
+    done = brood__future_look(future);
     brood__pool_leave(future->pool);
-    return brood__future_is_done(future);
+    return done;
 }
 
 bool brood_future_running(struct brood_future *future)
 {
     bool running = false;
 
+    if (!future->pool)
+        return brood__promise_state(brood__promise(future)) == BROOD_FUTURE_RUNNING;
     if (brood_future_done(future) || brood__pool_enter(future->pool) < 0)
         return false;
     if (brood__future_map(future))
@@ -444,13 +503,38 @@ bool brood_future_running(struct brood_future *future)
     return running;
 }
 
-/* ---- giving up ---- */
+/* A death is the outcome of a task that was killed; one that was lost and tried again may have another. */
+static bool is_lost(const struct brood_future *future)
+{
+    return future->has_more && future->more.death &&
+           (future->outcome == -EOWNERDEAD || future->outcome == -ETIMEDOUT || future->outcome == -ECANCELED);
+}
 
 /* What was killed has the same outcome, and a record of the death. */
 static bool never_ran(const struct brood_future *future)
 {
-    return future->outcome == -ECANCELED && !(future->has_more && future->more.death);
+    return future->outcome == -ECANCELED && !is_lost(future);
 }
+
+bool brood__future_has_failed(const struct brood_future *future)
+{
+    return future->outcome < 0 && !never_ran(future);
+}
+
+enum brood_future_state brood_future_state(struct brood_future *future)
+{
+    if (!future->pool)
+        return brood__promise_state(brood__promise(future));
+    if (!brood_future_done(future))
+        return brood_future_running(future) ? BROOD_FUTURE_RUNNING : BROOD_FUTURE_PENDING;
+    if (future->outcome == 0)
+        return BROOD_FUTURE_DONE;
+    if (never_ran(future))
+        return BROOD_FUTURE_CANCELLED_TOLD;
+    return is_lost(future) ? BROOD_FUTURE_WORKER_LOST : BROOD_FUTURE_FAILED;
+}
+
+/* ---- giving up ---- */
 
 int brood_future_cancel(struct brood_future *future)
 {
@@ -458,6 +542,8 @@ int brood_future_cancel(struct brood_future *future)
     bool cancelled = false;
     int r;
 
+    if (!pool)
+        return brood__promise_cancel(brood__promise(future));
     if (brood_future_done(future))
         return never_ran(future) ? 0 : brood_fail(-EBUSY, "it is done already");
     r = brood__pool_enter(pool);
@@ -503,6 +589,8 @@ int brood_future_kill(struct brood_future *future)
         return 0;
     if (brood_future_done(future))
         return brood_fail(-EBUSY, "it is done already");
+    if (!pool)
+        return brood_fail(-ENOTSUP, "whoever keeps a promise cannot be killed");
     r = brood__pool_enter(pool);
     if (r < 0)
         return r;
@@ -521,7 +609,9 @@ void brood_future_free(struct brood_future *future)
 {
     struct brood_pool *pool = future ? future->pool : NULL;
 
-    if (!future || !brood__pool_is_ours(pool))
+    if (future && !pool)
+        brood__promise_free(brood__promise(future));
+    if (!pool || !brood__pool_is_ours(pool))
         return;
     if (brood__future_map(future) && !brood__future_is_done(future)) {
         (void)brood_future_cancel(future);
@@ -529,7 +619,7 @@ void brood_future_free(struct brood_future *future)
             return;
     }
     brood__lock(&pool->lock);
-    if (brood__future_is_done(future))
+    if (brood__future_is_done(future) && !(future->has_more && future->more.calls > 0))
         brood__future_drop(future);
     else
         future->abandoned = true;

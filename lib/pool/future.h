@@ -7,6 +7,7 @@
 
 #include "pool/pool.h"
 
+struct hook;
 struct map;
 struct retry;
 
@@ -19,15 +20,18 @@ struct record {
 
 #define FUTURE_INLINE_BYTES SLOT_RESULT_BYTES
 
-/* All of it is guarded by the pool's lock, until `done` is set; afterwards nothing changes.  One cache line for all that a
- * small task needs, since a host that keeps thousands of futures goes through them three times; the second is not touched
- * before `has_more`. */
+/* All of it is guarded by the pool's lock, until `done` is set; afterwards nothing changes but what stands beside `hooks`,
+ * and what that takes.  One cache line for all that a small task needs, since a host that keeps thousands of futures goes
+ * through them three times; the second is not touched before `has_more`. */
 struct brood_future {
     _Alignas(64) struct job job; /* of a single task */
-    struct brood_pool *pool;
+    struct brood_pool *pool;     /* NULL: it is a promise, and promise.h says what guards it */
     atomic_bool done;
-    bool abandoned; /* freed before it was done: whoever settles it frees it */
-    bool is_map, owns_result, has_more;
+    bool abandoned; /* freed before it was done, or before its callbacks had been called: whoever does that frees it */
+    bool is_map, owns_result;
+    /* By who has the lock, also when it is done and others look at the second line: release, by brood__future_add_more(),
+     * which pairs with every load. */
+    atomic_bool has_more;
     bool is_inline;        /* the result is kept here */
     int16_t outcome;       /* 0 or a negative errno */
     uint32_t room, length; /* of the result: promised, and got */
@@ -46,8 +50,12 @@ struct brood_future {
         struct record *death;   /* malloc()ed, or NULL */
         struct retry *retry;    /* malloc()ed, or NULL */
         uint32_t attempt;       /* that runs or ran last, from 1; 0 where nobody counts */
+        unsigned calls;         /* of callbacks that have not returned; guarded by the lock, as what follows */
+        struct hook *hooks;     /* who is to be told, in order: callback.h */
+        int fd_plus_1;          /* of brood_future_fd(); 0: none */
     } more;
 };
+_Static_assert(sizeof(struct brood_future) == 128, "two cache lines");
 _Static_assert(offsetof(struct brood_future, more) == 64, "one cache line");
 
 /* The job's settle() for a single task. */
@@ -72,7 +80,8 @@ static inline void brood__future_init(struct brood_future *future, struct brood_
     future->job.in_lane = false;
     future->pool = pool;
     atomic_init(&future->done, false);
-    future->abandoned = future->is_map = future->owns_result = future->has_more = future->is_inline = false;
+    atomic_init(&future->has_more, false);
+    future->abandoned = future->is_map = future->owns_result = future->is_inline = false;
     future->outcome = 0;
     future->room = room;
     future->length = 0;
@@ -90,8 +99,23 @@ struct brood_future *brood__future_new(struct brood_pool *pool);
 /* Gives a future back whose work is over or was never submitted.  Locked. */
 void brood__future_drop(struct brood_future *future);
 
-/* The outcome is there: tells nobody, but a future that was abandoned is dropped.  Locked. */
+/* The outcome is there: tells who has asked for it by a hook; a future that was abandoned is dropped.  Locked. */
 void brood__future_finish(struct brood_future *future, int outcome);
+
+/* Is the outcome there?  Settles it if it only has to be collected, and brings on what waits for a thread that waits.
+ * Locked on entry and return, not in between. */
+bool brood__future_look(struct brood_future *future);
+
+/* Locks what guards the future, for a call: its pool or, of a promise, itself.  0; -EPERM in another process. */
+int brood__future_enter(struct brood_future *future);
+void brood__future_leave(struct brood_future *future);
+struct lock *brood__future_lock(struct brood_future *future);
+
+/* Of one that is done: has it failed, and was not just cancelled?  Locked. */
+bool brood__future_has_failed(const struct brood_future *future);
+
+/* Its job, or one of its jobs, whose settling brings it on.  Locked. */
+struct job *brood__future_job(struct brood_future *future);
 
 void brood__future_drop_words(struct brood_future *future);
 

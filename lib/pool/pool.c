@@ -7,6 +7,7 @@
 #include "os/clock.h"
 #include "os/cpus.h"
 #include "os/sandbox.h"
+#include "pool/attendant.h"
 #include "pool/backend.h"
 #include "pool/future.h"
 #include "pool/interrupt.h"
@@ -60,6 +61,8 @@ void brood__run_inline(struct brood_pool *pool)
     brood__unlock(&pool->lock);
     pool->backend->run(pool);
     brood__lock(&pool->lock);
+    if (pool->is_attended)
+        brood__collect_all(pool);
 }
 
 /* ---- opening ---- */
@@ -83,6 +86,9 @@ static int check_options(struct brood_pool_options *options, const struct brood_
         return brood_fail(-EINVAL, "deaths cannot be counted for less than no time; 0 means the default");
     if ((unsigned)options->kind > BROOD_INLINE)
         return brood_fail(-EINVAL, "there is no kind of worker %d", (int)options->kind);
+    if ((unsigned)options->callbacks > BROOD_CALLBACK_THREAD)
+        return brood_fail(-EINVAL, "callbacks are called by BROOD_CALLBACK_WAITERS or BROOD_CALLBACK_THREAD, not %d",
+                          (int)options->callbacks);
     if (options->sandbox && options->kind != BROOD_PROCESSES)
         return brood_fail(-EINVAL, "a sandbox needs .kind = BROOD_PROCESSES: a thread cannot be confined");
     if (options->worker && (options->initializer || options->finalizer))
@@ -205,7 +211,10 @@ static struct brood_pool *new_pool(const struct brood_pool_options *options)
     pool->backend = backend_of(options->kind);
     pool->workers = (unsigned)options->workers;
     pool->queue = options->queue ? options->queue : (size_t)QUEUE_PER_WORKER * pool->workers;
-    pool->parkers_free = ~(uint64_t)1; /* number 0 is for who opens the pool */
+    /* Number 0 is for who opens the pool. */
+    pool->parkers_free = ~((uint64_t)1 | (uint64_t)1 << ATTENDANT_PARKER);
+    pool->has_call_thread = options->callbacks == BROOD_CALLBACK_THREAD;
+    pool->bell = -1;
     pool->spin_ns = SPIN_NS_MAX;
     pool->terms = (struct terms){
         .limit_ns = options->limit_ms * NS_PER_MS,
@@ -215,6 +224,20 @@ static struct brood_pool *new_pool(const struct brood_pool_options *options)
     pool->retry_pause_ns = options->retry_pause_ms * NS_PER_MS;
     pool->has_finalizer = options->finalizer || options->worker; /* an executable may have one */
     return pool;
+}
+
+static int start(struct brood_pool *pool, const struct brood_pool_options *options)
+{
+    int r = pool->backend->start(pool, options);
+
+    if (r < 0 || !pool->has_call_thread)
+        return r;
+    brood__lock(&pool->lock);
+    r = brood__attendant_start(pool);
+    brood__unlock(&pool->lock);
+    if (r < 0)
+        pool->backend->stop(pool, BROOD_NOW);
+    return r;
 }
 
 int brood_pool_open(struct brood_pool **ret_pool, const struct brood_pool_options *given)
@@ -233,7 +256,7 @@ int brood_pool_open(struct brood_pool **ret_pool, const struct brood_pool_option
         return brood_fail(-ENOMEM, "out of memory");
     r = open_memory(pool, &options);
     if (r == 0) {
-        r = pool->backend->start(pool, &options);
+        r = start(pool, &options);
         if (r < 0)
             brood__pool_close_memory(pool);
     }

@@ -13,6 +13,7 @@
 
 #include "os/fork.h"
 #include "os/lock.h"
+#include "pool/callback.h"
 #include "shm/board.h"
 #include "shm/heap.h"
 
@@ -49,6 +50,7 @@ struct terms {
     int retries;
 };
 
+struct attendant;
 struct backend; /* a kind of worker: backend.h */
 struct map_window;
 
@@ -88,6 +90,14 @@ struct brood_pool {
     bool closing, closed, broken;
     int16_t given_up; /* why nothing more is to start although the pool is not closed: -ECANCELED, -ESHUTDOWN, or 0 */
     bool heeds_interrupts, has_finalizer;
+    uint8_t usual_waiter;        /* who is named in every slot from the beginning: attendant.h */
+    bool is_attended;            /* what is done is to be collected although nobody may wait */
+    bool has_call_thread;        /* the attendant calls callbacks, nobody else */
+    bool has_rung;               /* `bell` is readable */
+    int bell;                    /* of brood_pool_fd(); -1: there is none */
+    struct attendant *attendant; /* a thread, or NULL */
+    struct calls calls;          /* callbacks that are due … */
+    size_t calls_awaited;        /* … and how many will be */
     char why_broken[256];
     struct brood_future **spares; /* freed futures, the last one on top; room for all that were made */
     size_t spare_count, spare_room, made;
@@ -177,6 +187,10 @@ bool brood__has_slot(const struct brood_pool *pool);
  * many.  Locked. */
 struct job *brood__middle_job(struct brood_pool *pool, struct watch *watch, struct job *previous);
 
+/* Every job in every lane; and none.  Locked. */
+struct job *brood__every_job(struct brood_pool *pool, struct watch *watch, struct job *previous);
+struct job *brood__no_job(struct brood_pool *pool, struct watch *watch, struct job *previous);
+
 /* Do the workers see this memory where the host does? */
 bool brood__is_shared(const struct brood_pool *pool, const void *memory, size_t bytes);
 
@@ -211,6 +225,8 @@ struct watch {
     /* The next of the jobs whose settling may make it so, after `previous` (NULL: the first), or NULL.  Locked. */
     struct job *(*next_job)(struct brood_pool *pool, struct watch *watch, struct job *previous);
     void *subject;
+    bool is_silent;  /* calls no callbacks meanwhile */
+    unsigned parker; /* the attendant's own; else 0 */
 };
 
 /* Waits until it is there: 0 or -ETIMEDOUT.  Locked on entry and return, not in between. */
@@ -218,6 +234,32 @@ int brood__wait(struct brood_pool *pool, struct watch *watch, brood_deadline dea
 
 /* Why the pool is broken, or will be: the first reason stays.  Locked. */
 void brood__say_broken(struct brood_pool *pool, const char *reason);
+/* The same in parts, for a thread that waits in several pools at once.  While it returns true there may be more to do
+ * before anyone sleeps.  Locked on entry and return, not in between. */
+bool brood__bring_on(struct brood_pool *pool, struct watch *watch);
+
+/* Should more threads sleep than there are parkers, the rest look this often; and so does who cannot be sure to be woken.
+ */
+#define UNPARKED_NS 1000000
+
+/* A sleep in one pool. */
+struct nap {
+    unsigned parker;
+    uint32_t seen;    /* its generation */
+    uint32_t alive;   /* what the life word says; 0: it says nothing */
+    uint64_t settled; /* jobs when it began */
+    brood_deadline until, unasked;
+};
+
+/* Names the calling thread's parker in every slot that concerns it.  Then comes brood__fence_heavy(), and then the second
+ * look: is there something after all?  Then the thread sleeps on the generation of its parker and on the board's life, not
+ * beyond `until`, or does not.  Locked. */
+void brood__nap_begin(struct brood_pool *pool, struct watch *watch, struct nap *ret_nap);
+bool brood__nap_is_needless(struct brood_pool *pool, struct watch *watch, const struct nap *nap);
+void brood__nap_end(struct brood_pool *pool, const struct nap *nap, bool has_slept);
+
+/* Names the parker in every slot that is in use.  Locked. */
+void brood__announce_all(struct brood_pool *pool, unsigned parker);
 
 /* The supervisor is dead, or has given up, or a worker has written over what is not its own: everything fails.  Locked. */
 void brood__check_life(struct brood_pool *pool);

@@ -75,9 +75,38 @@ struct job *brood__middle_job(struct brood_pool *pool, struct watch *watch, stru
     return NULL;
 }
 
+static struct job *job_from(struct brood_pool *pool, unsigned number, uint64_t position)
+{
+    const struct mirror *mirror = &pool->mirrors[number];
+    const struct lane *lane = &pool->shared.lanes[number];
+
+    for (; position < mirror->tail; position++)
+        if (mirror->jobs[lane_index(lane, position)])
+            return mirror->jobs[lane_index(lane, position)];
+    return position <= MAILBOX ? mirror->jobs[lane_index(lane, MAILBOX)] : NULL; /* the mailbox is the last */
+}
+
+struct job *brood__every_job(struct brood_pool *pool, struct watch *watch, struct job *previous)
+{
+    unsigned number = previous ? previous->lane : 0;
+    struct job *job =
+        previous ? job_from(pool, number, previous->position + 1) : job_from(pool, number, pool->mirrors[0].oldest);
+
+    (void)watch;
+    while (!job && ++number < pool->workers)
+        job = job_from(pool, number, pool->mirrors[number].oldest);
+    return job;
+}
+
+struct job *brood__no_job(struct brood_pool *pool, struct watch *watch, struct job *previous)
+{
+    (void)pool, (void)watch, (void)previous;
+    return NULL;
+}
+
 int brood__wait_for_room(struct brood_pool *pool, brood_deadline deadline)
 {
-    struct watch watch = {.is_ready = room_or_end, .next_job = brood__middle_job};
+    struct watch watch = {.is_ready = room_or_end, .next_job = brood__middle_job, .is_silent = true};
     int r = has_room(pool) ? 0 : brood__wait(pool, &watch, deadline);
 
     brood__check_life(pool);
@@ -144,11 +173,11 @@ static uint64_t take_position(struct mirror *mirror)
     return mirror->outstanding == 0 ? MAILBOX | ++mirror->mailbox : mirror->tail++;
 }
 
-static void fill_slot(struct slot *slot, const struct request *request)
+static void fill_slot(struct slot *slot, const struct request *request, unsigned waiter)
 {
     slot->task = (uint16_t)request->task;
     slot->kind = (uint8_t)request->kind;
-    atomic_init(&slot->waiter, WAITER_NONE);
+    atomic_init(&slot->waiter, (uint8_t)waiter);
     slot->arg_bytes = (uint32_t)request->arg.len;
     slot->result_bytes = (uint32_t)request->result_room;
     if (request->arg_offset)
@@ -190,10 +219,10 @@ bool brood__submit(struct brood_pool *pool, struct job *job, const struct reques
     uint32_t index = lane_index(lane, job->position);
 
     mirror->jobs[index] = job;
-    mirror->waiters[index] = WAITER_NONE;
+    mirror->waiters[index] = pool->usual_waiter;
     mirror->outstanding++;
     pool->last_lane = number;
-    fill_slot(&lane->slots[index], request);
+    fill_slot(&lane->slots[index], request, pool->usual_waiter);
     if (request->limit_ns)
         set_limit(&lane->slots[index], &lane->notes[index], request);
     slot_prefetch_write(&lane->slots[lane_index(lane, mirror->tail + SLOTS_AHEAD)]);

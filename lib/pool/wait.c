@@ -6,6 +6,7 @@
 #include "os/clock.h"
 #include "os/fence.h"
 #include "os/futex.h"
+#include "pool/attendant.h"
 #include "pool/backend.h"
 #include "pool/map.h"
 #include "pool/placement.h"
@@ -14,10 +15,6 @@
 
 /* While a lane is collected: so many slots are asked for ahead, since the worker has their lines. */
 #define SLOTS_AHEAD 6
-
-/* Should more threads sleep than there are parkers, the rest look this often; and so does who cannot be sure to be woken.
- */
-#define UNPARKED_NS 1000000
 
 /* Whoever should wake a sleeper is told by memory that workers can write to.  So it looks again this often, unasked. */
 #define UNASKED_NS 250000000
@@ -50,8 +47,9 @@ static void settle(struct brood_pool *pool, unsigned lane_number, uint32_t index
     job->settle(pool, job, &answer);
     if (state == SLOT_LOST)
         brood__certificate_free(&pool->shared, read_once(answer.note->certificate));
-    /* The worker wakes them too; but it may look at `waiter` only after the slot has been used again. */
-    if (waiter != WAITER_NONE && (waiter == WAITER_ALL || pool->asleep >> waiter & 1))
+    /* The worker wakes them too; but it may look at `waiter` only after the slot has been used again.  The attendant would
+     * only do what is done here. */
+    if (waiter != WAITER_NONE && waiter != ATTENDANT_PARKER && (waiter == WAITER_ALL || pool->asleep >> waiter & 1))
         brood__wake_waiter(pool->shared.board, waiter);
 }
 
@@ -265,6 +263,12 @@ static void set_asleep(struct brood_pool *pool, uint64_t asleep)
     atomic_store(&pool->shared.board->asleep, asleep);
 }
 
+static unsigned use_parker(struct brood_pool *pool, unsigned parker)
+{
+    set_asleep(pool, pool->asleep | (uint64_t)1 << parker);
+    return parker;
+}
+
 static unsigned take_parker(struct brood_pool *pool)
 {
     unsigned parker;
@@ -273,15 +277,15 @@ static unsigned take_parker(struct brood_pool *pool)
         return 0;
     parker = (unsigned)__builtin_ctzll(pool->parkers_free);
     pool->parkers_free &= pool->parkers_free - 1;
-    set_asleep(pool, pool->asleep | (uint64_t)1 << parker);
-    return parker;
+    return use_parker(pool, parker);
 }
 
 static void give_parker(struct brood_pool *pool, unsigned parker)
 {
     if (parker == 0)
         return;
-    pool->parkers_free |= (uint64_t)1 << parker;
+    if (parker != ATTENDANT_PARKER)
+        pool->parkers_free |= (uint64_t)1 << parker;
     set_asleep(pool, pool->asleep & ~((uint64_t)1 << parker));
 }
 
@@ -297,17 +301,33 @@ static void announce(struct brood_pool *pool, struct watch *watch, unsigned park
     }
 }
 
-/* The second look, behind the fence: parker.h says why.  Of many jobs, some were chosen to name the parker: should one have
- * been over already, others have to be. */
-static bool need_not_sleep(struct brood_pool *pool, struct watch *watch, uint64_t settled)
+void brood__announce_all(struct brood_pool *pool, unsigned parker)
+{
+    announce(pool, &(struct watch){.next_job = brood__every_job}, parker);
+}
+
+/* Does it end when anything is settled, whatever that is? */
+static bool awaits_anything(const struct brood_pool *pool, const struct watch *watch)
+{
+    return watch->next_job == brood__middle_job || watch->next_job == brood__every_job ||
+           watch->next_job == brood__no_job || pool->stalled || pool->again ||
+           (!watch->is_silent && pool->calls_awaited > 0);
+}
+
+/* parker.h says why there is a second look.  Of many jobs, some were chosen to name the parker: should one have been over
+ * already, others have to be. */
+bool brood__nap_is_needless(struct brood_pool *pool, struct watch *watch, const struct nap *nap)
 {
     brood__check_life(pool); /* said before this thread was announced, and not again */
-    if (watch->is_ready(pool, watch) || brood__maps_need_turn(pool) || brood__retry_is_due(pool))
+    if (watch->is_ready(pool, watch) || brood__maps_need_turn(pool) || brood__retry_is_due(pool) ||
+        (!watch->is_silent && brood__calls_are_due(pool)))
         return true;
-    if (watch->next_job != brood__middle_job && !pool->stalled && !pool->again)
-        return false;
-    collect_scattered(pool);
-    return pool->settled != settled;
+    if (awaits_anything(pool, watch))
+        collect_scattered(pool);
+    if (pool->settled != nap->settled && awaits_anything(pool, watch))
+        return true;
+    brood__placement_leave(pool);
+    return false;
 }
 
 /* Nobody has woken this thread: because there is nothing new, or because a worker has written over what tells whom to
@@ -321,41 +341,71 @@ static void look_unasked(struct brood_pool *pool)
             brood__parker_wake(&pool->shared.lanes[i].station->parker);
 }
 
+void brood__nap_begin(struct brood_pool *pool, struct watch *watch, struct nap *ret_nap)
+{
+    unsigned parker = watch->parker ? use_parker(pool, watch->parker) : take_parker(pool);
+    uint32_t alive = pool->broken ? 0 : pool->alive; /* of a broken pool the life has been heard of */
+    brood_deadline again = brood__retry_next(pool), until;
+
+    *ret_nap = (struct nap){
+        .parker = parker,
+        .seen = brood__parker_look(&pool->shared.board->parkers[parker]),
+        .alive = alive,
+        .settled = pool->settled,
+        .unasked = alive ? brood__after_ns(UNASKED_NS) : BROOD_FOREVER,
+    };
+    until = ret_nap->unasked;
+    if (parker == 0)
+        until = brood__sooner(until, brood__after_ns(UNPARKED_NS));
+    else
+        announce(pool, watch, parker);
+    if (!brood__is_past(again)) /* else it waits for room, as below */
+        until = brood__sooner(until, again);
+    if (pool->stalled || pool->again) /* they wait for room in a lane */
+        announce(pool, &(struct watch){.next_job = brood__middle_job}, parker);
+    if (!watch->is_silent && pool->calls_awaited > 0 && brood__callers_wait(pool))
+        brood__announce_all(pool, parker);
+    ret_nap->until = until;
+}
+
+void brood__nap_end(struct brood_pool *pool, const struct nap *nap, bool has_slept)
+{
+    give_parker(pool, nap->parker);
+    if (has_slept && !pool->closed && brood__is_past(nap->unasked))
+        look_unasked(pool);
+    /* The kernel tells one sleeper of the supervisor's death; the others hear of it from that one. */
+    brood__check_life(pool);
+}
+
 /* Sleeps until something may have happened. */
 static void sleep_once(struct brood_pool *pool, struct watch *watch, brood_deadline deadline)
 {
     struct board *board = pool->shared.board;
-    unsigned parker = take_parker(pool);
-    uint32_t seen = brood__parker_look(&board->parkers[parker]);
-    uint64_t settled = pool->settled;
-    brood_deadline again = brood__retry_next(pool), unasked = pool->alive ? brood__after_ns(UNASKED_NS) : BROOD_FOREVER;
-    bool ready;
+    struct nap nap;
+    bool needless;
 
-    deadline = brood__sooner(deadline, unasked);
-    if (parker == 0)
-        deadline = brood__sooner(deadline, brood__after_ns(UNPARKED_NS));
-    else
-        announce(pool, watch, parker);
-    if (!brood__is_past(again)) /* else it waits for room, as below */
-        deadline = brood__sooner(deadline, again);
-    if (pool->stalled || pool->again) /* they wait for room in a lane */
-        announce(pool, &(struct watch){.next_job = brood__middle_job}, parker);
+    brood__nap_begin(pool, watch, &nap);
+    deadline = brood__sooner(deadline, nap.until);
     brood__unlock(&pool->lock);
     if (!brood__fence_heavy())
         deadline = brood__sooner(deadline, brood__after_ns(UNPARKED_NS));
     brood__lock(&pool->lock);
-    ready = need_not_sleep(pool, watch, settled);
-    if (!ready)
-        brood__placement_leave(pool);
+    needless = brood__nap_is_needless(pool, watch, &nap);
     brood__unlock(&pool->lock);
-    if (!ready)
-        brood__parker_sleep(&board->parkers[parker], seen, pool->alive ? &board->life : NULL, pool->alive, deadline);
+    if (!needless)
+        brood__parker_sleep(&board->parkers[nap.parker], nap.seen, nap.alive ? &board->life : NULL, nap.alive, deadline);
     brood__lock(&pool->lock);
-    give_parker(pool, parker);
-    if (!ready && !pool->closed && brood__is_past(unasked))
-        look_unasked(pool);
-    brood__check_life(
-        pool); /* the kernel tells one sleeper of the supervisor's death; the others hear of it from that one */
+    brood__nap_end(pool, &nap, !needless);
+}
+
+bool brood__bring_on(struct brood_pool *pool, struct watch *watch)
+{
+    brood__check_life(pool);
+    if (brood__maps_turn(pool) || brood__retry_due(pool)) {
+        brood__run_inline(pool);
+        return true;
+    }
+    return !watch->is_silent && brood__call_due(pool) > 0;
 }
 
 int brood__wait(struct brood_pool *pool, struct watch *watch, brood_deadline deadline)
@@ -363,11 +413,8 @@ int brood__wait(struct brood_pool *pool, struct watch *watch, brood_deadline dea
     bool has_spun = false;
 
     while (!watch->is_ready(pool, watch)) {
-        brood__check_life(pool);
-        if (brood__maps_turn(pool) || brood__retry_due(pool)) {
-            brood__run_inline(pool);
+        if (brood__bring_on(pool, watch))
             continue;
-        }
         if (watch->is_ready(pool, watch))
             break;
         if (brood__is_past(deadline))
