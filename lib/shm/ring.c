@@ -5,41 +5,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define NOWHERE UINT64_MAX
-
-/* Keeps the search for a slot out of put() and get(), which most of the time need none.  Measured: 8 ns a message instead
- * of 12, because the common case saves fewer registers just before its locked instruction. */
-#define NOINLINE __attribute__((noinline))
 #define LINE_BYTES 64
 #define MESSAGE_BYTES_MAX ((size_t)1 << 30)
-
-static uint64_t load(const _Atomic uint64_t *at)
-{
-    return atomic_load_explicit(at, memory_order_acquire);
-}
-
-static void store(_Atomic uint64_t *at, uint64_t value)
-{
-    atomic_store_explicit(at, value, memory_order_release);
-}
-
-static bool swap(_Atomic uint64_t *at, uint64_t old, uint64_t value)
-{
-    return atomic_compare_exchange_strong_explicit(at, &old, value, memory_order_acq_rel, memory_order_relaxed);
-}
-
-/* How far it is from one position to another, also where positions have wrapped. */
-static int64_t distance(uint64_t from, uint64_t to)
-{
-    return (int64_t)((to - from) << RING_POSITION_SHIFT) >> RING_POSITION_SHIFT;
-}
-
-static struct ring_slot *slot_at(const struct brood_ring *ring, uint64_t position)
-{
-    char *slots = (char *)(uintptr_t)(ring + 1);
-
-    return (struct ring_slot *)(void *)(slots + (position & (ring->slots - 1)) * ring->slot_bytes);
-}
 
 static bool is_owner(unsigned owner)
 {
@@ -98,14 +65,14 @@ int brood__ring_init_at(struct brood_ring *ring, size_t slots, size_t message_by
     ring->slots = (uint32_t)slots;
     ring->slot_bytes = (uint32_t)slot_bytes(message_bytes);
     ring->message_bytes = (uint32_t)message_bytes;
-    store(&ring->head.position, position);
-    store(&ring->tail.position, position);
+    ring_store(&ring->head.position, position);
+    ring_store(&ring->tail.position, position);
     for (int i = 0; i < BROOD_RING_OWNERS_MAX; i++) {
-        store(&ring->owners[i].tail, position);
-        store(&ring->owners[i].head, position);
+        ring_store(&ring->owners[i].tail, position);
+        ring_store(&ring->owners[i].head, position);
     }
     for (uint64_t i = 0; i < slots; i++)
-        store(&slot_at(ring, position + i)->word, ring_word(RING_FREE, 0, position + i));
+        ring_store(&ring_slot_at(ring, position + i)->word, ring_word(RING_FREE, 0, position + i));
     ring->magic = RING_MAGIC;
     return 0;
 }
@@ -120,14 +87,19 @@ static bool is_claim(enum ring_state state)
     return state == RING_WRITING || state == RING_READING;
 }
 
+static bool may_have_tag(enum ring_state state)
+{
+    return state == RING_FULL || state == RING_AGAIN;
+}
+
 /* True of every word at every time, so it can be asked while others use the ring. */
 static bool is_sound(const struct brood_ring *ring, uint64_t slot)
 {
-    uint64_t word = load(&slot_at(ring, slot)->word);
+    uint64_t word = ring_load(&ring_slot_at(ring, slot)->word);
     enum ring_state state = ring_word_state(word);
 
     return state >= RING_FREE && state <= RING_AGAIN && (ring_word_position(word) & (ring->slots - 1)) == slot &&
-           (is_claim(state) ? is_owner(ring_word_owner(word)) : ring_word_owner(word) == 0);
+           (is_claim(state) ? is_owner(ring_word_owner(word)) : may_have_tag(state) || ring_word_owner(word) == 0);
 }
 
 int brood_ring_check(const struct brood_ring *ring, size_t bytes, size_t message_bytes)
@@ -162,42 +134,16 @@ static inline void copy(void *to, const void *from, size_t bytes)
         memcpy(to, from, bytes);
 }
 
-/* The hint was right: most of the time. */
-static inline bool claim_at(struct ring_slot *slot, uint64_t word, uint64_t claim)
-{
-    return load(&slot->word) == word && swap(&slot->word, word, claim);
-}
-
-/* One's own hint, if it is the newer one and less than a lap ahead.  (An own hint that seems to be farther ahead is so old
- * that positions have wrapped halfway since.) */
-static inline uint64_t hinted(const struct brood_ring *ring, const _Atomic uint64_t *own, const struct ring_hint *hint)
-{
-    uint64_t mine = atomic_load_explicit(own, memory_order_relaxed);
-    uint64_t position = load(&hint->position);
-
-    return (mine - position) << RING_POSITION_SHIFT < (uint64_t)ring->slots << RING_POSITION_SHIFT ? mine : position;
-}
-
-/* `position` - 1 was claimed.  The hint for all goes only forward, as far as one can see without a locked instruction.
- * Someone who is stopped between the load and the store sets it back, and the next who starts there walks, and sets it
- * right. */
-static inline void advance(_Atomic uint64_t *own, struct ring_hint *hint, uint64_t position)
-{
-    atomic_store_explicit(own, position, memory_order_relaxed);
-    if (position % RING_HINT_STEP == 0 && distance(load(&hint->position), position) > 0)
-        store(&hint->position, position);
-}
-
 /* There is no message at the word's position and never will be: the slot is free for the next lap. */
 static void bury(const struct brood_ring *ring, struct ring_slot *slot, uint64_t tomb)
 {
-    swap(&slot->word, tomb, ring_word(RING_FREE, 0, ring_word_position(tomb) + ring->slots));
+    ring_swap(&slot->word, tomb, ring_word(RING_FREE, 0, ring_word_position(tomb) + ring->slots));
 }
 
 /* `position` + 1, or `far` if that is farther. */
 static uint64_t forward(uint64_t position, uint64_t far)
 {
-    return distance(position, far) > 0 ? far : position + 1;
+    return ring_distance(position, far) > 0 ? far : position + 1;
 }
 
 /* The first position after `position` that may be unclaimed, seen from the word of a slot that is laps ahead of us.  Let
@@ -211,8 +157,8 @@ static uint64_t next_put(const struct brood_ring *ring, uint64_t word, uint64_t 
 static uint64_t skip_claimed(const struct brood_ring *ring, uint64_t position, uint64_t *ret_word)
 {
     for (;;) {
-        uint64_t word = load(&slot_at(ring, position)->word);
-        int64_t ahead = distance(position, ring_word_position(word));
+        uint64_t word = ring_load(&ring_slot_at(ring, position)->word);
+        int64_t ahead = ring_distance(position, ring_word_position(word));
 
         if (ahead < 0 || word == ring_word(RING_FREE, 0, position)) {
             *ret_word = word;
@@ -222,53 +168,57 @@ static uint64_t skip_claimed(const struct brood_ring *ring, uint64_t position, u
     }
 }
 
-/* Claims the next position, wherever it is.  Returns it, or NOWHERE: the ring is full. */
-static NOINLINE uint64_t claim_free(const struct brood_ring *ring, unsigned owner, uint64_t position)
+/* Has the message at the position been consumed, or was there none? */
+static bool is_consumed(const struct brood_ring *ring, uint64_t position)
+{
+    struct ring_slot *slot = ring_slot_at(ring, position);
+    uint64_t word = ring_load(&slot->word);
+
+    if (word == ring_word(RING_TOMB, 0, position))
+        bury(ring, slot, word);
+    return word == ring_word(RING_TOMB, 0, position) || ring_distance(position, ring_word_position(word)) > 0;
+}
+
+uint64_t brood__ring_claim_free(const struct brood_ring *ring, unsigned owner, uint64_t position, uint64_t behind)
 {
     for (;;) {
         struct ring_slot *slot;
         uint64_t word;
 
         position = skip_claimed(ring, position, &word);
-        slot = slot_at(ring, position);
+        slot = ring_slot_at(ring, position);
         if (word == ring_word(RING_FREE, 0, position)) {
-            if (swap(&slot->word, word, ring_word(RING_WRITING, owner, position)))
+            if (behind != 0 && !is_consumed(ring, position - behind))
+                return RING_NOWHERE;
+            if (ring_swap(&slot->word, word, ring_word(RING_WRITING, owner, position)))
                 return position;
         } else if (ring_word_state(word) == RING_TOMB) {
             bury(ring, slot, word);
         } else {
-            return NOWHERE;
+            return RING_NOWHERE;
         }
     }
 }
 
 int brood_ring_put(struct brood_ring *ring, unsigned owner, const void *message)
 {
-    struct ring_owner *self;
     struct ring_slot *slot;
     uint64_t position;
 
     if (!is_owner(owner))
         return no_such_owner(owner);
-    self = &ring->owners[owner - 1];
-    position = hinted(ring, &self->tail, &ring->tail);
-    slot = slot_at(ring, position);
-    if (!claim_at(slot, ring_word(RING_FREE, 0, position), ring_word(RING_WRITING, owner, position))) {
-        position = claim_free(ring, owner, position);
-        if (position == NOWHERE)
-            return -EAGAIN;
-        slot = slot_at(ring, position);
-    }
+    slot = ring_put_begin(ring, owner, 0, &position);
+    if (!slot)
+        return -EAGAIN;
     copy(slot->message, message, ring->message_bytes);
-    store(&slot->word, ring_word(RING_FULL, 0, position));
-    advance(&self->tail, &ring->tail, position + 1);
+    ring_put_end(ring, owner, slot, 0, position);
     return 0;
 }
 
 void brood_ring_done(struct brood_ring *ring, unsigned owner)
 {
     if (is_owner(owner) && atomic_load_explicit(&ring->owners[owner - 1].hand, memory_order_relaxed) != 0)
-        store(&ring->owners[owner - 1].hand, 0);
+        ring_store(&ring->owners[owner - 1].hand, 0);
 }
 
 /* The first position after `position` that may hold a message, seen from the word of a slot that is laps ahead of us.  Let
@@ -287,7 +237,7 @@ static uint64_t next_get(const struct brood_ring *ring, uint64_t word, uint64_t 
 
 static uint64_t start_of_get(const struct brood_ring *ring, unsigned owner, uint64_t again)
 {
-    return again & AGAIN_ANY ? again >> RING_POSITION_SHIFT : hinted(ring, &ring->owners[owner - 1].head, &ring->head);
+    return again & AGAIN_ANY ? again >> RING_POSITION_SHIFT : ring_hinted(ring, &ring->owners[owner - 1].head, &ring->head);
 }
 
 /* Someone who looked from where `again` says has claimed what had this word.  A FULL message is one that nobody had claimed
@@ -300,7 +250,7 @@ static void looked_again(struct brood_ring *ring, uint64_t again, uint64_t word)
         return;
     if (ring_word_state(word) == RING_AGAIN)
         next = (again & (AGAIN_ANY | AGAIN_VERSION_MASK)) | (ring_word_position(word) + 1) << RING_POSITION_SHIFT;
-    swap(&ring->again, again, next);
+    ring_swap(&ring->again, again, next);
 }
 
 /* Someone who looked from where `again` says has found nothing.  True if no message was handed back meanwhile: if this says
@@ -308,8 +258,8 @@ static void looked_again(struct brood_ring *ring, uint64_t again, uint64_t word)
 static bool found_nothing(struct brood_ring *ring, uint64_t again)
 {
     if (again & AGAIN_ANY)
-        return swap(&ring->again, again, again & ~AGAIN_ANY);
-    return load(&ring->again) == again;
+        return ring_swap(&ring->again, again, again & ~AGAIN_ANY);
+    return ring_load(&ring->again) == again;
 }
 
 /* The first position from `position` on that no consumer has claimed, or where a message was handed back, and the word of
@@ -317,8 +267,8 @@ static bool found_nothing(struct brood_ring *ring, uint64_t again)
 static uint64_t skip_consumed(const struct brood_ring *ring, uint64_t position, uint64_t *ret_word)
 {
     for (;;) {
-        uint64_t word = load(&slot_at(ring, position)->word);
-        int64_t ahead = distance(position, ring_word_position(word));
+        uint64_t word = ring_load(&ring_slot_at(ring, position)->word);
+        int64_t ahead = ring_distance(position, ring_word_position(word));
 
         if (ahead < 0 || (ahead == 0 && ring_word_state(word) != RING_READING)) {
             *ret_word = word;
@@ -328,76 +278,95 @@ static uint64_t skip_consumed(const struct brood_ring *ring, uint64_t position, 
     }
 }
 
-/* Claims the oldest message at or after `position`.  Returns the word that it had; NOWHERE if there is none. */
-static uint64_t claim_oldest(const struct brood_ring *ring, unsigned owner, uint64_t position)
+static uint64_t length_of(struct ring_slot *slot, uint64_t word)
+{
+    unsigned tag = ring_word_owner(word);
+
+    if (tag != RING_LONG)
+        return tag;
+    return atomic_load_explicit((_Atomic uint64_t *)(void *)slot->message, memory_order_relaxed) &
+           ((UINT64_C(1) << RING_LONG_BITS) - 1);
+}
+
+/* Is this the word of a message that can be claimed? */
+static bool is_message(uint64_t word)
+{
+    return ring_word_state(word) == RING_FULL || ring_word_state(word) == RING_AGAIN;
+}
+
+/* Claims the oldest message at or after `position`.  A length that was read before the claim is right if the claim, or
+ * another look at the word, shows that the slot was not used again meanwhile. */
+static void claim_oldest(const struct brood_ring *ring, unsigned owner, uint64_t position, size_t room,
+                         struct ring_seen *ret_seen)
 {
     for (;;) {
         struct ring_slot *slot;
-        uint64_t word;
+        uint64_t word, length;
 
         position = skip_consumed(ring, position, &word);
-        slot = slot_at(ring, position);
-        if (word == ring_word(RING_FULL, 0, position) || word == ring_word(RING_AGAIN, 0, position)) {
-            if (swap(&slot->word, word, ring_word(RING_READING, owner, position)))
-                return word;
-        } else if (word == ring_word(RING_TOMB, 0, position)) {
+        slot = ring_slot_at(ring, position);
+        length = length_of(slot, word);
+        *ret_seen = (struct ring_seen){RING_EMPTY, word, position, length};
+        if (word == ring_word(RING_TOMB, 0, position)) {
             bury(ring, slot, word);
-        } else {
-            return NOWHERE;
+        } else if (ring_word_position(word) != (position << RING_POSITION_SHIFT) >> RING_POSITION_SHIFT ||
+                   !is_message(word)) {
+            ret_seen->outcome = ring_word_state(word) == RING_WRITING ? RING_BUSY : RING_EMPTY;
+            return;
+        } else if (length > room) {
+            ret_seen->outcome = RING_TOO_LONG;
+            if (ring_load(&slot->word) == word)
+                return;
+        } else if (ring_claim_for_reading(ring, slot, owner, word)) {
+            ret_seen->outcome = RING_TAKEN;
+            return;
         }
     }
 }
 
-/* Claims the oldest message, wherever it is.  Returns its position, or NOWHERE. */
-static NOINLINE uint64_t claim_message(struct brood_ring *ring, unsigned owner)
+void brood__ring_claim_message(struct brood_ring *ring, unsigned owner, size_t room, struct ring_seen *ret_seen)
 {
     for (;;) {
-        uint64_t again = load(&ring->again);
-        uint64_t word = claim_oldest(ring, owner, start_of_get(ring, owner, again));
+        uint64_t again = ring_load(&ring->again);
 
-        if (word != NOWHERE) {
-            looked_again(ring, again, word);
-            return ring_word_position(word);
-        }
+        claim_oldest(ring, owner, start_of_get(ring, owner, again), room, ret_seen);
+        if (ret_seen->outcome == RING_TAKEN)
+            looked_again(ring, again, ret_seen->word);
+        if (ret_seen->outcome == RING_TAKEN || ret_seen->outcome == RING_TOO_LONG)
+            return;
         if (found_nothing(ring, again))
-            return NOWHERE;
+            return;
     }
 }
 
 int brood_ring_get(struct brood_ring *ring, unsigned owner, void *ret_message)
 {
-    struct ring_owner *self;
     struct ring_slot *slot;
-    uint64_t position;
+    struct ring_seen seen;
 
     if (!is_owner(owner))
         return no_such_owner(owner);
-    self = &ring->owners[owner - 1];
     brood_ring_done(ring, owner);
-    position = hinted(ring, &self->head, &ring->head);
-    slot = slot_at(ring, position);
-    if (load(&ring->again) & AGAIN_ANY ||
-        !claim_at(slot, ring_word(RING_FULL, 0, position), ring_word(RING_READING, owner, position))) {
-        position = claim_message(ring, owner);
-        if (position == NOWHERE)
-            return -EAGAIN;
-        slot = slot_at(ring, position);
-    }
+    slot = ring_get_begin(ring, owner, SIZE_MAX, &seen);
+    if (!slot)
+        return -EAGAIN;
     copy(ret_message, slot->message, ring->message_bytes);
-    /* In this order: a message whose slot is free and which is in no hand would be lost with its reader.  The slot is not
-     * kept until the next get(): that took 11 ns a message instead of 7, and a consumer that takes its time over a message
-     * would stop all producers one lap later. */
-    store(&self->hand, ring_word(RING_READING, owner, position));
-    store(&slot->word, ring_word(RING_FREE, 0, position + ring->slots));
-    advance(&self->head, &ring->head, position + 1);
+    ring_get_end(ring, owner, slot, ring_hand(1, seen.position), seen.position);
     return 0;
+}
+
+uint64_t brood__ring_tail(const struct brood_ring *ring)
+{
+    uint64_t word;
+
+    return skip_claimed(ring, ring_load(&ring->tail.position), &word);
 }
 
 size_t brood_ring_count(const struct brood_ring *ring)
 {
     uint64_t word;
-    uint64_t head = skip_consumed(ring, load(&ring->head.position), &word);
-    int64_t count = distance(head, skip_claimed(ring, load(&ring->tail.position), &word));
+    uint64_t head = skip_consumed(ring, ring_load(&ring->head.position), &word);
+    int64_t count = ring_distance(head, brood__ring_tail(ring));
 
     if (count < 0)
         return 0;
@@ -409,16 +378,18 @@ size_t brood_ring_count(const struct brood_ring *ring)
 /* What is found in one slot.  Nobody but the dead owner may leave these states, so that plain stores do. */
 static void repair(const struct brood_ring *ring, struct ring_slot *slot, unsigned owner, struct brood_ring_report *report)
 {
-    uint64_t word = load(&slot->word);
+    uint64_t word = ring_load(&slot->word);
     uint64_t position = ring_word_position(word);
 
     if (word == ring_word(RING_WRITING, owner, position)) {
-        store(&slot->word, ring_word(RING_TOMB, 0, position));
+        ring_store(&slot->word, ring_word(RING_TOMB, 0, position));
         report->unfinished_puts++;
-    } else if (word == load(&ring->owners[owner - 1].hand)) {
-        store(&slot->word, ring_word(RING_FREE, 0, position + ring->slots)); /* counted with the hand */
-    } else if (word == ring_word(RING_READING, owner, position)) {
-        store(&slot->word, ring_word(RING_AGAIN, 0, position));
+    } else if (word != ring_word(RING_READING, owner, position)) {
+        return;
+    } else if (ring_hand_has(ring_load(&ring->owners[owner - 1].hand), position, 0)) {
+        ring_store(&slot->word, ring_word(RING_FREE, 0, position + ring->slots)); /* counted with the hand */
+    } else {
+        ring_store(&slot->word, ring_word(RING_AGAIN, (unsigned)ring_load(&ring->owners[owner - 1].tag), position));
         report->redelivered++;
     }
 }
@@ -426,36 +397,55 @@ static void repair(const struct brood_ring *ring, struct ring_slot *slot, unsign
 /* Sends all who come from now on to look at `position` first. */
 static void look_again(struct brood_ring *ring, uint64_t position)
 {
-    uint64_t version = (load(&ring->again) + AGAIN_VERSION) & AGAIN_VERSION_MASK;
+    uint64_t version = (ring_load(&ring->again) + AGAIN_VERSION) & AGAIN_VERSION_MASK;
 
-    store(&ring->again, AGAIN_ANY | version | position << RING_POSITION_SHIFT);
+    ring_store(&ring->again, AGAIN_ANY | version | position << RING_POSITION_SHIFT);
 }
 
-int brood_ring_recover(struct brood_ring *ring, unsigned owner, struct brood_ring_report *ret_report)
+struct brood_ring_report brood__ring_repair(struct brood_ring *ring, unsigned owner)
 {
     struct brood_ring_report report = {0};
     uint64_t first = 0;
     bool any = false;
 
-    if (!is_owner(owner))
-        return no_such_owner(owner);
     for (uint64_t i = 0; i < ring->slots; i++) {
-        struct ring_slot *slot = slot_at(ring, i);
+        struct ring_slot *slot = ring_slot_at(ring, i);
         uint64_t word;
 
         repair(ring, slot, owner, &report);
         /* Also those of an earlier recovery: its process may have died before it came to tell. */
-        word = load(&slot->word);
-        if (ring_word_state(word) == RING_AGAIN && (!any || distance(first, ring_word_position(word)) < 0)) {
+        word = ring_load(&slot->word);
+        if (ring_word_state(word) == RING_AGAIN && (!any || ring_distance(first, ring_word_position(word)) < 0)) {
             first = ring_word_position(word);
             any = true;
         }
     }
     if (any)
         look_again(ring, first);
-    report.in_hand = load(&ring->owners[owner - 1].hand) != 0;
+    report.in_hand = ring_load(&ring->owners[owner - 1].hand) != 0;
+    return report;
+}
+
+int brood_ring_recover(struct brood_ring *ring, unsigned owner, struct brood_ring_report *ret_report)
+{
+    struct brood_ring_report report;
+
+    if (!is_owner(owner))
+        return no_such_owner(owner);
+    report = brood__ring_repair(ring, owner);
     /* Last: if this process dies before, the next recovery counts the hand again instead of losing it. */
-    store(&ring->owners[owner - 1].hand, 0);
+    ring_store(&ring->owners[owner - 1].hand, 0);
     *ret_report = report;
     return 0;
+}
+
+uint64_t brood__ring_written_by(const struct brood_ring *ring, unsigned owner)
+{
+    for (uint64_t i = 0; i < ring->slots; i++) {
+        uint64_t word = ring_load(&ring_slot_at(ring, i)->word);
+
+        if (word == ring_word(RING_WRITING, owner, ring_word_position(word)))
+            return ring_word_position(word);
+    }
+    return RING_NOWHERE;
 }
