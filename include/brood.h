@@ -15,6 +15,7 @@
 #include <brood/pool.h>
 #include <brood/process.h>
 #include <brood/promise.h>
+#include <brood/queue.h>
 #include <brood/ring.h>
 #include <brood/rlock.h>
 #include <brood/sandbox.h>

@@ -112,7 +112,7 @@ struct ring_owner {
      * reader; read by recovery, which puts it back. */
     _Atomic uint64_t tag;
     /* The queue's (sync/queue.h).  Of a ring that is none: 0. */
-    _Atomic uint64_t account, tombs, lost, reserved;
+    _Atomic uint64_t account, tombs, tomb_at, lost;
 };
 _Static_assert(sizeof(struct ring_owner) == 64, "shared layout");
 

@@ -1,0 +1,153 @@
+/* brood/queue.h - a queue of messages of any size, for threads and for processes alike: first in first out, last in first
+ * out, or by priority.
+ *
+ *     brood_auto(queue) *queue = NULL;
+ *     r = brood_queue_open(&queue, BROOD_QUEUE(.bound = 100));
+ *     ...                                                              // fork(), if it shall be used by processes
+ *     r = brood_queue_put(queue, (struct brood_bytes){&job, sizeof(job)}, BROOD_FOREVER);
+ *     ...
+ *     struct brood_space space = {&job, sizeof(job)};
+ *     r = brood_queue_get(queue, &space, brood_after_ms(100));         // space.len: how long it was
+ *
+ * Any number of producers and consumers, threads and processes, and nobody has to be told of them.  What is opened before a
+ * fork can be used in every later child; a child that exits or closes it takes it from nobody else.  A queue holds no
+ * pointer, so it may also be made in memory of the user's, brood_queue_init(), which others have mapped elsewhere.
+ *
+ * Death.  Whoever uses a queue may be killed at any instruction, and the others go on within some 20 ms: what it had begun
+ * to put never was in the queue, what it had begun to get is got by another one, and what it had been given and not
+ * finished with is lost with it and counted, brood_queue_lost().  A message counts as finished with when its consumer gets
+ * the next one; in a queue that is .joinable, when it says brood_queue_task_done().
+ *
+ * Speed.  First in first out, messages that fit into .message_bytes: a compare-and-swap for a put and one for a get, no
+ * lock, and no system call while nobody sleeps.  All else is under a lock (brood/lock.h) that is held for as long as it
+ * takes to copy the message.
+ *
+ * Progress.  A participant that is stopped, but not dead, in the middle of a call makes others wait for it.
+ *
+ * Trust.  All participants can write to all of the queue.  brood_queue_check() tells a queue from other memory; it is no
+ * defence against a participant that means harm.
+ */
+#ifndef BROOD_QUEUE_H
+#define BROOD_QUEUE_H
+
+#include <stdbool.h>
+
+#include <brood/base.h>
+
+BROOD_BEGIN
+
+struct brood_queue;
+
+enum brood_queue_kind {
+    BROOD_FIFO,    /* first in, first out */
+    BROOD_LIFO,    /* last in, first out */
+    BROOD_PRIORITY /* lowest priority first; among equals, first in, first out */
+};
+
+/* Threads that use one queue at the same time, in all processes together. */
+#define BROOD_QUEUE_USERS_MAX 256
+
+/* Every zero means the default.  BROOD_QUEUE(...) fills in `size`. */
+struct brood_queue_options {
+    size_t size;                /* sizeof(struct brood_queue_options): lets the struct grow */
+    enum brood_queue_kind kind; /* BROOD_FIFO */
+    size_t bound;               /* so many messages at most; 0: no bound; in memory of the user's: 1024 */
+    size_t message_bytes;       /* the usual length; longer ones are only slower.  0: 56 */
+    /* For what does not fit into the ring of a FIFO queue, and for all of the others: address space, which is used as
+     * needed.  0: 1 GiB; in memory of the user's: room for `bound` usual messages, and for a quarter as many longer ones.
+     */
+    size_t memory_bytes;
+    bool joinable; /* messages are in the hand of who got them until brood_queue_task_done() */
+};
+
+#ifndef __cplusplus
+#define BROOD_QUEUE(...) (&(struct brood_queue_options){.size = sizeof(struct brood_queue_options), __VA_ARGS__})
+#endif
+
+/* ---- making ---- */
+
+/* Makes a queue in memory that later children of this process share.  `options` is copied; NULL means all defaults.  0;
+ * -EINVAL: bad options; -ENOMEM, -ENOSPC. */
+BROOD_API BROOD_MUST_USE int brood_queue_open(struct brood_queue **ret_queue, const struct brood_queue_options *options);
+
+/* This process does not use the queue any more; others may.  Its other threads are not in the middle of a call.  For a
+ * queue in memory of the user's: before that memory is unmapped or used for something else.  NULL is fine.  Returns 0. */
+BROOD_API int brood_queue_close(struct brood_queue *queue);
+
+static inline void brood_queue_closep(struct brood_queue **queue)
+{
+    (void)brood_queue_close(*queue);
+}
+
+/* Bytes of memory for such a queue; 0 if those options make none. */
+BROOD_API size_t brood_queue_bytes(const struct brood_queue_options *options);
+
+/* Makes a queue in brood_queue_bytes(options) bytes of the user's, 64-byte aligned, before anyone else uses it.  What does
+ * not fit in is full, not an error.  0 or -EINVAL. */
+BROOD_API BROOD_MUST_USE int brood_queue_init(struct brood_queue *queue, const struct brood_queue_options *options);
+
+/* Is this memory, of `bytes` bytes, a queue?  For who attaches to one made by somebody else.  0 or -EINVAL. */
+BROOD_API BROOD_MUST_USE int brood_queue_check(const struct brood_queue *queue, size_t bytes);
+
+/* ---- messages ---- */
+
+/* Copies a message in; of a priority queue, with priority 0.  0; -EAGAIN: full, and the deadline was BROOD_NOW, or more
+ * than BROOD_QUEUE_USERS_MAX use it; -ETIMEDOUT: full until the deadline; -ESHUTDOWN; -ENOSPC: no memory for it.  A put
+ * that fails has done nothing.  Callers: any number. */
+BROOD_API int brood_queue_put(struct brood_queue *queue, struct brood_bytes message, brood_deadline deadline);
+
+/* The same with a priority, lowest first, which means nothing to the other kinds of queues. */
+BROOD_API int brood_queue_put_priority(struct brood_queue *queue, struct brood_bytes message, int64_t priority,
+                                       brood_deadline deadline);
+
+/* Copies the next message out; space->len says how long it was.  0; -EAGAIN: empty, and the deadline was BROOD_NOW;
+ * -ETIMEDOUT: empty until the deadline; -ESHUTDOWN: shut down, and nothing is left; -EMSGSIZE: there is less space than it
+ * has bytes: it stays, and space->len says how many.  Callers: any number. */
+BROOD_API int brood_queue_get(struct brood_queue *queue, struct brood_space *space, brood_deadline deadline);
+
+/* As many messages as can be put without waiting, but at least one; as brood_queue_put() for that one.  *ret_count, also
+ * when it fails, is how many were put: fewer than `count` if the queue became full, or on an error. */
+BROOD_API int brood_queue_put_many(struct brood_queue *queue, const struct brood_bytes *messages, size_t count,
+                                   size_t *ret_count, brood_deadline deadline);
+
+/* As many messages as are there, up to `count`, but at least one; as brood_queue_get() for that one. */
+BROOD_API int brood_queue_get_many(struct brood_queue *queue, struct brood_space *spaces, size_t count, size_t *ret_count,
+                                   brood_deadline deadline);
+
+/* ---- how full it is: each true of the moment ---- */
+
+BROOD_API size_t brood_queue_size(const struct brood_queue *queue);
+BROOD_API bool brood_queue_empty(const struct brood_queue *queue);
+BROOD_API bool brood_queue_full(const struct brood_queue *queue); /* of a queue without a bound: false */
+BROOD_API size_t brood_queue_bound(const struct brood_queue *queue);
+
+/* From now on; with more in it already, it is full until fewer are left.  0: no bound.  0 or -EINVAL. */
+BROOD_API int brood_queue_set_bound(struct brood_queue *queue, size_t bound);
+
+/* ---- what was put, and is done ---- */
+
+/* Messages that were put and of which nobody has said that they are done.  One that was lost is done. */
+BROOD_API size_t brood_queue_unfinished(const struct brood_queue *queue);
+
+/* What this thread got is done: once for each message.  0; -EOVERFLOW: oftener than messages were put; -EAGAIN: more than
+ * BROOD_QUEUE_USERS_MAX use it. */
+BROOD_API int brood_queue_task_done(struct brood_queue *queue);
+
+/* Waits until nothing is unfinished.  0; -EOWNERDEAD: so it is, but since the last join some were lost with who had got
+ * them; -EAGAIN, with BROOD_NOW; -ETIMEDOUT.  Callers: any number; one of them is told of what was lost. */
+BROOD_API BROOD_MUST_USE int brood_queue_join(struct brood_queue *queue, brood_deadline deadline);
+
+/* How many messages were lost with processes that had got them and died, ever.  ret_pid, if not NULL: the last of these
+ * processes, or 0.  Looks for the dead first. */
+BROOD_API size_t brood_queue_lost(struct brood_queue *queue, int *ret_pid);
+
+/* ---- the end ---- */
+
+/* Nothing can be put any more.  What is left can be got, and after it -ESHUTDOWN; with `immediate`, it is thrown away, and
+ * is done.  Wakes all who wait.  May be called again, also with the other choice.  Returns 0. */
+BROOD_API int brood_queue_shutdown(struct brood_queue *queue, bool immediate);
+BROOD_API bool brood_queue_is_shut_down(const struct brood_queue *queue);
+
+BROOD_END
+
+#endif
