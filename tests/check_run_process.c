@@ -500,6 +500,46 @@ static int exit_with(void *context)
     exit(*(int *)context);
 }
 
+static int exit_in_a_thread(void *context)
+{
+    struct brood_thread *thread;
+
+    ck_assert_int_eq(brood_thread_start(&thread, BROOD_THREAD(.run = exit_with, .context = context)), 0);
+    ck_assert_int_eq(brood_thread_is_daemon(thread), 0);
+    return brood_thread_join(thread, BROOD_FOREVER);
+}
+
+typedef int function(void *context);
+
+static int run_in_a_process(void *context)
+{
+    return run_and_end(*(function **)context, &(int){21});
+}
+
+static int result_in_a_thread(function *run, int daemon)
+{
+    struct brood_thread *thread;
+    int result;
+
+    ck_assert_int_eq(brood_thread_start(&thread, BROOD_THREAD(.run = run_in_a_process, .context = &run, .daemon = daemon)),
+                     0);
+    ck_assert_int_eq(brood_thread_join(thread, SOON), 0);
+    ck_assert_int_eq(brood_thread_result(thread, &result), 0);
+    brood_thread_free(thread);
+    return result;
+}
+
+/* Its main thread is the one that forked, which its exit does not wait for. */
+START_TEST(a_child_of_any_thread_can_exit_in_any_thread)
+{
+    for (int daemon = -1; daemon <= 1; daemon++) {
+        ck_assert_int_eq(result_in_a_thread(exit_in_a_thread, daemon), 21);
+        ck_assert_int_eq(result_in_a_thread(exit_with, daemon), 21);
+        ck_assert_int_eq(result_in_a_thread(give_back, daemon), 21);
+    }
+}
+END_TEST
+
 static int find_no_root(void *context)
 {
     (void)context;
@@ -696,6 +736,71 @@ START_TEST(joining_goes_on_after_a_signal)
     ck_assert_int_eq(write(channel.in, "\2", 1), 1);
     ck_assert_int_eq(end_of(process), 2);
     close_channel(&channel);
+}
+END_TEST
+
+static int join_it(void *process)
+{
+    int status = 0, r = brood_process_join(process, SOON);
+
+    return r == 0 ? brood_process_status(process, &status) + status : r;
+}
+
+START_TEST(several_threads_join_one_process)
+{
+    struct channel channel = open_channel();
+    struct brood_process *process = start(wait_for_byte, &channel.out);
+    struct brood_thread *threads[4];
+    int result;
+
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(brood_thread_start(&threads[i], BROOD_THREAD(.run = join_it, .context = process)), 0);
+    for (int i = 0; i < 4; i++)
+        await(is_asleep(brood_thread_native_id(threads[i])));
+    ck_assert_int_eq(write(channel.in, "\7", 1), 1);
+    for (int i = 0; i < 4; i++) {
+        ck_assert_int_eq(brood_thread_join(threads[i], SOON), 0);
+        ck_assert_int_eq(brood_thread_result(threads[i], &result), 0);
+        ck_assert_int_eq(result, 7);
+        brood_thread_free(threads[i]);
+    }
+    ck_assert_int_eq(brood_process_close(process), 0);
+    close_channel(&channel);
+}
+END_TEST
+
+/* What a child has of descriptors does not depend on what else is being started. */
+static int start_many(void *context)
+{
+    for (int i = 0; i < 30; i++) {
+        struct brood_process *process, *listed[8];
+        int count;
+
+        ck_assert_int_eq(brood_process_start(&process, i % 2 ? BROOD_PROCESS(.run = count_descriptors, .daemon = -1)
+                                                             : BROOD_PROCESS(.program = "true", .daemon = 1)),
+                         0);
+        count = brood_process_children(listed, 8);
+        for (int j = 0; j < count && j < 8; j++)
+            brood_process_release(listed[j]);
+        ck_assert_int_eq(end_of(process), i % 2 ? *(int *)context : 0);
+    }
+    return 0;
+}
+
+START_TEST(several_threads_start_processes)
+{
+    int descriptors = run_and_end(count_descriptors, NULL), result;
+    struct brood_thread *threads[4];
+
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(brood_thread_start(&threads[i], BROOD_THREAD(.run = start_many, .context = &descriptors)), 0);
+    for (int i = 0; i < 4; i++) {
+        ck_assert_int_eq(brood_thread_join(threads[i], BROOD_FOREVER), 0);
+        ck_assert_int_eq(brood_thread_result(threads[i], &result), 0);
+        ck_assert_int_eq(result, 0);
+        brood_thread_free(threads[i]);
+    }
+    ck_assert_int_eq(brood_process_children(NULL, 0), 0);
 }
 END_TEST
 
@@ -1081,11 +1186,13 @@ int main(void)
     add_loop_tests(suite, "signals", 0, 3, a_signal_is_a_negative_status, NULL);
     add_tests(suite, "families", a_grandchild_sees_its_parent_die_and_joins_it,
               a_child_has_no_descriptors_of_earlier_children, children_start_children, NULL);
-    add_tests(suite, "ends", a_child_waits_for_its_threads, what_a_function_returns_is_the_exit_status,
-              a_failure_goes_to_the_hook, output_is_flushed_once, somebody_who_waits_for_input_does_not_hinder_a_start,
-              a_child_runs_the_exit_handlers_that_it_registered, NULL);
-    add_tests(suite, "surroundings", joining_goes_on_after_a_signal, there_is_a_processor,
-              a_program_may_ignore_its_children, a_program_may_reap_whatever_there_is, NULL);
+    add_tests(suite, "ends", a_child_waits_for_its_threads, a_child_of_any_thread_can_exit_in_any_thread,
+              what_a_function_returns_is_the_exit_status, a_failure_goes_to_the_hook, output_is_flushed_once,
+              somebody_who_waits_for_input_does_not_hinder_a_start, a_child_runs_the_exit_handlers_that_it_registered,
+              NULL);
+    add_tests(suite, "surroundings", joining_goes_on_after_a_signal, several_threads_join_one_process,
+              several_threads_start_processes, there_is_a_processor, a_program_may_ignore_its_children,
+              a_program_may_reap_whatever_there_is, NULL);
     add_tests(suite, "daemons", a_daemon_dies_with_its_parent_and_not_with_its_thread,
               wherever_a_parent_is_killed_its_daemons_die, exit_ends_daemons_and_waits_for_others,
               leaving_a_scope_ends_a_daemon_and_waits_for_another, NULL);

@@ -87,21 +87,21 @@ static void unlist(struct brood_process *process)
     process->place = NULL;
 }
 
-/* Under the lock.  True for the last one, who frees. */
+/* Under the lock.  True for the last one, who frees.  Descriptors are closed before a fork can inherit them without knowing
+ * whose they are.  Those of a handle that was inherited have been closed already, and are -1. */
 static bool drop(struct brood_process *process)
 {
     if (--process->holders > 0)
         return false;
     if (process->place)
         unlist(process);
+    brood__close_fd(&process->pidfd);
+    brood__close_fd(&process->life_line);
     return true;
 }
 
-/* Descriptors of a handle that was inherited have been closed already, and are -1. */
 static void destroy(struct brood_process *process)
 {
-    brood__close_fd(&process->pidfd);
-    brood__close_fd(&process->life_line);
     brood__names_free(&process->names);
     free(process);
 }
@@ -379,21 +379,22 @@ static void give_up(struct brood_process *process)
     release(process);
 }
 
-/* The child is at the gate, so this number is its. */
+/* The child is at the gate, so this number is its.  Under the lock, as in enlist(). */
 static int watch(struct brood_process *process)
 {
-    int pidfd = brood__fd_not_standard(brood__pidfd_open(process->pid));
+    int pidfd;
 
-    if (pidfd < 0) {
-        (void)kill(process->pid, SIGKILL);
-        while (waitpid(process->pid, NULL, 0) < 0 && errno == EINTR)
-            ;
-        return brood_fail(pidfd, "cannot open a descriptor of the new process: %s", strerror(-pidfd));
-    }
     brood__lock(&brood__run_lock);
-    process->pidfd = pidfd;
+    pidfd = brood__fd_not_standard(brood__pidfd_open(process->pid));
+    if (pidfd >= 0)
+        process->pidfd = pidfd;
     brood__unlock(&brood__run_lock);
-    return 0;
+    if (pidfd >= 0)
+        return 0;
+    (void)kill(process->pid, SIGKILL);
+    while (waitpid(process->pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    return brood_fail(pidfd, "cannot open a descriptor of the new process: %s", strerror(-pidfd));
 }
 
 /* While its reading end is open here, too, a child that was killed meanwhile is no SIGPIPE. */

@@ -7,7 +7,6 @@
  * then an allocation.
  */
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -299,9 +298,7 @@ static int delay(struct brood_sched *sched, int64_t ns, uint32_t seen, brood_dea
 {
     if (sched->options.delay)
         return sched->options.delay(ns, sched->options.context);
-    if (ns == 0)
-        (void)sched_yield();
-    else
+    if (ns > 0) /* other threads need nobody to let them run */
         sleep_until_changed(sched, seen, brood__sooner(brood__after_ns(ns), deadline));
     return 0;
 }

@@ -203,7 +203,7 @@ void brood__threads_after_fork(void)
     if (!self->place) /* the main thread's handle was left behind by an earlier fork */
         list(self);
     atomic_store(&self->state, THREAD_RUNS);
-    self->left_behind = false;
+    self->left_behind = self->daemon = false; /* what a main thread starts is waited for */
 }
 
 /* ---- a thread's life ---- */
@@ -496,14 +496,14 @@ void brood_thread_set_failure_hook(int (*call)(const struct brood_failure *failu
 
 /* ---- the program's exit ---- */
 
-/* Also those that they start meanwhile. */
+/* Also those that they start meanwhile; but not the main thread, which a fork may have made of any. */
 static struct brood_thread *next_to_await(void)
 {
     struct brood_thread *found;
 
     brood__lock(&brood__run_lock);
     for (found = alive; found; found = found->next)
-        if (found->kind == THREAD_STARTED && !found->daemon && found != current)
+        if (found->kind == THREAD_STARTED && !found->daemon && found != current && found != atomic_load(&first))
             break;
     if (found)
         (void)atomic_fetch_add(&found->holders, 1);
