@@ -28,6 +28,36 @@ BROOD_TASK_DEFINE(hang_at, int, int)
     return 0;
 }
 
+static int end_large(const struct large *large, struct brood_reply *reply)
+{
+    bool dies = large->end == LARGE_DIES;
+
+    if (large->end == LARGE_DIES_FIRST) {
+        int fd = open(large->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+        dies = fd >= 0;
+        if (dies)
+            close(fd);
+    }
+    if (dies)
+        raise(SIGKILL);
+    if (large->end == LARGE_FAILS)
+        return brood_fail(-EDOM, "large enough");
+    return large->end != LARGE_FINE ? brood_reply_set(reply, "small", 5) : 0;
+}
+
+BROOD_TASK_BYTES_DEFINE(make_large, BROOD_ANY_SIZE)
+{
+    const struct large *large = arg.ptr;
+    unsigned char *to = brood_reply_space(reply, large->bytes);
+
+    if (!to)
+        return 0; /* the reply knows why */
+    for (uint64_t i = 0; i < large->bytes; i++)
+        to[i] = byte_of(large->seed, i);
+    return end_large(large, reply);
+}
+
 static bool divides(int64_t divisor, uint64_t index)
 {
     return divisor != 0 && index % (uint64_t)divisor == 0;

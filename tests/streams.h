@@ -27,6 +27,22 @@ struct stop {
 BROOD_TASK_DECLARE(stop_at, struct stop, int); /* its number, once somebody has opened the FIFO for writing and closed it */
 BROOD_TASK_DECLARE(hang_at, int, int);         /* if 50 divides the argument: for ever */
 
+enum large_end { LARGE_FINE, LARGE_FAILS, LARGE_DIES, LARGE_SHRINKS, LARGE_DIES_FIRST };
+
+struct large {
+    uint64_t bytes;
+    uint32_t seed;
+    uint32_t end;  /* enum large_end */
+    char path[64]; /* LARGE_DIES_FIRST: of a file that is there if it has died */
+};
+
+BROOD_TASK_BYTES_DECLARE(make_large); /* that many bytes, byte_of() each; then as `end` says: SHRINKS to 5 bytes */
+
+static inline unsigned char byte_of(uint32_t seed, uint64_t i)
+{
+    return (unsigned char)(seed + i * 31 + i / 256);
+}
+
 BROOD_LOOP_DECLARE(take_turns, struct turns);
 BROOD_REDUCE_DECLARE(circle, struct steps, double);            /* a part of pi */
 BROOD_REDUCE_DECLARE(count_up, struct turns, uint64_t);        /* the sum of the indices; else as take_turns */

@@ -154,7 +154,8 @@ BROOD_API BROOD_MUST_USE int brood_pool_apply_async(struct brood_pool *pool, con
                                                     brood_deadline deadline);
 
 /* The same for tasks whose arguments and results have any length (BROOD_TASK_BYTES).  `result->len` is the room, and
- * becomes the length; when it is too small the outcome is -EMSGSIZE. */
+ * becomes the length; when it is too small the outcome is -EMSGSIZE.  With a future the room need not be known before:
+ * brood_future_size() tells it. */
 BROOD_API BROOD_MUST_USE int brood_pool_apply_bytes(struct brood_pool *pool, const struct brood_task *task,
                                                     struct brood_space *result, struct brood_bytes arg);
 BROOD_API BROOD_MUST_USE int brood_pool_apply_bytes_async(struct brood_pool *pool, const struct brood_task *task,

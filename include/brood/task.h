@@ -22,14 +22,17 @@
 BROOD_BEGIN
 
 /* Where a task's result goes; valid while the task runs.  Use the functions: the fields are here for them alone. */
+struct spilled;
+
 struct brood_reply {
     void *space;
-    size_t room;   /* bytes at `space` */
-    size_t length; /* of the result */
-    int error;     /* 0 or -EMSGSIZE */
+    size_t room;             /* bytes at `space` */
+    size_t length;           /* of the result */
+    int error;               /* 0, -EMSGSIZE, -ENOSPC */
+    struct spilled *spilled; /* where more than that goes, or NULL */
 };
 
-#define BROOD_ANY_SIZE SIZE_MAX /* arg_size of a task whose arguments have any length */
+#define BROOD_ANY_SIZE SIZE_MAX /* arg_size or result_size of a task: any length below 4 GiB */
 #define BROOD_TASK_NAME_MAX 111 /* bytes in a task's name */
 
 /* Immutable, and lives as long as the program: the registry keeps the pointer. */
@@ -37,8 +40,10 @@ struct brood_task {
     const char *name;
     /* Runs in a worker.  0 is success; a negative errno, down to -4095, is failure.  `arg` may be read until it returns. */
     int (*run)(struct brood_bytes arg, struct brood_reply *reply);
-    size_t arg_size;    /* bytes of every argument, or BROOD_ANY_SIZE */
-    size_t result_size; /* bytes of a result at most: that much is put aside for each call */
+    size_t arg_size; /* bytes of every argument, or BROOD_ANY_SIZE */
+    /* Bytes of a result at most: that much is put aside for each call.  Or BROOD_ANY_SIZE, if it takes bytes: 1 KiB is put
+     * aside, and memory for more is taken when the task asks for it. */
+    size_t result_size;
 };
 
 /* Makes a task known by its name, as BROOD_TASK does by itself.  Register before a pool is opened: its forked workers know
@@ -49,11 +54,12 @@ BROOD_API BROOD_MUST_USE int brood_task_register(const struct brood_task *task);
 BROOD_API const struct brood_task *brood_task_find(const char *name);
 
 /* Room for a result of `size` bytes, which become the task's result; aligned for any type.  NULL, and the task's outcome
- * becomes -EMSGSIZE, if that is more than the task's result_size.  The last call counts.  Callers: the task's own thread.
+ * becomes -EMSGSIZE, if that is more than the task's result_size; or -ENOSPC, if there is no memory for it.  The last call
+ * counts, and takes the space that one before it gave.  Callers: the task's own thread.
  */
 BROOD_API void *brood_reply_space(struct brood_reply *reply, size_t size);
 
-/* Copies `size` bytes to be the result.  0 or -EMSGSIZE. */
+/* Copies `size` bytes to be the result.  0, -EMSGSIZE or -ENOSPC. */
 BROOD_API int brood_reply_set(struct brood_reply *reply, const void *result, size_t size);
 
 #ifndef __cplusplus
@@ -87,7 +93,8 @@ BROOD_API int brood_reply_set(struct brood_reply *reply, const void *result, siz
     BROOD__TASK(union, task_name, task_name##_run, sizeof(arg_type), sizeof(result_type))                    \
     static int task_name##_body(arg_type const *arg, result_type *result)
 
-/* Defines a task whose argument and result have any length, the result at most `result_max` bytes; a body follows:
+/* Defines a task whose argument and result have any length, the result at most `result_max` bytes, or
+ * BROOD_ANY_SIZE; a body follows:
  * int (struct brood_bytes arg, struct brood_reply *reply).  Call it with brood_apply_bytes(). */
 #define BROOD_TASK_BYTES(task_name, result_max) \
     BROOD_TASK_BYTES_DECLARE(task_name);        \

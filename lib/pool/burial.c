@@ -88,7 +88,7 @@ static void charge(struct supervisor *s, unsigned worker, struct brood__ending e
     note->pid = s->members[worker].hand.pid;
     note->signal = ending.signal;
     note->exit_code = ending.exit_code;
-    note->item_lost = (read_once(slot->kind) & ~SLOT_LIMITED) == SLOT_MAP ? item_of(s, slot, worker) : 0;
+    note->item_lost = slot_kind(read_once(slot->kind)) == SLOT_MAP ? item_of(s, slot, worker) : 0;
     slot_lose(slot, position, worker);
 }
 

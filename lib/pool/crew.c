@@ -15,19 +15,26 @@
 
 /* ---- being started ---- */
 
-/* What an exec'ed worker has to know. */
+/* -1 is none, and fine. */
+static bool outlives_exec(int fd)
+{
+    return fd < 0 || fcntl(fd, F_SETFD, 0) == 0;
+}
+
+/* What an exec'ed worker has to know, and the descriptors that it needs. */
 static int tell(const struct supervisor *s, unsigned worker, int orders)
 {
-    char value[32 + SANDBOX_TEXT];
-    int length = orders < 0 ? snprintf(value, sizeof(value), "%d:%u", s->shared->segment.fd, worker)
-                            : snprintf(value, sizeof(value), "%d:s%d", s->shared->segment.fd, orders);
+    char value[48 + SANDBOX_TEXT];
+    int segment = s->shared->segment.fd, spill = s->shared->spill.fd;
+    int length = orders < 0 ? snprintf(value, sizeof(value), "%d:%d:%u", segment, spill, worker)
+                            : snprintf(value, sizeof(value), "%d:%d:s%d", segment, spill, orders);
 
     if (s->sandbox.flags) {
         value[length++] = ':';
         if (brood__sandbox_write(&s->sandbox, value + length) < 0)
             return -1;
     }
-    if (fcntl(s->shared->segment.fd, F_SETFD, 0) < 0 || (orders >= 0 && fcntl(orders, F_SETFD, 0) < 0))
+    if (!outlives_exec(segment) || !outlives_exec(spill) || !outlives_exec(orders))
         return -1;
     return setenv(WORKER_ENVIRONMENT, value, 1);
 }
@@ -70,7 +77,9 @@ static void close_inherited(struct supervisor *s, int orders)
 
     brood__poller_close(s->poller);
     if (!s->options->inherit_fds) {
-        brood__process_close_all_but((int[]){needs_segment ? s->shared->segment.fd : -1, s->sandbox.rules, orders}, 3);
+        int segment = needs_segment ? s->shared->segment.fd : -1;
+
+        brood__process_close_all_but((int[]){segment, s->shared->spill.fd, s->sandbox.rules, orders}, 4);
         if (!needs_segment)
             s->shared->segment.fd = -1;
         return;

@@ -10,6 +10,7 @@
 #include "os/error.h"
 #include "pool/attendant.h"
 #include "pool/backend.h"
+#include "pool/fetch.h"
 #include "pool/map.h"
 #include "pool/promise.h"
 #include "pool/retry.h"
@@ -113,6 +114,7 @@ void brood__future_finish(struct brood_future *future, int outcome)
         (void)brood__heap_free(&pool->heap, future->more.block);
         future->more.block = 0;
     }
+    brood__fetch_drop(pool, future);
     future->outcome = (int16_t)outcome;
     pool->outstanding--;
     pool->finished++;
@@ -268,8 +270,10 @@ static void copy_result(const struct brood_pool *pool, struct brood_future *futu
         memcpy(future->result, from, length);
 }
 
-/* What is read from the slot is read once and checked: a worker may have written anything. */
-static int take_answer(struct brood_pool *pool, struct brood_future *future, const struct answer *answer)
+/* What is read from the slot is read once and checked: a worker may have written anything.  The length of what lies not in
+ * the slot but where brood__fetch_later() finds it goes to *ret_spilled. */
+static int take_answer(struct brood_pool *pool, struct brood_future *future, const struct answer *answer,
+                       size_t *ret_spilled)
 {
     const struct slot *slot = answer->slot;
     int status = read_once(slot->status);
@@ -280,8 +284,10 @@ static int take_answer(struct brood_pool *pool, struct brood_future *future, con
             brood__future_keep_words(future, answer->note->words, sizeof(answer->note->words));
         return status;
     }
-    if (length > future->room)
-        return -EMSGSIZE;
+    if (length > future->room) {
+        *ret_spilled = length;
+        return brood__fetch_region(future) != SPILL_NONE ? 0 : -EMSGSIZE;
+    }
     if (future->is_inline)
         memcpy(future->inline_result, slot->result.bytes, SLOT_RESULT_BYTES);
     else if (future->result)
@@ -294,20 +300,23 @@ void brood__future_settle(struct brood_pool *pool, struct job *job, const struct
 {
     struct brood_future *future = (struct brood_future *)(void *)job; /* its first member */
     int outcome = -ESHUTDOWN;
+    size_t spilled = 0;
 
     if (answer->state == SLOT_DONE)
-        outcome = take_answer(pool, future, answer);
+        outcome = take_answer(pool, future, answer, &spilled);
     else if (answer->state == SLOT_CANCELLED)
         outcome = -ECANCELED;
     else if (answer->state == SLOT_LOST) {
         outcome = brood__outcome_of_death(answer);
         brood__future_keep_death(future, answer, 0, task_name(pool, answer->slot));
+        brood__fetch_soil(future);
         if (outcome != -ECANCELED && brood__retry(pool, future))
             return;
     } else
         brood__future_keep_words(future, pool->why_broken[0] ? pool->why_broken : "the pool was closed first",
                                  sizeof(pool->why_broken));
-    brood__future_finish(future, outcome);
+    if (!brood__fetch_later(pool, future, outcome, spilled))
+        brood__future_finish(future, outcome);
 }
 
 /* ---- waiting ---- */

@@ -7,6 +7,7 @@
 
 #include "pool/pool.h"
 
+struct fetch;
 struct hook;
 struct map;
 struct retry;
@@ -37,8 +38,11 @@ struct brood_future {
     uint32_t room, length; /* of the result: promised, and got */
     union {
         struct {
-            void *result;    /* where it goes; malloc()ed if `owns_result` */
-            struct map *map; /* if `is_map`; NULL if that is empty */
+            void *result; /* where it goes; malloc()ed if `owns_result` */
+            union {
+                struct map *map;     /* if `is_map`; NULL if that is empty */
+                struct fetch *fetch; /* else malloc()ed, for a result of any size, or NULL */
+            };
         };
         unsigned char inline_result[FUTURE_INLINE_BYTES];
     };
@@ -70,6 +74,11 @@ static inline bool brood__future_is_done(const struct brood_future *future)
 static inline struct map *brood__future_map(const struct brood_future *future)
 {
     return future->is_map ? future->map : NULL;
+}
+
+static inline struct fetch *brood__future_fetch(const struct brood_future *future)
+{
+    return future->is_map || future->is_inline ? NULL : future->fetch;
 }
 
 /* An empty future, whose result goes to those `room` bytes.  Field by field: for a struct of this size gcc clears memory by

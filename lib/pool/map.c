@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "os/error.h"
+#include "pool/fetch.h"
 #include "pool/future.h"
 #include "pool/map.h"
 #include "shm/range.h"
@@ -432,13 +433,15 @@ static bool send_stalled(struct brood_pool *pool)
 
 bool brood__maps_need_turn(struct brood_pool *pool)
 {
-    return pool->turns || (pool->stalled && has_any_slot(pool));
+    return pool->turns || pool->fetches || (pool->stalled && has_any_slot(pool));
 }
 
 bool brood__maps_turn(struct brood_pool *pool)
 {
     struct map_window *window;
 
+    if (brood__fetch_turn(pool))
+        return true;
     if (!pool->turns && pool->stalled && ending(pool, pool->stalled->map))
         queue_turn(pool, pop(&pool->stalled));
     if (!pool->turns)

@@ -42,7 +42,8 @@ int brood__map_start(struct brood_pool *pool, struct brood_future **ret_future, 
 /* Waits for it, frees it and says its outcome, in words. */
 int brood__map_finish(struct brood_future *future);
 
-/* Turns one window, if any needs it.  Locked on entry and return, not in between.  False: there was none. */
+/* Turns one window, if any needs it, or fetches a result (pool/fetch.h).  Locked on entry and return, not in between.
+ * False: there was none. */
 bool brood__maps_turn(struct brood_pool *pool);
 
 /* Is there a window that could be turned?  Who collected its last helper has to, before sleeping.  Locked. */

@@ -166,6 +166,8 @@ void brood__pool_close_memory(struct brood_pool *pool)
 {
     close_mirrors(pool);
     brood__heap_close(&pool->heap);
+    free(pool->regions.free);
+    pool->regions = (struct spill_regions){0};
     brood__shared_close(&pool->shared);
 }
 
@@ -187,6 +189,7 @@ static int open_memory(struct brood_pool *pool, const struct brood_pool_options 
         return r;
     struct board *board = pool->shared.board;
 
+    brood__spill_open(&pool->shared.spill);
     brood__segment_prefault(&pool->shared.segment, 0, board->heap_offset);
     brood__heap_init(&pool->heap, &pool->shared.segment, board->heap_offset);
     board->cpus = pool->shared.cpus = (uint32_t)brood__cpus_usable();

@@ -71,9 +71,11 @@ struct brood_pool {
     uint64_t finished;          /* tasks and maps, … */
     uint64_t failed, cancelled; /* … and some of these: struct brood_pool_stats */
     uint64_t retried, stolen;
-    size_t queue;               /* at most so many */
-    struct map_window *turns;   /* windows of maps that nobody works on: map.h */
-    struct map_window *stalled; /* … and those that have found no room in a lane */
+    size_t queue;                 /* at most so many */
+    struct map_window *turns;     /* windows of maps that nobody works on: map.h */
+    struct map_window *stalled;   /* … and those that have found no room in a lane */
+    struct brood_future *fetches; /* results that wait to be fetched: fetch.h */
+    struct spill_regions regions;
     struct brood_future *again; /* tasks whose worker died, to be run again: retry.h */
     struct terms terms;         /* of a call that says nothing else */
     int64_t retry_pause_ns;
@@ -170,6 +172,7 @@ struct request {
     uint64_t arg_offset;    /* large: where it lies in the segment */
     uint64_t result_offset;
     size_t result_room;
+    uint32_t region; /* where a result goes for which the room is too small, or SPILL_NONE */
     int64_t limit_ns, grace_ns;
 };
 

@@ -168,6 +168,18 @@ static void keep_words(struct slot *slot, struct note *note, uint64_t item)
     slot->has_words = 1;
 }
 
+/* A result of any size may go beside the slot: then its length is more than the room. */
+static int run_large(const struct server *server, const struct brood_task *task, const char *name, struct brood_bytes arg,
+                     void *space, size_t *length, uint32_t region)
+{
+    struct spilled spilled = {.spill = &server->shared->spill, .region = region};
+    size_t room = *length;
+    int r = brood__task_run_large(task, name, arg, space, length, &spilled);
+
+    brood__spill_unmap(&spilled, r == 0 && *length > room);
+    return r;
+}
+
 static void run_task(struct server *server, struct slot *slot, struct note *note)
 {
     char *base = server->shared->segment.base;
@@ -176,14 +188,19 @@ static void run_task(struct server *server, struct slot *slot, struct note *note
     size_t length = slot->result_bytes;
     const char *name;
     const struct brood_task *task = find_task(server, slot->task, &name);
+    int r;
 
     if (arg.len > SLOT_ARG_BYTES)
         arg.ptr = base + slot->arg.offset;
     if (length > SLOT_RESULT_BYTES)
         space = base + slot->result.offset;
-    slot->status = (int16_t)brood__task_run(task, name, arg, space, &length);
+    if (slot->kind & SLOT_ANY_SIZE)
+        r = run_large(server, task, name, arg, space, &length, note->region);
+    else
+        r = brood__task_run(task, name, arg, space, &length);
+    slot->status = (int16_t)r;
     slot->result_bytes = (uint32_t)length;
-    if (slot->status < 0)
+    if (r < 0)
         keep_words(slot, note, 0);
 }
 
@@ -400,7 +417,7 @@ static void run(struct server *server, struct slot *slot, struct note *note, uin
     if (slot->kind & SLOT_LIMITED)
         brood__limit_begin(&server->limit, note->limit_ns, note->grace_ns);
     slot->has_words = 0;
-    if ((slot->kind & ~SLOT_LIMITED) == SLOT_MAP)
+    if (slot_kind(slot->kind) == SLOT_MAP)
         run_map(server, slot, note);
     else
         run_task(server, slot, note);

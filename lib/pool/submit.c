@@ -7,6 +7,7 @@
 #include "os/fence.h"
 #include "os/futex.h"
 #include "pool/backend.h"
+#include "pool/fetch.h"
 #include "pool/future.h"
 #include "pool/interrupt.h"
 #include "pool/map.h"
@@ -188,6 +189,12 @@ static void fill_slot(struct slot *slot, const struct request *request, unsigned
         slot->result.offset = request->result_offset;
 }
 
+static void set_region(struct slot *slot, struct note *note, uint32_t region)
+{
+    slot->kind |= SLOT_ANY_SIZE;
+    note->region = region;
+}
+
 static void set_limit(struct slot *slot, struct note *note, const struct request *request)
 {
     slot->kind |= SLOT_LIMITED;
@@ -223,6 +230,8 @@ bool brood__submit(struct brood_pool *pool, struct job *job, const struct reques
     mirror->outstanding++;
     pool->last_lane = number;
     fill_slot(&lane->slots[index], request, pool->usual_waiter);
+    if (request->region != SPILL_NONE)
+        set_region(&lane->slots[index], &lane->notes[index], request->region);
     if (request->limit_ns)
         set_limit(&lane->slots[index], &lane->notes[index], request);
     slot_prefetch_write(&lane->slots[lane_index(lane, mirror->tail + SLOTS_AHEAD)]);
@@ -312,7 +321,7 @@ static int check(const struct brood_task *task, struct brood_bytes arg)
         return brood_fail(-EINVAL, "task '%s': the argument is NULL", task->name);
     if (task->arg_size != BROOD_ANY_SIZE && task->arg_size != arg.len)
         return brood_fail(-EINVAL, "task '%s' takes %zu bytes, and was given %zu", task->name, task->arg_size, arg.len);
-    if (arg.len > UINT32_MAX || task->result_size > UINT32_MAX)
+    if (arg.len > UINT32_MAX || (task->result_size > UINT32_MAX && task->result_size != BROOD_ANY_SIZE))
         return brood_fail(-EINVAL,
                           "task '%s': arguments and results have less than 4 GiB; pass a pointer to brood_alloc() "
                           "memory instead",
@@ -330,12 +339,19 @@ static bool takes_more(const struct brood_pool *pool)
            atomic_load_explicit(&board->life, memory_order_relaxed) == pool->alive;
 }
 
+/* For its result, before it runs. */
+static size_t put_aside(const struct brood_task *task)
+{
+    return task->result_size == BROOD_ANY_SIZE ? FETCH_ROOM : task->result_size;
+}
+
 /* Locked; `future` is ready but for the slot. */
 static int submit_task(struct brood_pool *pool, struct brood_future *future, const struct brood_task *task,
                        struct brood_bytes arg, const struct terms *terms, brood_deadline deadline)
 {
     /* The worker may write as much as was promised, and no more than there is room for. */
-    size_t room = future->room < task->result_size ? future->room : task->result_size;
+    size_t promised = put_aside(task), capacity = future->owns_result ? SIZE_MAX : future->room;
+    size_t room = future->room < promised ? future->room : promised;
     struct request request = {
         .kind = SLOT_TASK, .arg = arg, .result_room = room, .limit_ns = terms->limit_ns, .grace_ns = terms->grace_ns};
 
@@ -346,14 +362,19 @@ static int submit_task(struct brood_pool *pool, struct brood_future *future, con
         return r;
     request.task = (unsigned)r;
     r = place(pool, future, &request);
+    if (r == 0 && task->result_size == BROOD_ANY_SIZE)
+        request.region = brood__fetch_prepare(pool, future, capacity);
     if (r == 0 && terms->retries > 0)
         r = brood__retry_prepare(pool, future, &request, terms->retries);
     while (r == 0 && !(takes_more(pool) && brood__submit(pool, &future->job, &request, ANY_LANE)))
         r = brood__wait_for_room(pool, deadline);
-    if (r == 0)
+    if (r == 0) {
         pool->outstanding++;
-    else if (future->has_more && future->more.block)
+        return 0;
+    }
+    if (future->has_more && future->more.block)
         (void)brood__heap_free(&pool->heap, future->more.block);
+    brood__fetch_drop(pool, future);
     return r;
 }
 
@@ -389,7 +410,7 @@ int brood_pool_submit(struct brood_pool *pool, const struct brood_task *task, st
     struct terms terms = terms_of(pool, options);
 
     future = brood__future_new(pool);
-    r = future ? set_room(future, task->result_size) : -ENOMEM;
+    r = future ? set_room(future, put_aside(task)) : -ENOMEM;
     if (r == 0)
         r = submit_task(pool, future, task, arg, &terms, deadline);
     if (r == 0)
@@ -397,6 +418,7 @@ int brood_pool_submit(struct brood_pool *pool, const struct brood_task *task, st
     else if (future)
         brood__future_drop(future);
     brood__run_inline(pool);
+    brood__fetch_all(pool);
     brood__pool_leave(pool);
     return r;
 }
@@ -416,6 +438,7 @@ static int apply(struct brood_pool *pool, const struct brood_task *task, struct 
     brood__run_inline(pool);
     if (r == 0)
         (void)brood__future_wait(&future, BROOD_FOREVER);
+    brood__fetch_all(pool);
     brood__pool_leave(pool);
     if (r == 0 && future.outcome < 0)
         r = brood_fail(future.outcome, "%s", brood_future_error(&future));
@@ -428,6 +451,9 @@ int brood_pool_apply(struct brood_pool *pool, const struct brood_task *task, voi
 {
     struct brood_space result = {ret_result, task->result_size};
 
+    if (task->result_size == BROOD_ANY_SIZE)
+        return brood_fail(-EINVAL, "task '%s' gives results of any size: call it with brood_pool_apply_bytes()",
+                          task->name);
     return apply(pool, task, &result, (struct brood_bytes){arg, task->arg_size});
 }
 

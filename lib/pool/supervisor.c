@@ -123,7 +123,7 @@ static int settle_in(struct supervisor *s, pid_t host)
     brood__process_reset_signals();
     brood__process_set_name(board->name, "sup");
     if (!s->options->inherit_fds)
-        brood__process_close_all_but((int[]){s->control, s->shared->segment.fd}, 2);
+        brood__process_close_all_but((int[]){s->control, s->shared->segment.fd, s->shared->spill.fd}, 3);
     brood__process_empty_stdin();
     brood__roll_keep(s->shared->roll);
     (void)setpgid(0, 0); /* Ctrl-C and Ctrl-Z are for the host */

@@ -85,13 +85,22 @@ int brood__tasks_check(void)
     return name ? brood_fail(-EEXIST, "two tasks are named '%s': a worker finds a task by its name", name) : 0;
 }
 
+/* What does not fit. */
+static void *large_space(struct brood_reply *reply, size_t size)
+{
+    void *space = reply->spilled ? brood__spill_map(reply->spilled, size) : NULL;
+
+    if (!reply->spilled)
+        (void)brood_fail(-EMSGSIZE, "a result of %zu bytes; the task promised at most %zu", size, reply->room);
+    reply->error = space ? 0 : !reply->spilled || size >= SPILL_REGION ? -EMSGSIZE : -ENOSPC;
+    reply->length = space ? size : 0;
+    return space;
+}
+
 void *brood_reply_space(struct brood_reply *reply, size_t size)
 {
-    if (size > reply->room) {
-        reply->error = brood_fail(-EMSGSIZE, "a result of %zu bytes; the task promised at most %zu", size, reply->room);
-        reply->length = 0;
-        return NULL;
-    }
+    if (size > reply->room)
+        return large_space(reply, size);
     reply->error = 0;
     reply->length = size;
     return reply->space;
@@ -102,7 +111,7 @@ int brood_reply_set(struct brood_reply *reply, const void *result, size_t size)
     void *space = brood_reply_space(reply, size);
 
     if (!space)
-        return -EMSGSIZE;
+        return reply->error;
     if (size > 0)
         memcpy(space, result, size);
     return 0;
@@ -131,7 +140,15 @@ static int misfit(const struct brood_task *task, const char *name, size_t arg_by
 
 int brood__task_run(const struct brood_task *task, const char *name, struct brood_bytes arg, void *space, size_t *length)
 {
-    struct brood_reply reply = {.space = space, .room = *length};
+    return brood__task_run_large(task, name, arg, space, length, NULL);
+}
+
+int brood__task_run_large(const struct brood_task *task, const char *name, struct brood_bytes arg, void *space,
+                          size_t *length, struct spilled *spilled)
+{
+    static struct spilled nowhere; /* SPILL_NONE: it is never written */
+    bool is_any = task && task->result_size == BROOD_ANY_SIZE;
+    struct brood_reply reply = {.space = space, .room = *length, .spilled = !is_any ? NULL : spilled ? spilled : &nowhere};
     int r;
 
     *length = 0;

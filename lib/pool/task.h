@@ -6,6 +6,8 @@
 
 #include <brood/task.h>
 
+#include "shm/spill.h"
+
 /* 0, or -EEXIST in words when two tasks of one name have been registered. */
 int brood__tasks_check(void);
 
@@ -29,5 +31,9 @@ static inline bool brood__task_fits(const struct brood_task *task, size_t arg_by
 /* Runs a task, or reports it missing (NULL).  0 or a negative errno; brood_error() has the words, if there are any.
  * *length is the room for the result, and becomes its length. */
 int brood__task_run(const struct brood_task *task, const char *name, struct brood_bytes arg, void *space, size_t *length);
+
+/* The same, where a result that does not fit may go elsewhere: then the length is more than the room. */
+int brood__task_run_large(const struct brood_task *task, const char *name, struct brood_bytes arg, void *space,
+                          size_t *length, struct spilled *spilled);
 
 #endif

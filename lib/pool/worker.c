@@ -55,6 +55,7 @@ static int confine(struct shared *shared, struct sandbox *sandbox)
     if (shared->segment.fd >= 0)
         (void)close(shared->segment.fd);
     shared->segment.fd = -1;
+    brood__spill_close(&shared->spill); /* with it, it could take more memory than it may have */
     return brood__sandbox_enter(sandbox);
 }
 
@@ -175,10 +176,16 @@ static int complain(const char *program, int status)
 }
 
 struct instruction {
-    int fd, orders; /* of the segment; -1 for who has a number already */
+    int fd, spill, orders; /* of the segment, and see shm/spill.h; -1 for who has a number already */
     unsigned worker;
     struct sandbox sandbox;
 };
+
+/* -1 is none, and fine. */
+static bool ends_at_exec(int fd)
+{
+    return fd < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
+}
 
 static bool parse_environment(struct instruction *ret)
 {
@@ -186,14 +193,12 @@ static bool parse_environment(struct instruction *ret)
     int end = 0;
 
     *ret = (struct instruction){.orders = -1, .sandbox = SANDBOX_NONE};
-    if (!text || (sscanf(text, "%d:%u%n", &ret->fd, &ret->worker, &end) != 2 &&
-                  sscanf(text, "%d:s%d%n", &ret->fd, &ret->orders, &end) != 2))
+    if (!text || (sscanf(text, "%d:%d:%u%n", &ret->fd, &ret->spill, &ret->worker, &end) != 3 &&
+                  sscanf(text, "%d:%d:s%d%n", &ret->fd, &ret->spill, &ret->orders, &end) != 3))
         return false;
     if (text[end] != '\0' && (text[end] != ':' || !brood__sandbox_read(&ret->sandbox, text + end + 1)))
         return false;
-    if (ret->orders >= 0 && fcntl(ret->orders, F_SETFD, FD_CLOEXEC) < 0)
-        return false;
-    return fcntl(ret->fd, F_SETFD, FD_CLOEXEC) == 0;
+    return ends_at_exec(ret->fd) && ends_at_exec(ret->spill) && ends_at_exec(ret->orders);
 }
 
 static int check_worker_options(const struct brood_worker_options *options)
@@ -237,6 +242,7 @@ int brood_worker_main_with(int argc, char **argv, const struct brood_worker_opti
         return complain(program, r == -EPROTO ? WORKER_EXIT_PROTOCOL : 1);
     if (told.orders < 0 && told.worker >= shared.workers)
         return 2;
+    brood__spill_attach(&shared.spill, told.spill);
     r = brood__worker_run(&shared, told.worker, told.orders, &told.sandbox, &hooks);
     brood__shared_close(&shared);
     return r < 0 ? complain(program, 1) : 0;

@@ -58,7 +58,7 @@ int brood__shared_open(struct shared *ret_shared, enum segment_kind kind, unsign
                        size_t memory_bytes)
 {
     size_t control = lanes_offset(workers) + workers * lane_bytes(lane_slots);
-    struct shared shared = {.segment = SEGMENT_CLOSED};
+    struct shared shared = {.segment = SEGMENT_CLOSED, .spill = SPILL_CLOSED};
     size_t reserve = memory_bytes < SIZE_MAX / 2 - control ? control + memory_bytes : SIZE_MAX / 2;
     int r = brood__segment_open(&shared.segment, kind, reserve, control);
 
@@ -101,7 +101,7 @@ static int join(struct shared *shared)
 
 int brood__shared_attach(struct shared *ret_shared, int fd)
 {
-    struct shared shared = {.segment = SEGMENT_CLOSED};
+    struct shared shared = {.segment = SEGMENT_CLOSED, .spill = SPILL_CLOSED};
     int r = brood__segment_attach(&shared.segment, fd);
 
     if (r == -ENOMEM)
@@ -124,6 +124,7 @@ void brood__shared_close(struct shared *shared)
     shared->roll = NULL;
     free(shared->lanes);
     brood__segment_close(&shared->segment);
+    brood__spill_close(&shared->spill);
     shared->board = NULL;
     shared->lanes = NULL;
 }

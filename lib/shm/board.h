@@ -14,6 +14,7 @@
 #include "shm/parker.h"
 #include "shm/roll.h"
 #include "shm/segment.h"
+#include "shm/spill.h"
 
 #define BOARD_MAGIC 0x62726f6f64303032u /* "brood002": changes with the layout */
 #define BOARD_PARKERS 64                /* for host threads; number 0 is the one that waits for the pool to start or stop */
@@ -69,6 +70,7 @@ struct board {
  * board a worker may have overwritten since. */
 struct shared {
     struct segment segment;
+    struct spill spill;
     struct board *board;
     struct lane *lanes; /* one a worker */
     unsigned workers;

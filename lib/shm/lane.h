@@ -63,7 +63,13 @@ static inline uint64_t word_position(uint64_t word)
 #define WAITER_ALL 255 /* several: wake whoever sleeps */
 
 enum slot_kind { SLOT_TASK, SLOT_MAP };
-#define SLOT_LIMITED 0x80 /* or'ed to the kind: the note says how long it may take */
+#define SLOT_LIMITED 0x80  /* or'ed to the kind: the note says how long it may take */
+#define SLOT_ANY_SIZE 0x40 /* … and where a result goes that does not fit */
+
+static inline enum slot_kind slot_kind(uint8_t kind)
+{
+    return (enum slot_kind)(kind & ~(SLOT_LIMITED | SLOT_ANY_SIZE));
+}
 
 struct slot {
     /* Written as drawn above; read by all.  READY, DONE and LOST are release stores and every load is an acquire: who sees
@@ -72,7 +78,7 @@ struct slot {
 
     /* Written by the host before READY. */
     uint16_t task; /* its index in the board's names */
-    uint8_t kind;  /* enum slot_kind, SLOT_LIMITED */
+    uint8_t kind;  /* enum slot_kind, SLOT_LIMITED, SLOT_ANY_SIZE */
     /* Host: who waits for this slot: the number of a parker, WAITER_NONE or WAITER_ALL; changed at any time, release.
      * Worker: reads it after DONE, to wake; acquire.  In the slot's own line, so it costs the worker nothing. */
     _Atomic uint8_t waiter;
@@ -103,10 +109,10 @@ struct note {
     int32_t exit_code;
     uint32_t cause;       /* enum brood_cause */
     uint32_t certificate; /* its number, or CERTIFICATE_NONE */
-    uint32_t reserved;
-    uint64_t item_lost; /* supervisor; of a map: the item that the dead worker's range named, + 1 */
-    int64_t limit_ns;   /* host: the task may take so long … */
-    int64_t grace_ns;   /* … and so much more after it was told; then it is killed */
+    uint32_t region;      /* host: where a result goes that does not fit, or SPILL_NONE */
+    uint64_t item_lost;   /* supervisor; of a map: the item that the dead worker's range named, + 1 */
+    int64_t limit_ns;     /* host: the task may take so long … */
+    int64_t grace_ns;     /* … and so much more after it was told; then it is killed */
     /* Host: the position of a task that has been asked to stop; the worker looks when the task asks.  Relaxed. */
     _Atomic uint64_t stopped;
     uint64_t item; /* worker; of a map: the one that the words are about */

@@ -1,0 +1,179 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "os/error.h"
+#include "os/process.h"
+#include "shm/spill.h"
+
+/* How many regions there may be: a file larger than this process may make would be SIGXFSZ. */
+static uint32_t count_regions(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+        return SPILL_REGIONS;
+    return limit.rlim_cur / SPILL_REGION < SPILL_REGIONS ? (uint32_t)(limit.rlim_cur / SPILL_REGION) : SPILL_REGIONS;
+}
+
+void brood__spill_open(struct spill *ret_spill)
+{
+    struct spill spill = {.regions = count_regions()};
+    struct stat st;
+
+    *ret_spill = SPILL_CLOSED;
+    spill.fd = spill.regions > 0 ? memfd_create("brood-results", MFD_CLOEXEC | MFD_ALLOW_SEALING) : -1;
+    spill.fd = brood__fd_not_standard(spill.fd);
+    if (spill.fd < 0)
+        return;
+    if (ftruncate(spill.fd, (off_t)(spill.regions * SPILL_REGION)) < 0 ||
+        fcntl(spill.fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0 || fstat(spill.fd, &st) < 0) {
+        (void)close(spill.fd);
+        return;
+    }
+    spill.device = st.st_dev;
+    spill.inode = st.st_ino;
+    *ret_spill = spill;
+}
+
+void brood__spill_attach(struct spill *ret_spill, int fd)
+{
+    *ret_spill = (struct spill){.fd = fd, .regions = SPILL_REGIONS};
+}
+
+/* Is the descriptor still the file's? */
+static bool look(const struct spill *spill, struct stat *ret_st)
+{
+    return spill->fd >= 0 && fstat(spill->fd, ret_st) == 0 && ret_st->st_dev == spill->device &&
+           ret_st->st_ino == spill->inode;
+}
+
+void brood__spill_close(struct spill *spill)
+{
+    if (spill->fd >= 0)
+        (void)close(spill->fd);
+    *spill = SPILL_CLOSED;
+}
+
+/* ---- the host ---- */
+
+/* Room to give back every region there is, so that giving one back cannot fail. */
+static bool make_room(struct spill_regions *regions)
+{
+    uint32_t room = regions->room ? 2 * regions->room : 16;
+    uint32_t *larger;
+
+    if (regions->used < regions->room)
+        return true;
+    larger = realloc(regions->free, room * sizeof(*larger));
+    if (!larger)
+        return false;
+    regions->free = larger;
+    regions->room = room;
+    return true;
+}
+
+uint32_t brood__spill_take(const struct spill *spill, struct spill_regions *regions)
+{
+    if (spill->fd < 0)
+        return SPILL_NONE;
+    if (regions->count > 0)
+        return regions->free[--regions->count];
+    return regions->used < spill->regions && make_room(regions) ? ++regions->used : SPILL_NONE;
+}
+
+void brood__spill_give(struct spill_regions *regions, uint32_t region)
+{
+    if (region != SPILL_NONE)
+        regions->free[regions->count++] = region;
+}
+
+static off_t begin_of(uint32_t region)
+{
+    return (off_t)((region - 1) * SPILL_REGION);
+}
+
+int brood__spill_read(const struct spill *spill, uint32_t region, void *to, size_t bytes)
+{
+    size_t done = 0;
+    struct stat st;
+
+    if (!look(spill, &st))
+        return brood_fail(-EIO, "the descriptor of the pool's results has been closed");
+    if (bytes > SPILL_REGION || bytes / 512 > (uint64_t)st.st_blocks) /* or the host would have gigabytes of zeros */
+        return brood_fail(-EPROTO, "the worker says that its result has %zu bytes, and has not written them", bytes);
+    while (done < bytes) {
+        ssize_t r = pread(spill->fd, (char *)to + done, bytes - done, begin_of(region) + (off_t)done);
+
+        if (r <= 0 && errno != EINTR)
+            return brood_fail(-EIO, "the pool's results cannot be read: %s", r < 0 ? strerror(errno) : "they end");
+        done += r > 0 ? (size_t)r : 0;
+    }
+    return 0;
+}
+
+static void punch(const struct spill *spill, uint32_t region, uint64_t bytes)
+{
+    (void)fallocate(spill->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, begin_of(region), (off_t)bytes);
+}
+
+void brood__spill_clear(const struct spill *spill, uint32_t region)
+{
+    struct stat st;
+
+    if (look(spill, &st))
+        punch(spill, region, SPILL_REGION);
+}
+
+/* ---- the worker ---- */
+
+static int commit(const struct spilled *spilled, size_t bytes)
+{
+    int r;
+
+    do
+        r = posix_fallocate(spilled->spill->fd, begin_of(spilled->region), (off_t)bytes);
+    while (r == EINTR);
+    return r;
+}
+
+void *brood__spill_map(struct spilled *spilled, size_t bytes)
+{
+    void *memory;
+    int r;
+
+    brood__spill_unmap(spilled, true); /* the memory is about to be used again */
+    if (spilled->region == SPILL_NONE || spilled->spill->fd < 0) {
+        (void)brood_fail(-ENOSPC, "a result of %zu bytes, and this worker has no place for more than was put aside", bytes);
+        return NULL;
+    }
+    if (bytes >= SPILL_REGION) {
+        (void)brood_fail(-EMSGSIZE, "a result of %zu bytes: results have less than 4 GiB", bytes);
+        return NULL;
+    }
+    r = commit(spilled, bytes);
+    memory = r == 0 ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, spilled->spill->fd, begin_of(spilled->region))
+                    : MAP_FAILED;
+    if (memory == MAP_FAILED) {
+        (void)brood_fail(-ENOSPC, "no memory for a result of %zu bytes: %s", bytes, strerror(r ? r : errno));
+        return NULL;
+    }
+    spilled->memory = memory;
+    spilled->bytes = bytes;
+    return memory;
+}
+
+void brood__spill_unmap(struct spilled *spilled, bool is_result)
+{
+    if (!spilled->memory)
+        return;
+    (void)munmap(spilled->memory, spilled->bytes);
+    spilled->memory = NULL;
+    if (!is_result)
+        punch(spilled->spill, spilled->region, SPILL_REGION);
+}

@@ -1,0 +1,255 @@
+/* conform_results.c - results that are larger than what was put aside for them, over every kind of worker. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "pools.h"
+#include "streams.h"
+#include "support.h"
+
+static const struct kind {
+    const char *name;
+    enum brood_kind kind;
+    bool is_exec;
+} kinds[] = {
+    {"inline", BROOD_INLINE, false},
+    {"threads", BROOD_THREADS, false},
+    {"processes", BROOD_PROCESSES, false},
+    {"exec", BROOD_PROCESSES, true},
+};
+#define KINDS (int)(sizeof(kinds) / sizeof(kinds[0]))
+#define PROCESSES 2 /* the first whose tasks run in other processes */
+
+static struct brood_pool *open_with(int kind, struct brood_pool_options *options)
+{
+    struct brood_pool *pool = NULL;
+    int r;
+
+    options->kind = kinds[kind].kind;
+    options->workers = 2;
+    options->worker = kinds[kind].is_exec ? worker_path() : NULL;
+    r = brood_pool_open(&pool, options);
+    ck_assert_msg(r == 0, "%s: open: %s", kinds[kind].name, brood_error());
+    return pool;
+}
+
+static struct brood_pool *open_pool(int kind)
+{
+    return open_with(kind, BROOD_POOL(.workers = 2));
+}
+
+static struct brood_bytes bytes_of(const struct large *large)
+{
+    return (struct brood_bytes){large, sizeof(*large)};
+}
+
+static struct brood_future *submit(struct brood_pool *pool, const struct large *large)
+{
+    struct brood_future *future = NULL;
+
+    ck_assert_int_eq(brood_apply_bytes_async(pool, make_large, &future, bytes_of(large)), 0);
+    return future;
+}
+
+/* Is it all there?  The future is freed. */
+static void expect_large(struct brood_future *future, uint64_t bytes, uint32_t seed)
+{
+    unsigned char *got = malloc(bytes + 1);
+    uint64_t wrong = 0;
+    int r;
+
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(20000)), 0);
+    r = brood_future_result(future, got, bytes);
+    ck_assert_msg(r == 0, "%d: %s", r, brood_error());
+    ck_assert_uint_eq(brood_future_size(future), bytes);
+    for (uint64_t i = 0; i < bytes; i++)
+        wrong += got[i] != byte_of(seed, i);
+    ck_assert_uint_eq(wrong, 0);
+    free(got);
+    brood_future_free(future);
+}
+
+/* How much memory the results of this process's pools take, beside what has been delivered. */
+static long held_kib(void)
+{
+    DIR *directory = opendir("/proc/self/fd");
+    struct dirent *entry;
+    long kib = 0;
+
+    while ((entry = readdir(directory)) != NULL) {
+        char path[64] = "";
+        struct stat st;
+
+        if (readlinkat(dirfd(directory), entry->d_name, path, sizeof(path) - 1) > 0 &&
+            strncmp(path, "/memfd:brood-results", 20) == 0 && fstat(atoi(entry->d_name), &st) == 0)
+            kib += (long)st.st_blocks / 2;
+    }
+    closedir(directory);
+    return kib;
+}
+
+START_TEST(results_of_any_size_come_whole)
+{
+    static const uint64_t sizes[] = {0, 1, 16, 17, 1023, 1024, 1025, 4096, 100001, 10 << 20};
+    brood_auto(pool) *pool = open_pool(_i);
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        const struct large large = {.bytes = sizes[i], .seed = (uint32_t)i};
+
+        expect_large(submit(pool, &large), sizes[i], (uint32_t)i);
+        ck_assert_int_eq(held_kib(), 0);
+    }
+}
+END_TEST
+
+START_TEST(a_result_of_any_size_goes_into_the_callers_memory)
+{
+    brood_auto(pool) *pool = open_pool(_i);
+    struct large large = {.bytes = 50000, .seed = 3};
+    unsigned char *memory = calloc(1, 50000);
+    struct brood_space space = {memory, 50000};
+
+    ck_assert_int_eq(brood_apply_bytes(pool, make_large, &space, bytes_of(&large)), 0);
+    ck_assert_uint_eq(space.len, 50000);
+    ck_assert_uint_eq(memory[49999], byte_of(3, 49999));
+    space = (struct brood_space){memory, 49999};
+    ck_assert_int_eq(brood_apply_bytes(pool, make_large, &space, bytes_of(&large)), -EMSGSIZE);
+    ck_assert_str_eq(brood_error(), "the result has 50000 bytes, and there is room for 49999");
+    large.bytes = 6;
+    space = (struct brood_space){memory, 5};
+    ck_assert_int_eq(brood_apply_bytes(pool, make_large, &space, bytes_of(&large)), -EMSGSIZE);
+    space = (struct brood_space){memory, 6};
+    ck_assert_int_eq(brood_apply_bytes(pool, make_large, &space, bytes_of(&large)), 0);
+    ck_assert_uint_eq(space.len, 6);
+    ck_assert_int_eq(brood_pool_apply(pool, &make_large.task, memory, &large), -EINVAL);
+    ck_assert_int_eq(held_kib(), 0);
+    free(memory);
+}
+END_TEST
+
+START_TEST(a_large_result_waits_for_a_caller_with_room_and_outlives_the_pool)
+{
+    struct brood_pool *pool = open_pool(_i);
+    const struct large large = {.bytes = 100000, .seed = 9};
+    struct brood_future *future = submit(pool, &large);
+    unsigned char byte;
+
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+    ck_assert_int_eq(brood_future_wait(future, BROOD_NOW), 0);
+    ck_assert_int_eq(brood_future_result(future, &byte, 1), -EMSGSIZE);
+    expect_large(future, 100000, 9);
+}
+END_TEST
+
+START_TEST(many_large_results_wait_side_by_side)
+{
+    brood_auto(pool) *pool = open_pool(_i);
+    struct brood_future *futures[40];
+
+    for (uint32_t i = 0; i < 40; i++)
+        futures[i] = submit(pool, &(struct large){.bytes = 100000 + i, .seed = i});
+    for (uint32_t i = 40; i-- > 0;)
+        expect_large(futures[i], 100000 + i, i);
+    ck_assert_int_eq(held_kib(), 0);
+}
+END_TEST
+
+/* What was dropped is collected by who waits for anything. */
+static long held_after_a_call(struct brood_pool *pool)
+{
+    ck_assert_int_eq(brood_apply(pool, square, &(double){0}, &(double){1}), 0);
+    return held_kib();
+}
+
+START_TEST(what_is_no_result_takes_no_memory)
+{
+    brood_auto(pool) *pool = open_pool(_i);
+    struct brood_future *fails = submit(pool, &(struct large){.bytes = 1 << 20, .end = LARGE_FAILS});
+    struct brood_future *shrinks = submit(pool, &(struct large){.bytes = 1 << 20, .end = LARGE_SHRINKS});
+    struct brood_future *dropped = submit(pool, &(struct large){.bytes = 1 << 20});
+    struct brood_future *huge = submit(pool, &(struct large){.bytes = (uint64_t)1 << 33});
+    char small[5];
+
+    brood_future_free(dropped);
+    ck_assert_int_eq(outcome_of(fails), -EDOM);
+    ck_assert_str_eq(brood_future_error(fails), "large enough");
+    ck_assert_int_eq(outcome_of(shrinks), 0);
+    ck_assert_uint_eq(brood_future_size(shrinks), 5);
+    ck_assert_int_eq(brood_future_result(shrinks, small, 5), 0);
+    ck_assert_mem_eq(small, "small", 5);
+    ck_assert_int_eq(outcome_of(huge), -EMSGSIZE);
+    ck_assert_ptr_nonnull(strstr(brood_future_error(huge), "less than 4 GiB"));
+    brood_future_free(fails);
+    brood_future_free(shrinks);
+    brood_future_free(huge);
+    await(held_after_a_call(pool) == 0);
+}
+END_TEST
+
+/* semantics: X12 X13 */
+START_TEST(a_death_with_a_large_result_in_hand_loses_that_and_leaks_nothing)
+{
+    brood_auto(pool) *pool = open_pool(_i);
+
+    for (uint32_t i = 0; i < 10; i++) {
+        struct brood_future *published = submit(pool, &(struct large){.bytes = 1 << 20, .seed = i});
+        struct brood_future *dies = submit(pool, &(struct large){.bytes = 4 << 20, .end = LARGE_DIES});
+
+        ck_assert_int_eq(outcome_of(dies), -EOWNERDEAD);
+        brood_future_free(dies);
+        expect_large(published, 1 << 20, i);
+    }
+    ck_assert_int_eq(held_kib(), 0);
+    expect_working(pool);
+}
+END_TEST
+
+START_TEST(a_second_attempt_begins_with_an_empty_hand)
+{
+    brood_auto(pool) *pool = open_with(_i, BROOD_POOL(.retries = 1));
+    struct large large = {.bytes = 1 << 20, .end = LARGE_DIES_FIRST};
+    struct brood_future *future;
+
+    snprintf(large.path, sizeof(large.path), "/tmp/brood-large-%d-%lld", getpid(), (long long)now_ms());
+    future = submit(pool, &large);
+    ck_assert_int_eq(outcome_of(future), 0);
+    ck_assert_uint_eq(brood_future_size(future), 5);
+    brood_future_free(future);
+    ck_assert_int_eq(unlink(large.path), 0);
+    ck_assert_int_eq(held_kib(), 0);
+}
+END_TEST
+
+START_TEST(a_confined_worker_gives_no_more_than_was_put_aside)
+{
+    brood_auto(pool) *pool = open_with(_i, BROOD_POOL(.sandbox = BROOD_SANDBOX(.no_network = true)));
+    struct brood_future *future = submit(pool, &(struct large){.bytes = 1 << 20});
+
+    ck_assert_int_eq(outcome_of(future), -ENOSPC);
+    ck_assert_ptr_nonnull(strstr(brood_future_error(future), "no place for more"));
+    brood_future_free(future);
+    expect_large(submit(pool, &(struct large){.bytes = 1024, .seed = 1}), 1024, 1);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    Suite *suite = suite_create("results");
+
+    /* "threads": only the kinds that stay in this process, for valgrind and the thread sanitizer. */
+    int end = argc > 1 && strcmp(argv[1], "threads") == 0 ? PROCESSES : KINDS;
+
+    add_loop_tests(suite, "results", 0, end, results_of_any_size_come_whole,
+                   a_result_of_any_size_goes_into_the_callers_memory,
+                   a_large_result_waits_for_a_caller_with_room_and_outlives_the_pool, many_large_results_wait_side_by_side,
+                   what_is_no_result_takes_no_memory, NULL);
+    if (end == KINDS)
+        add_loop_tests(
+            suite, "results and deaths", PROCESSES, end, a_death_with_a_large_result_in_hand_loses_that_and_leaks_nothing,
+            a_second_attempt_begins_with_an_empty_hand, a_confined_worker_gives_no_more_than_was_put_aside, NULL);
+    return run_suite(suite);
+}
