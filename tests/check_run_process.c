@@ -352,6 +352,23 @@ START_TEST(asking_for_the_children_reaps_those_that_have_ended)
 }
 END_TEST
 
+START_TEST(a_start_reaps_children_that_nobody_has_a_handle_of)
+{
+    struct brood_process *kept = start(give_back, &(int){2}), *released = start(give_back, &(int){0});
+    struct pollfd ended[2] = {{.fd = brood_process_sentinel(kept), .events = POLLIN},
+                              {.fd = brood_process_sentinel(released), .events = POLLIN}};
+    pid_t pid = brood_process_pid(released);
+    siginfo_t info;
+
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(poll(&ended[i], 1, 10000), 1);
+    brood_process_release(released);
+    ck_assert_int_eq(run_and_end(give_back, &(int){1}), 1);
+    ck_assert_int_eq(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), -1);
+    ck_assert_int_eq(end_of(kept), 2);
+}
+END_TEST
+
 /* ---- parents ---- */
 
 struct family {
@@ -1149,6 +1166,29 @@ static void start_without_forks(void *context)
     expect_failure("true", -EAGAIN);
 }
 
+static bool children_die;
+
+static void die_in_child(void)
+{
+    if (children_die)
+        raise(SIGKILL);
+}
+
+/* Killed before it comes to anything of its own. */
+START_TEST(a_child_that_is_killed_at_once_has_been_started)
+{
+    struct brood_process *process;
+
+    ck_assert_int_eq(pthread_atfork(NULL, NULL, die_in_child), 0);
+    children_die = true;
+    ck_assert_int_eq(run_and_end(give_back, &(int){3}), -SIGKILL);
+    ck_assert_int_eq(brood_process_start(&process, BROOD_PROCESS(.program = "true", .daemon = 1)), 0);
+    ck_assert_int_eq(end_of(process), -SIGKILL);
+    children_die = false;
+    ck_assert_int_eq(run_and_end(give_back, &(int){3}), 3);
+}
+END_TEST
+
 START_TEST(a_start_that_fails_leaves_nothing_behind)
 {
     in_child(start_without_descriptors, &(int){0});
@@ -1182,7 +1222,8 @@ int main(void)
               the_main_process_has_a_handle_too, a_child_is_a_daemon_as_its_parent_is_or_as_it_is_told,
               a_handle_is_good_in_the_process_that_started_the_child, a_child_can_handle_an_interrupt,
               many_children_end_as_they_should, the_sentinel_is_readable_when_the_process_has_ended,
-              a_running_process_cannot_be_closed, asking_for_the_children_reaps_those_that_have_ended, NULL);
+              a_running_process_cannot_be_closed, asking_for_the_children_reaps_those_that_have_ended,
+              a_start_reaps_children_that_nobody_has_a_handle_of, NULL);
     add_loop_tests(suite, "signals", 0, 3, a_signal_is_a_negative_status, NULL);
     add_tests(suite, "families", a_grandchild_sees_its_parent_die_and_joins_it,
               a_child_has_no_descriptors_of_earlier_children, children_start_children, NULL);
@@ -1200,6 +1241,6 @@ int main(void)
     add_tests(suite, "executables", an_executable_that_cannot_be_started_is_an_error,
               an_executable_that_is_a_daemon_dies_with_its_parent, an_executable_gets_the_descriptors_that_are_passed,
               a_function_keeps_the_descriptors_that_are_passed, a_start_that_fails_leaves_nothing_behind,
-              bad_options_are_refused, NULL);
+              a_child_that_is_killed_at_once_has_been_started, bad_options_are_refused, NULL);
     return run_suite(suite);
 }

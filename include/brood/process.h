@@ -27,6 +27,9 @@
  * Signals.  brood uses neither SIGCHLD nor waitpid(-1), and does not mind who does; but if somebody else reaps a child, or
  * SIGCHLD is ignored, its status is lost on kernels before 6.15.
  *
+ * Descriptors.  A handle holds one, and a daemon's another one.  A program that closes them, as closefrom(3) does, kills
+ * its daemons by that, and does not hear any more how its children end.
+ *
  * Threads.  If this process has several, a lock that another thread holds at the fork is held in the child for ever.  What
  * the function calls should be as for a signal handler, then, or in an executable: `.program` is always safe.
  *

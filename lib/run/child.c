@@ -18,15 +18,19 @@
 
 /* ---- before the function ---- */
 
-/* Until the parent has a pidfd of us; or is dead, which only a daemon minds.  The byte is read before the pipe becomes the
- * life line: its arrival would be a signal, too. */
+/* Until the parent has a pidfd of us.  If it dies before, or cannot get one, nothing has been started.  The byte is read
+ * before the pipe becomes the life line: its arrival would be a signal, too. */
 static void pass_gate(struct brood_process *process)
 {
+    ssize_t n;
     char byte;
     int r;
 
-    while (read(process->gate.read, &byte, 1) < 0 && errno == EINTR)
-        ;
+    do
+        n = read(process->gate.read, &byte, 1);
+    while (n < 0 && errno == EINTR);
+    if (n != 1)
+        _exit(EXIT_FAILURE);
     if (!process->daemon) {
         brood__close_fd(&process->gate.read);
         return;

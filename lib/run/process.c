@@ -256,7 +256,8 @@ static struct brood_process *next_child(const struct brood_process *last, bool d
     return found;
 }
 
-static void reap(void)
+/* Or only those that nobody has a handle of, and so nobody will ask about: a start need not look at all that run. */
+static void reap(bool all)
 {
     struct brood_process *ended, *process;
 
@@ -264,7 +265,7 @@ static void reap(void)
         brood__lock(&brood__run_lock);
         ended = NULL;
         for (process = children; process && !ended; process = process->next)
-            if (settle(process))
+            if ((all || process->holders == 1) && settle(process))
                 ended = process;
         brood__unlock(&brood__run_lock);
         if (ended) {
@@ -379,7 +380,8 @@ static void give_up(struct brood_process *process)
     release(process);
 }
 
-/* The child is at the gate, so this number is its.  Under the lock, as in enlist(). */
+/* The child is at the gate, so this number is its.  Under the lock, as in enlist().  If that fails the gate is not opened,
+ * and the child ends; nobody has to be killed by a number. */
 static int watch(struct brood_process *process)
 {
     int pidfd;
@@ -388,10 +390,11 @@ static int watch(struct brood_process *process)
     pidfd = brood__fd_not_standard(brood__pidfd_open(process->pid));
     if (pidfd >= 0)
         process->pidfd = pidfd;
+    else
+        brood__close_fd(&process->life_line);
     brood__unlock(&brood__run_lock);
     if (pidfd >= 0)
         return 0;
-    (void)kill(process->pid, SIGKILL);
     while (waitpid(process->pid, NULL, 0) < 0 && errno == EINTR)
         ;
     return brood_fail(pidfd, "cannot open a descriptor of the new process: %s", strerror(-pidfd));
@@ -489,7 +492,7 @@ int brood_process_start(struct brood_process **ret_process, const struct brood_p
     brood__run_init();
     brood__run_mind_exit();
     warn_of_threads(&options);
-    reap();
+    reap(false);
     r = new_process(&process, &options);
     if (r == 0)
         r = launch(process, &options);
@@ -617,7 +620,7 @@ int brood_process_children(struct brood_process **ret_processes, size_t room)
     size_t count = 0;
 
     brood__run_init();
-    reap();
+    reap(true);
     brood__lock(&brood__run_lock);
     for (struct brood_process *process = children; process; process = process->next)
         if (is_running(process) && count++ < room) {
