@@ -8,8 +8,10 @@ foreach(folder BINDIR LIBDIR INCLUDEDIR)
     endif()
 endforeach()
 
-set(brood_public_headers base future pool ring sandbox task worker)
-list(TRANSFORM brood_public_headers REPLACE "(.+)" "${PROJECT_SOURCE_DIR}/include/brood/\\1.h")
+# The public headers are those that brood.h includes.
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS include/brood.h)
+file(STRINGS include/brood.h brood_public_headers REGEX "^#include <brood/")
+list(TRANSFORM brood_public_headers REPLACE "#include <(.+)>" "${PROJECT_SOURCE_DIR}/include/\\1")
 install(FILES include/brood.h TYPE INCLUDE)
 install(FILES ${brood_public_headers} DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/brood")
 
@@ -41,7 +43,8 @@ install(FILES README.md CHANGELOG.md LICENSE TYPE DOC)
 
 # The manual is Markdown, to be read as it is; where pandoc is there, it becomes man pages too.
 set(brood_pages_1 brood brood-worker)
-set(brood_pages_3 brood_alloc brood_base brood_future brood_pool brood_ring brood_task brood_worker)
+file(GLOB brood_pages_3 CONFIGURE_DEPENDS RELATIVE "${PROJECT_SOURCE_DIR}/docs/man" docs/man/brood_*.md)
+list(TRANSFORM brood_pages_3 REPLACE "\\.md$" "")
 find_program(BROOD_PANDOC pandoc)
 mark_as_advanced(BROOD_PANDOC)
 foreach(section 1 3)
