@@ -355,3 +355,81 @@ BROOD_TASK_DEFINE(cut_segment, int, int)
     closedir(directory);
     return 0;
 }
+
+/* ---- what prints ---- */
+
+static void say(const struct speech *speech)
+{
+    size_t length = strlen(speech->text);
+
+    if (speech->how == BY_WRITE && write(STDOUT_FILENO, speech->text, length) != (ssize_t)length)
+        _exit(99);
+    if (speech->how == BY_STDIO)
+        (void)fputs(speech->text, stdout);
+    if (speech->how == TO_STDERR)
+        (void)fputs(speech->text, stderr);
+}
+
+/* In a session of its own, which nobody's death ends, with all that the worker has open; and the worker dies. */
+static void leave_child_and_die(void)
+{
+    pid_t child = fork();
+
+    if (child == 0) {
+        (void)setsid();
+        for (;;)
+            pause();
+    }
+    (void)printf("%d\n", child);
+    (void)raise(SIGKILL);
+}
+
+static int speak_out(const struct speech *speech)
+{
+    for (int i = 0; i <= speech->again; i++)
+        say(speech);
+    if (speech->then == AND_DIE)
+        (void)raise(SIGKILL);
+    if (speech->then == AND_LEAVE_A_CHILD)
+        leave_child_and_die();
+    while (speech->then == AND_HANG)
+        pause();
+    return 0;
+}
+
+BROOD_TASK_DEFINE(speak, struct speech, int)
+{
+    *result = arg->again;
+    return speak_out(arg);
+}
+
+BROOD_TASK_DEFINE(speak_too, struct speech, int)
+{
+    *result = -arg->again;
+    return speak_out(arg);
+}
+
+BROOD_TASK_DEFINE(be_mute, int, int)
+{
+    *result = *arg;
+    (void)close(STDOUT_FILENO);
+    (void)close(STDERR_FILENO);
+    (void)printf("nobody hears this");
+    return 0;
+}
+
+BROOD_TASK_BYTES_DEFINE(die_in_result, 8 << 20)
+{
+    char *space = brood_reply_space(reply, arg.len);
+    const char *how = arg.ptr;
+
+    if (!space)
+        return -EMSGSIZE;
+    memset(space, 1, arg.len / 2);
+    if (how[0] == 'd')
+        (void)raise(SIGKILL);
+    while (how[0] == 'h')
+        pause();
+    memset(space, 2, arg.len);
+    return 0;
+}

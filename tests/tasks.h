@@ -41,6 +41,18 @@ struct harm {
     uint64_t seed;
 };
 
+/* What a task prints, and what it does then. */
+struct speech {
+    char text[64];
+    int again; /* how often after the first time; -1: not at all */
+    enum { BY_STDIO, BY_WRITE, TO_STDERR } how;
+    enum { AND_RETURN, AND_DIE, AND_HANG, AND_LEAVE_A_CHILD } then;
+};
+
+BROOD_TASK_DECLARE(speak, struct speech, int);
+BROOD_TASK_DECLARE(speak_too, struct speech, int);
+BROOD_TASK_DECLARE(be_mute, int, int);   /* closes what it could print to */
+BROOD_TASK_BYTES_DECLARE(die_in_result); /* writes half of its result, as long as its argument, and hangs or dies of it */
 BROOD_TASK_DECLARE(square, double, double);
 BROOD_TASK_DECLARE(refuse_odd, int, int); /* an odd argument is -EDOM, with words */
 BROOD_TASK_DECLARE(rotate, struct block, struct block);

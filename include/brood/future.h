@@ -72,6 +72,7 @@ struct brood_death {
     uint64_t fault_address; /* what it touched, or where it was */
     const char *task;       /* its name */
     const char *backtrace;  /* where it was when it faulted or had had its time, a line a frame; or "" */
+    const char *output; /* what the task had printed, the last 4095 bytes of it; "" without .output of the pool's options */
 };
 
 /* After -EOWNERDEAD, and after -ETIMEDOUT and -ECANCELED of a task that was killed: which worker died, and how.  0;

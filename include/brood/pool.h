@@ -59,6 +59,13 @@ enum brood_callbacks {
 
 #define BROOD_WORKERS_MAX 1024
 
+/* Where standard output and error of worker processes go. */
+enum brood_output {
+    BROOD_OUTPUT_PASS,    /* where those of this process go */
+    BROOD_OUTPUT_CAPTURE, /* nowhere, but for the end of what a task has printed, in its death certificate */
+    BROOD_OUTPUT_PREFIX,  /* the same, and line by line to where those of this process go, behind "[brood-2 task] " */
+};
+
 /* Every zero means the default.  BROOD_POOL(...) fills in `size`. */
 struct brood_pool_options {
     size_t size;          /* sizeof(struct brood_pool_options): lets the struct grow */
@@ -105,6 +112,9 @@ struct brood_pool_options {
      * for that reason; negative: none.  For threads it means nothing. */
     int spares;
     enum brood_callbacks callbacks; /* BROOD_CALLBACK_WAITERS */
+    /* What happens to what tasks print.  Captured or prefixed, stdout is written line by line, and behind each task what is
+     * left in its buffer and stderr's.  Only for processes. */
+    enum brood_output output;
 };
 
 #ifndef __cplusplus

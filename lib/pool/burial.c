@@ -52,10 +52,21 @@ static bool was_out_of_memory(struct supervisor *s, struct brood__ending ending)
     return s->oom_kills != before;
 }
 
-/* Hands the dead worker's certificate over to the host, by the note. */
-static uint32_t certify(struct supervisor *s, struct station *station, struct brood__ending ending)
+/* The one put aside for it, the one that it took, or any. */
+static uint32_t certificate_of(struct supervisor *s, unsigned worker)
 {
-    uint32_t number = atomic_load(&station->certificate);
+    uint32_t number = atomic_load(&s->shared->lanes[worker].station->certificate);
+
+    if (number == CERTIFICATE_NONE)
+        number = brood__certificate_of(s->shared, worker);
+    return number == CERTIFICATE_NONE ? brood__certificate_take(s->shared) : number;
+}
+
+/* Hands the dead worker's certificate over to the host, by the note. */
+static uint32_t certify(struct supervisor *s, unsigned worker, struct brood__ending ending)
+{
+    struct station *station = s->shared->lanes[worker].station;
+    uint32_t number = certificate_of(s, worker);
     struct certificate *certificate = brood__certificate(s->shared, number);
 
     if (!certificate)
@@ -65,6 +76,7 @@ static uint32_t certify(struct supervisor *s, struct station *station, struct br
     certificate->peak_rss_kib = ending.peak_rss_kib;
     certificate->dumped_core = ending.dumped_core;
     certificate->out_of_memory = was_out_of_memory(s, ending);
+    brood__voice_testify(s->members[worker].hand.voice, certificate->output);
     atomic_store(&station->certificate, CERTIFICATE_NONE);
     return number;
 }
@@ -84,7 +96,7 @@ static void charge(struct supervisor *s, unsigned worker, struct brood__ending e
     struct station *station = s->shared->lanes[worker].station;
 
     note->cause = cause_of(&s->members[worker], station, ending);
-    note->certificate = certify(s, station, ending);
+    note->certificate = certify(s, worker, ending);
     note->pid = s->members[worker].hand.pid;
     note->signal = ending.signal;
     note->exit_code = ending.exit_code;
@@ -168,6 +180,7 @@ void brood__bury(struct supervisor *s, unsigned worker)
     bool was_ready = brood__station_state(station) == STATION_READY, is_orderly = !ending.signal && !ending.exit_code;
 
     brood__bury_work(s, worker, ending);
+    brood__voice_close(s, member->hand.voice);
     if (s->stopping || brood__board_state(s->shared->board) == BOARD_STOPPING) /* on the board first, then in a message */
         return;
     atomic_fetch_add_explicit(&s->shared->roll->deaths, !is_orderly, memory_order_relaxed);

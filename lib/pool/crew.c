@@ -92,6 +92,7 @@ static void close_inherited(struct supervisor *s, int orders)
     (void)close(s->control);
     for (unsigned i = 0; i < s->shared->workers; i++)
         close_hand(&s->members[i].hand);
+    brood__voices_forget(s);
     for (unsigned i = 0; i < s->spares_wanted; i++) {
         close_hand(&s->spares[i].hand);
         if (s->spares[i].hand.pidfd >= 0)
@@ -99,7 +100,7 @@ static void close_inherited(struct supervisor *s, int orders)
     }
 }
 
-static void be_worker(struct supervisor *s, unsigned worker, int orders)
+static void be_worker(struct supervisor *s, const struct voice *voice, unsigned worker, int orders)
 {
     const struct brood_pool_options *options = s->options;
     const struct hooks hooks = {options->initializer, options->finalizer, options->context};
@@ -114,6 +115,7 @@ static void be_worker(struct supervisor *s, unsigned worker, int orders)
     if (orders < 0)
         (void)snprintf(suffix, sizeof(suffix), "%u", worker);
     brood__process_set_name(s->shared->board->name, suffix);
+    brood__voice_take_on(s, voice);
     close_inherited(s, orders);
     if (options->worker)
         exec_worker(s, worker, orders);
@@ -139,36 +141,47 @@ static int watch(struct supervisor *s, struct hand *hand, uint64_t tag)
 
     if (r >= 0)
         r = brood__poller_add(s->poller, hand->pidfd, tag);
+    if (r == 0)
+        r = brood__voice_listen(s, hand->voice);
     return r < 0 ? brood_fail(r, "cannot watch a worker: pidfd_open: %s (see ulimit -n)", strerror(-r)) : 0;
 }
 
 /* Nobody would see its death.  It is our child, not reaped yet: the number is its own. */
-static void end_unwatched(struct hand *hand)
+static void end_unwatched(struct supervisor *s, struct hand *hand)
 {
     (void)kill(-hand->pid, SIGKILL);
     (void)kill(hand->pid, SIGKILL);
     while (waitpid(hand->pid, NULL, 0) < 0 && errno == EINTR)
         ;
+    if (hand->pidfd >= 0)
+        (void)brood__poller_remove(s->poller, hand->pidfd);
     close_hand(hand);
     hand->pidfd = -1;
+    brood__voice_close(s, hand->voice);
+    hand->voice = NULL;
 }
 
 int brood__hand_start(struct supervisor *s, struct hand *ret_hand, unsigned worker, int orders, uint64_t tag)
 {
     struct hand hand = {.pidfd = -1};
-    int r = 0;
+    int r = brood__voice_open(s, &hand.voice);
 
-    *ret_hand = hand;
+    *ret_hand = (struct hand){.pidfd = -1};
+    if (r < 0)
+        return r;
+    if (worker < s->shared->workers)
+        brood__voice_name(s, hand.voice, worker);
     hand.pid = fork_timed(s);
     if (hand.pid == 0)
-        be_worker(s, worker, orders);
+        be_worker(s, hand.voice, worker, orders);
     if (hand.pid < 0) {
         r = -errno;
+        brood__voice_close(s, hand.voice);
         return brood_fail(r, "cannot start a worker: fork: %s (see ulimit -u)", strerror(-r));
     }
     r = watch(s, &hand, tag);
     if (r < 0)
-        end_unwatched(&hand);
+        end_unwatched(s, &hand);
     else
         s->alive++;
     *ret_hand = hand;
@@ -185,6 +198,7 @@ struct brood__ending brood__hand_reap(struct supervisor *s, struct hand *hand)
     (void)close(hand->pidfd);
     hand->pidfd = -1;
     s->alive--;
+    brood__voice_finish(s, hand->voice);
     return ending;
 }
 
@@ -202,9 +216,13 @@ int64_t brood__crew_pause(unsigned failures)
 }
 
 /* A place for what the worker may have to say of its end. */
-static void put_certificate_aside(struct supervisor *s, struct station *station)
+static void put_certificate_aside(struct supervisor *s, struct station *station, unsigned worker)
 {
-    brood__certificate_free(s->shared, atomic_load(&station->certificate));
+    uint32_t number = atomic_load(&station->certificate);
+
+    if (number == CERTIFICATE_NONE) /* the one before began without, and may have taken one and lived */
+        number = brood__certificate_of(s->shared, worker);
+    brood__certificate_free(s->shared, number);
     atomic_store(&station->certificate, brood__certificate_take(s->shared));
 }
 
@@ -229,7 +247,7 @@ void brood__crew_start(struct supervisor *s, unsigned worker)
 
     member->start_ns = 0;
     member->is_killed = false;
-    put_certificate_aside(s, station);
+    put_certificate_aside(s, station, worker);
     atomic_store(&station->limit_end_ns, 0);
     atomic_store(&station->is_refused, 0);
     brood__station_set_state(station, STATION_STARTING);

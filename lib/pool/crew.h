@@ -11,6 +11,7 @@
 #include "os/poller.h"
 #include "os/sandbox.h"
 #include "pool/supervisor.h"
+#include "pool/voice.h"
 
 #define RESTART_NS 10000000       /* a worker that could not be started is tried again after so long, … */
 #define RESTART_NS_MAX 1000000000 /* … which doubles with each failure, up to this */
@@ -21,6 +22,7 @@
 struct hand {
     int pidfd; /* -1: there is none */
     pid_t pid;
+    struct voice *voice; /* NULL: it prints where the host does */
 };
 
 struct member {
@@ -52,9 +54,11 @@ struct supervisor {
     unsigned alive;   /* workers and spares */
     unsigned deaths;  /* since `deaths_since_ns`, without any task finished meanwhile */
     int64_t deaths_since_ns;
+    struct voices voices;
     uint64_t oom_kills; /* that were known at the last death */
     bool stopping, broken;
     brood_deadline kill_at;
+    brood_deadline still_at; /* no longer than this for who reads what the workers have printed */
 };
 
 /* ---- supervisor.c ---- */
@@ -74,7 +78,7 @@ void brood__supervisor_break(struct supervisor *s, int error);
 int brood__hand_start(struct supervisor *s, struct hand *ret_hand, unsigned worker, int orders, uint64_t tag);
 
 /* Of one whose pidfd is readable, with what its tasks have started: the number is its own, and its group's, until it is
- * reaped.  Lets go of it. */
+ * reaped.  Lets go of all but its voice, from which it takes what is left. */
 struct brood__ending brood__hand_reap(struct supervisor *s, struct hand *hand);
 
 /* Starts a worker of that number.  If that fails it is tried again later, or, for the first one, the pool breaks. */

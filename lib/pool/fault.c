@@ -10,7 +10,17 @@
 #define FRAMES_MAX 48
 #define STACK_BYTES 65536
 
+/* Of this process. */
+static const struct shared *volatile pool;
+static volatile unsigned self;
 static struct certificate *volatile watched;
+
+struct certificate *brood__fault_certificate(void)
+{
+    if (!watched && pool)
+        watched = brood__certificate(pool, brood__certificate_take_for(pool, self));
+    return watched;
+}
 
 /* One line: the function if the program exports its name, and what addr2line(1) needs. */
 static size_t write_frame(char *to, size_t room, int number, void *address)
@@ -70,10 +80,14 @@ void brood__fault_write_backtrace(struct certificate *certificate, const void *c
  * has to be sent again. */
 static void record(int number, siginfo_t *info, void *context)
 {
-    watched->fault_code = info->si_code;
-    if (info->si_code > 0)
-        watched->fault_address = (uint64_t)(uintptr_t)info->si_addr;
-    brood__fault_write_backtrace(watched, context);
+    struct certificate *certificate = brood__fault_certificate();
+
+    if (certificate) {
+        certificate->fault_code = info->si_code;
+        if (info->si_code > 0)
+            certificate->fault_address = (uint64_t)(uintptr_t)info->si_addr;
+        brood__fault_write_backtrace(certificate, context);
+    }
     if (info->si_code <= 0)
         (void)raise(number);
 }
@@ -97,14 +111,14 @@ void brood__fault_prepare(void)
     (void)backtrace(&frame, 1);
 }
 
-void brood__fault_watch(struct certificate *certificate)
+void brood__fault_watch(const struct shared *shared, unsigned worker)
 {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS};
     struct sigaction action = {.sa_flags = (int)(SA_SIGINFO | SA_ONSTACK | SA_RESETHAND)}, present;
 
-    if (!certificate)
-        return;
-    watched = certificate;
+    pool = shared;
+    self = worker;
+    watched = brood__certificate(shared, atomic_load(&shared->lanes[worker].station->certificate));
     brood__fault_prepare();
     give_stack();
     action.sa_sigaction = record;

@@ -4,15 +4,18 @@
 
 #include <signal.h>
 
-#include "shm/certificate.h"
+#include "shm/board.h"
 
 /* Loads what a backtrace needs, which takes longer than to fork a worker, and could not be done in a signal handler: once,
  * before the workers are forked. */
 void brood__fault_prepare(void);
 
 /* Catches the signals that mean a fault, on a stack of their own, wherever the program has no handler; the signal then
- * takes its course, core dump and all.  `certificate` may be NULL: then nothing is caught. */
-void brood__fault_watch(struct certificate *certificate);
+ * takes its course, core dump and all. */
+void brood__fault_watch(const struct shared *shared, unsigned worker);
+
+/* Where this worker says what it sees of its end, or NULL.  Also in a signal handler. */
+struct certificate *brood__fault_certificate(void);
 
 /* In a signal handler, whose `context` (or NULL) says where the thread was: writes its backtrace from there on.  dladdr(3)
  * and snprintf(3) are not promised to be safe there, which is why this is called only where the process is about to end. */

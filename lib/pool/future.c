@@ -180,18 +180,21 @@ int brood__outcome_of_death(const struct answer *answer)
 
 static struct record *new_record(const char *task, const struct certificate *certificate)
 {
-    size_t length = certificate ? strnlen(certificate->backtrace, sizeof(certificate->backtrace)) : 0;
-    struct record *record = calloc(1, sizeof(*record) + length + 1);
+    size_t backtrace = certificate ? strnlen(certificate->backtrace, sizeof(certificate->backtrace)) : 0,
+           output = certificate ? strnlen(certificate->output, sizeof(certificate->output)) : 0;
+    struct record *record = calloc(1, sizeof(*record) + backtrace + 1 + output + 1);
 
     if (!record)
         return NULL;
-    /* The name may lie on the board, where it need not end any more; nor need the backtrace stay as long as it was. */
+    /* The name may lie on the board, where it need not end any more; nor need the others stay as long as they were. */
     (void)snprintf(record->task, sizeof(record->task), "%.*s", BROOD_TASK_NAME_MAX, task);
     record->death.task = record->task;
-    record->death.backtrace = record->backtrace;
+    record->death.backtrace = record->texts;
+    record->death.output = record->texts + backtrace + 1;
     if (!certificate)
         return record;
-    memcpy(record->backtrace, certificate->backtrace, length);
+    memcpy(record->texts, certificate->backtrace, backtrace);
+    memcpy(record->texts + backtrace + 1, certificate->output, output);
     record->death.user_us = certificate->user_us;
     record->death.system_us = certificate->system_us;
     record->death.peak_rss_kib = certificate->peak_rss_kib;

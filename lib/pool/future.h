@@ -16,7 +16,7 @@ struct retry;
 struct record {
     struct brood_death death;
     char task[BROOD_TASK_NAME_MAX + 1];
-    char backtrace[];
+    char texts[]; /* the backtrace, and then the output */
 };
 
 #define FUTURE_INLINE_BYTES SLOT_RESULT_BYTES

@@ -14,7 +14,6 @@
 #define HANDLER_WRITE_NS 1000000000
 
 static struct limit *volatile watched;
-static struct certificate *volatile certificate_of_mine;
 static volatile sig_atomic_t is_without_grace;
 
 static void set(timer_t timer, int64_t at_ns)
@@ -27,6 +26,7 @@ static void set(timer_t timer, int64_t at_ns)
 /* From the timer: says where it hung.  From anybody else: does what SIGTERM does. */
 static void told(int number, siginfo_t *info, void *context)
 {
+    struct certificate *certificate;
     int error = errno;
 
     if (info->si_code != SI_TIMER) {
@@ -38,8 +38,9 @@ static void told(int number, siginfo_t *info, void *context)
         return;
     if (is_without_grace)
         set(watched->hard, brood__after_ns(HANDLER_WRITE_NS).ns);
-    if (certificate_of_mine)
-        brood__fault_write_backtrace(certificate_of_mine, context);
+    certificate = brood__fault_certificate();
+    if (certificate)
+        brood__fault_write_backtrace(certificate, context);
     if (is_without_grace)
         (void)kill(getpid(), SIGKILL);
     errno = error;
@@ -54,7 +55,7 @@ static void listen_to_term(void)
         (void)sigaction(SIGTERM, &action, NULL);
 }
 
-int brood__limit_open(struct limit *limit, struct station *station, bool is_process, struct certificate *certificate)
+int brood__limit_open(struct limit *limit, struct station *station, bool is_process)
 {
     struct sigevent soft = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGTERM};
     struct sigevent hard = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
@@ -72,7 +73,6 @@ int brood__limit_open(struct limit *limit, struct station *station, bool is_proc
     }
     limit->has_timers = true;
     watched = limit;
-    certificate_of_mine = certificate;
     listen_to_term();
     return 0;
 }

@@ -23,7 +23,7 @@ struct limit {
 
 /* Before the first limit.  In a process `certificate`, which may be NULL, takes the backtrace; in a thread there is none
  * and there are no timers.  0 or a negative errno, in words. */
-int brood__limit_open(struct limit *limit, struct station *station, bool is_process, struct certificate *certificate);
+int brood__limit_open(struct limit *limit, struct station *station, bool is_process);
 void brood__limit_close(struct limit *limit);
 
 /* The task begins; it is over. */

@@ -42,6 +42,6 @@ void brood__obey(struct supervisor *s)
         brood__crew_signal(s, SIGTERM);
     s->stopping = true;
     brood__spares_dismiss(s);
-    s->kill_at = (brood_deadline){order.deadline_ns};
+    s->kill_at = s->still_at = (brood_deadline){order.deadline_ns};
     (void)brood__poller_remove(s->poller, s->control);
 }

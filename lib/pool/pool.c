@@ -98,6 +98,10 @@ static int check_options(struct brood_pool_options *options, const struct brood_
         return brood_fail(-EINVAL, "a worker executable needs .kind = BROOD_PROCESSES");
     if (options->workers < 0 || options->workers > BROOD_WORKERS_MAX)
         return brood_fail(-EINVAL, "%d workers: 1 to %d, or 0 for the default", options->workers, BROOD_WORKERS_MAX);
+    if ((unsigned)options->output > BROOD_OUTPUT_PREFIX)
+        return brood_fail(-EINVAL, "there is no kind of output %d", (int)options->output);
+    if (options->output != BROOD_OUTPUT_PASS && options->kind != BROOD_PROCESSES)
+        return brood_fail(-ENOTSUP, "only processes have an output of their own to capture: .kind = BROOD_PROCESSES");
     if (options->spares > BROOD_WORKERS_MAX)
         return brood_fail(-EINVAL, "%d spares: at most %d", options->spares, BROOD_WORKERS_MAX);
     if (options->workers == 0)
@@ -193,6 +197,7 @@ static int open_memory(struct brood_pool *pool, const struct brood_pool_options 
     brood__segment_prefault(&pool->shared.segment, 0, board->heap_offset);
     brood__heap_init(&pool->heap, &pool->shared.segment, board->heap_offset);
     board->cpus = pool->shared.cpus = (uint32_t)brood__cpus_usable();
+    board->output_pipes = options->output == BROOD_OUTPUT_PASS ? 0 : options->output == BROOD_OUTPUT_CAPTURE ? 1 : 2;
     board->worker_tasks = (uint64_t)options->worker_tasks;
     board->worker_memory_kib = (uint64_t)options->worker_memory_mib * 1024;
     board->worker_age_ms = (uint64_t)options->worker_age_ms;

@@ -65,13 +65,6 @@ bool brood_cancelled(void)
            (server->limit.end_ns != 0 && brood__limit_is_over(&server->limit, brood__now_ns()));
 }
 
-static struct certificate *certificate_of(const struct shared *shared, unsigned worker)
-{
-    uint32_t number = atomic_load_explicit(&shared->lanes[worker].station->certificate, memory_order_acquire);
-
-    return brood__certificate(shared, number);
-}
-
 int brood__server_open(struct server *ret_server, struct shared *shared, unsigned worker, bool is_process)
 {
     int r;
@@ -89,14 +82,15 @@ int brood__server_open(struct server *ret_server, struct shared *shared, unsigne
     };
     if (!ret_server->seen)
         return brood_fail(-ENOMEM, "out of memory");
-    r = brood__limit_open(&ret_server->limit, ret_server->lane->station, is_process, certificate_of(shared, worker));
+    r = brood__limit_open(&ret_server->limit, ret_server->lane->station, is_process);
     if (r < 0)
         brood__server_close(ret_server);
-    else if (is_process)
-        brood__fault_watch(certificate_of(shared, worker));
-    if (r == 0 && is_process)
-        brood__retirement_open(&ret_server->retirement, shared->board, worker);
-    return r;
+    if (r < 0 || !is_process)
+        return r;
+    brood__fault_watch(shared, worker);
+    brood__retirement_open(&ret_server->retirement, shared->board, worker);
+    brood__output_open(&ret_server->output, ret_server->lane->station, read_once(shared->board->output_pipes));
+    return 0;
 }
 
 void brood__server_close(struct server *server)
@@ -254,18 +248,38 @@ struct begin {
     struct range *range;
     char *words;
     int64_t limit_ns, grace_ns;
+    bool is_heard, is_special; /* what it prints is told apart; either, or a limit */
+    unsigned task;
 };
 
-static inline struct begin open_begin(const struct work *work)
+static inline struct begin open_begin(const struct server *server, const struct work *work)
 {
-    return (struct begin){work->range, work->words, work->window->limit_ns, work->window->grace_ns};
+    struct begin begin = {
+        .range = work->range,
+        .words = work->words,
+        .limit_ns = work->window->limit_ns,
+        .grace_ns = work->window->grace_ns,
+        .is_heard = server->output.pipes > 0,
+        .task = work->window->task,
+    };
+
+    begin.is_special = begin.limit_ns || begin.is_heard;
+    return begin;
+}
+
+static void begin_specially(struct server *server, struct begin begin)
+{
+    if (begin.limit_ns)
+        brood__limit_begin(&server->limit, begin.limit_ns, begin.grace_ns);
+    if (begin.is_heard)
+        brood__output_begin(&server->output, begin.task);
 }
 
 static inline void begin_item(struct server *server, struct begin begin, uint32_t item)
 {
     range_begin_item(begin.range, item);
-    if (begin.limit_ns)
-        brood__limit_begin(&server->limit, begin.limit_ns, begin.grace_ns);
+    if (begin.is_special)
+        begin_specially(server, begin);
     if (begin.words[0])
         begin.words[0] = '\0';
 }
@@ -278,7 +292,7 @@ static void run_items(struct server *server, const struct work *work, struct slo
     const size_t arg_bytes = work->window->arg_bytes, result_bytes = work->window->result_bytes;
     const char *arg = work->args + lo * arg_bytes;
     char *result = work->results + lo * result_bytes;
-    const struct begin begin = open_begin(work);
+    const struct begin begin = open_begin(server, work);
     struct brood_reply reply = {.room = result_bytes};
 
     for (uint32_t item = lo; item < lo + count; item++) {
@@ -300,7 +314,7 @@ static void run_blocks(struct server *server, const struct work *work, struct sl
     const char *context = context_bytes ? work->args : NULL;
     uint64_t from = window->first + lo * grain;
     char *result = work->results + lo * result_bytes;
-    const struct begin begin = open_begin(work);
+    const struct begin begin = open_begin(server, work);
     struct brood_reply reply = {.room = result_bytes};
 
     for (uint32_t item = lo; item < lo + count; item++) {
@@ -416,11 +430,15 @@ static void run(struct server *server, struct slot *slot, struct note *note, uin
     server->position = position;
     if (slot->kind & SLOT_LIMITED)
         brood__limit_begin(&server->limit, note->limit_ns, note->grace_ns);
+    if (server->output.pipes > 0)
+        brood__output_begin(&server->output, slot->task);
     slot->has_words = 0;
     if (slot_kind(slot->kind) == SLOT_MAP)
         run_map(server, slot, note);
     else
         run_task(server, slot, note);
+    if (server->output.pipes > 0)
+        brood__output_end(&server->output);
     if (server->limit.end_ns)
         brood__limit_end(&server->limit);
     brood__retirement_count(&server->retirement, 1);
@@ -525,9 +543,11 @@ static bool anything_waiting(const struct server *server)
 }
 
 /* What the tasks have printed does not wait in a buffer while the worker sleeps. */
-static void flush_output(const struct server *server)
+static void flush_output(struct server *server)
 {
-    if (server->is_process && __fpending(stdout) > 0)
+    if (server->output.pipes > 0)
+        brood__output_begin(&server->output, OUTPUT_NO_TASK);
+    else if (server->is_process && __fpending(stdout) > 0)
         (void)fflush(stdout);
 }
 

@@ -12,6 +12,7 @@
 #define BROOD_POOL_SERVE_H
 
 #include "pool/limit.h"
+#include "pool/output.h"
 #include "pool/retirement.h"
 #include "shm/board.h"
 
@@ -37,6 +38,7 @@ struct server {
     int64_t now_ns;          /* when it last looked at the clock */
     int64_t next_theft_ns;   /* when to look at the other lanes again */
     struct progress *seen;   /* of each other worker, when it last looked */
+    struct output output;    /* of a process, if the supervisor listens */
     void *state;             /* what the program's initializer has made */
     const struct brood_task *tasks[BOARD_TASKS];
 };

@@ -77,6 +77,7 @@ void brood__spare_start(struct supervisor *s)
 static void lose(struct supervisor *s, struct spare *spare)
 {
     (void)brood__hand_reap(s, &spare->hand);
+    brood__voice_close(s, spare->hand.voice);
     (void)close(spare->orders);
     fail(s);
 }
@@ -106,6 +107,7 @@ static bool hand_over(struct supervisor *s, struct spare *spare, unsigned worker
         lose(s, spare);
         return false;
     }
+    brood__voice_name(s, spare->hand.voice, worker);
     atomic_store(&s->shared->roll->entries[worker], spare->hand.pid);
     /* If it has died just now, it dies as that worker. */
     (void)send(spare->orders, &number, sizeof(number), MSG_NOSIGNAL | MSG_DONTWAIT);

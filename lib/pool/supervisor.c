@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,6 +18,8 @@
 #define TAG_HOST UINT64_MAX
 #define TAG_CONTROL (UINT64_MAX - 1)
 #define EVENTS 64
+
+#define BUSY_NS 50000000
 
 /* ---- the end ---- */
 
@@ -59,6 +62,10 @@ static void handle(struct supervisor *s, uint64_t tag)
         brood__supervisor_quit(s);
     else if (tag == TAG_CONTROL)
         brood__obey(s);
+    else if (tag >= TAG_SINK)
+        brood__voices_hand_on(s, (unsigned)(tag - TAG_SINK));
+    else if (tag >= TAG_VOICE)
+        brood__voices_hear(s, tag);
     else if (tag >= TAG_SPARE)
         brood__spare_bury(s, (unsigned)(tag - TAG_SPARE));
     else if (s->members[tag].hand.pidfd >= 0)
@@ -67,7 +74,10 @@ static void handle(struct supervisor *s, uint64_t tag)
 
 static brood_deadline next_deadline(const struct supervisor *s)
 {
-    int64_t next = s->stopping && s->alive > 0 ? s->kill_at.ns : brood__spare_due(s);
+    int64_t next = brood__spare_due(s);
+
+    if (s->stopping)
+        next = s->alive > 0 || s->broken ? s->kill_at.ns : s->still_at.ns;
 
     for (unsigned i = 0; i < s->shared->workers && !s->stopping; i++)
         if (s->members[i].start_ns != 0 && s->members[i].start_ns < next)
@@ -77,7 +87,16 @@ static brood_deadline next_deadline(const struct supervisor *s)
 
 static bool is_over(const struct supervisor *s)
 {
-    return s->stopping && s->alive == 0 && !s->broken;
+    return s->stopping && s->alive == 0 && !s->broken && (brood__voices_are_still(s) || brood__is_past(s->still_at));
+}
+
+/* While nobody waits for anything, unless there is always something. */
+static void start_spare(struct supervisor *s, bool is_idle)
+{
+    int64_t due = brood__spare_due(s);
+
+    if (due != INT64_MAX && due + (is_idle ? 0 : BUSY_NS) <= brood__now_ns())
+        brood__spare_start(s);
 }
 
 static void run(struct supervisor *s)
@@ -98,8 +117,7 @@ static void run(struct supervisor *s)
             s->kill_at = BROOD_FOREVER;
         }
         brood__crew_start_due(s);
-        if (count == 0 && brood__spare_due(s) <= brood__now_ns()) /* while nobody waits for anything */
-            brood__spare_start(s);
+        start_spare(s, count == 0);
     }
 }
 
@@ -121,6 +139,8 @@ static int settle_in(struct supervisor *s, pid_t host)
     int r;
 
     brood__process_reset_signals();
+    __fpurge(stdout); /* what the host could not write before it forked is the host's to write */
+    __fpurge(stderr);
     brood__process_set_name(board->name, "sup");
     if (!s->options->inherit_fds)
         brood__process_close_all_but((int[]){s->control, s->shared->segment.fd, s->shared->spill.fd}, 3);
@@ -151,6 +171,8 @@ void brood__supervise(struct shared *shared, const struct brood_pool_options *op
         s.members[i].hand.pidfd = -1;
     if (r == 0)
         r = brood__sandbox_prepare(&s.sandbox, options->sandbox);
+    if (r == 0)
+        r = brood__voices_open(&s);
     if (r == 0)
         r = open_poller(&s);
     if (r < 0) {

@@ -134,19 +134,41 @@ struct certificate *brood__certificate(const struct shared *shared, uint32_t num
     return number > 0 && number <= shared->certificate_count ? &shared->certificates[number - 1] : NULL;
 }
 
-uint32_t brood__certificate_take(const struct shared *shared)
+static uint32_t take_certificate(const struct shared *shared, uint32_t owner)
 {
     for (uint32_t i = 0; i < shared->certificate_count; i++) {
         struct certificate *certificate = &shared->certificates[i];
+        uint32_t state = CERTIFICATE_FREE;
 
-        if (atomic_load_explicit(&certificate->state, memory_order_acquire) != CERTIFICATE_FREE)
+        if (atomic_load_explicit(&certificate->state, memory_order_relaxed) != CERTIFICATE_FREE ||
+            !atomic_compare_exchange_strong_explicit(&certificate->state, &state, owner, memory_order_acquire,
+                                                     memory_order_relaxed))
             continue;
         certificate->fault_code = 0;
         certificate->fault_address = 0;
-        certificate->backtrace[0] = '\0';
-        atomic_store_explicit(&certificate->state, CERTIFICATE_TAKEN, memory_order_relaxed);
+        certificate->backtrace[0] = certificate->output[0] = '\0';
         return i + 1;
     }
+    return CERTIFICATE_NONE;
+}
+
+uint32_t brood__certificate_take(const struct shared *shared)
+{
+    return take_certificate(shared, CERTIFICATE_TAKEN);
+}
+
+uint32_t brood__certificate_take_for(const struct shared *shared, unsigned worker)
+{
+    return take_certificate(shared, CERTIFICATE_WORKER + worker);
+}
+
+uint32_t brood__certificate_of(const struct shared *shared, unsigned worker)
+{
+    for (uint32_t i = 0; i < shared->certificate_count; i++)
+        if (atomic_load_explicit(&shared->certificates[i].state, memory_order_acquire) == CERTIFICATE_WORKER + worker) {
+            atomic_store_explicit(&shared->certificates[i].state, CERTIFICATE_TAKEN, memory_order_relaxed);
+            return i + 1;
+        }
     return CERTIFICATE_NONE;
 }
 

@@ -16,7 +16,7 @@
 #include "shm/segment.h"
 #include "shm/spill.h"
 
-#define BOARD_MAGIC 0x62726f6f64303032u /* "brood002": changes with the layout */
+#define BOARD_MAGIC 0x62726f6f64303033u /* "brood003": changes with the layout */
 #define BOARD_PARKERS 64                /* for host threads; number 0 is the one that waits for the pool to start or stop */
 #define BOARD_TASKS 256
 
@@ -35,6 +35,8 @@ struct board {
     uint32_t workers, lane_slots;
     uint32_t cpus;            /* that the pool may use */
     uint32_t fence_symmetric; /* the host cannot membarrier: nobody shall */
+    uint32_t output_pipes;    /* how many pipes to the supervisor a worker process has for what it prints */
+    uint32_t reserved;
     uint64_t heap_offset;
     uint64_t worker_tasks, worker_memory_kib, worker_age_ms; /* a worker retires after so much; 0: never */
     char name[16];
@@ -95,6 +97,10 @@ struct certificate *brood__certificate(const struct shared *shared, uint32_t num
 
 /* Takes a free one: its number, or CERTIFICATE_NONE. */
 uint32_t brood__certificate_take(const struct shared *shared);
+
+/* A worker takes one itself, also in a signal handler; when it is dead the supervisor asks for it, and has it then. */
+uint32_t brood__certificate_take_for(const struct shared *shared, unsigned worker);
+uint32_t brood__certificate_of(const struct shared *shared, unsigned worker);
 
 /* Gives it back.  CERTIFICATE_NONE is fine. */
 void brood__certificate_free(const struct shared *shared, uint32_t number);

@@ -2,7 +2,9 @@
  *
  * The supervisor puts one aside for each worker before it starts; a worker that faults, or overruns its time, writes there
  * what it sees.  If it dies of a task, the supervisor adds how, names the certificate in the task's note and puts another
- * one aside for the successor; the host copies it and frees it.  When there is none to put aside the worker does without.
+ * one aside for the successor; the host copies it and frees it.  When there is none to put aside, the worker takes one
+ * itself when it has something to say, and writes its number into the state: so it is found, and not lost, whenever the
+ * worker dies.
  */
 #ifndef BROOD_SHM_CERTIFICATE_H
 #define BROOD_SHM_CERTIFICATE_H
@@ -15,10 +17,15 @@
 #define CERTIFICATE_NONE 0  /* else its index + 1 */
 #define CERTIFICATES_MORE 6 /* than there are workers: deaths that nobody has asked about yet */
 
-enum certificate_state { CERTIFICATE_FREE, CERTIFICATE_TAKEN };
+#define CERTIFICATE_OUTPUT 4096
+
+/* WORKER and above: taken by that worker, which began without and has something to say. */
+enum certificate_state { CERTIFICATE_FREE, CERTIFICATE_TAKEN, CERTIFICATE_WORKER };
 
 struct certificate {
-    /* TAKEN by the supervisor, FREE by whoever is done with it.  Release / acquire. */
+    /* TAKEN by the supervisor, WORKER + its number by a worker, by CAS; FREE by whoever is done with it.  Release /
+     * acquire.
+     */
     _Alignas(64) _Atomic uint32_t state;
 
     /* Worker, in a signal handler. */
@@ -30,7 +37,9 @@ struct certificate {
     uint32_t dumped_core, out_of_memory;
 
     char backtrace[4096 - 64]; /* worker: a line a frame */
+
+    char output[CERTIFICATE_OUTPUT]; /* supervisor: the end of what the task has printed, if it is captured */
 };
-_Static_assert(sizeof(struct certificate) == 4096, "shared layout");
+_Static_assert(sizeof(struct certificate) == 8192, "shared layout");
 
 #endif

@@ -120,6 +120,8 @@ struct note {
 };
 _Static_assert(sizeof(struct note) == 192, "two notes share no cache line");
 
+#define OUTPUT_TAKING 1
+
 /* What a worker shows of itself.  `current` and `head` are written by the worker alone. */
 struct station {
     /* When the task that it runs will have had its time; 0: no limit.  Worker writes; the supervisor reads it behind the
@@ -142,6 +144,10 @@ struct station {
      * reads it to tell whether a task would wait longer behind others than for a sleeper to be woken.  A hint. */
     _Atomic uint32_t pace_ns;
     _Atomic uint32_t cpu; /* on which it was when it last looked at the clock: by the worker, for the host.  A hint */
+
+    /* Supervisor: how many bytes it has taken from each of the worker's pipes, times 2; + OUTPUT_TAKING while it is about
+     * that.  The worker looks between tasks.  Release / acquire. */
+    _Atomic uint64_t output_taken[2];
 
     struct parker parker; /* where the worker sleeps when it is idle */
 };
