@@ -312,15 +312,23 @@ START_TEST(the_sentinel_is_readable_when_the_process_has_ended)
 {
     struct channel channel = open_channel();
     struct brood_process *process = start(wait_for_byte, &channel.out);
+    struct brood_process *other = start(sleep_for_ever, NULL);
     struct pollfd watched = {.fd = brood_process_sentinel(process), .events = POLLIN};
+    struct brood_waited things[] = {BROOD_WAIT_FD(brood_process_sentinel(other)), BROOD_WAIT_FD(watched.fd)};
+    bool ready[2];
 
     ck_assert_int_ge(watched.fd, 0);
     ck_assert_int_eq(poll(&watched, 1, 0), 0);
+    ck_assert_int_eq(brood_wait(things, 2, ready, brood_after_ms(20)), -ETIMEDOUT);
     ck_assert_int_eq(write(channel.in, "\1", 1), 1);
+    ck_assert_int_eq(brood_wait(things, 2, ready, SOON), 1);
+    ck_assert(!ready[0] && ready[1]);
     ck_assert_int_eq(poll(&watched, 1, 10000), 1);
     ck_assert_int_eq(status_of(process), 1);
     ck_assert_int_eq(poll(&watched, 1, 0), 1);
     ck_assert_int_eq(brood_process_close(process), 0);
+    ck_assert_int_eq(brood_process_kill(other), 0);
+    ck_assert_int_eq(end_of(other), -SIGKILL);
     close_channel(&channel);
 }
 END_TEST

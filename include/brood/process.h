@@ -103,8 +103,8 @@ BROOD_API int brood_process_signal(struct brood_process *process, int signal);
 /* Its number, which may be another process's once this one has ended and its end is known. */
 BROOD_API pid_t brood_process_pid(const struct brood_process *process);
 
-/* A descriptor that is readable when the process has ended, for poll() and the like: the handle's own, not to be closed.
- * Or -EPERM; or -EINVAL: the process itself has none. */
+/* A descriptor that is readable when the process has ended, for brood_wait(), poll() and the like: the handle's own, not to
+ * be closed. Or -EPERM; or -EINVAL: the process itself has none. */
 BROOD_API int brood_process_sentinel(const struct brood_process *process);
 
 /* Its name, which stays where it is until the handle is closed.  A new name is known here only, and if it is this process's

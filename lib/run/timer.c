@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include <brood/timer.h>
 
@@ -94,6 +95,7 @@ static int run(void *argument)
     struct brood_timer *timer = argument;
     int r;
 
+    (void)prctl(PR_SET_TIMERSLACK, 1); /* else the kernel lets a sleeper have 50 µs more, to wake several at once */
     atomic_store(&timer->thread, brood_thread_current()); /* the function may ask before its starter knows */
     pthread_cleanup_push(end, timer);
     r = beat(timer);
