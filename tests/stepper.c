@@ -187,6 +187,12 @@ bool stepper_step(struct stepper *s)
     return !s->is_asleep;
 }
 
+void stepper_await(struct stepper *s)
+{
+    await_step(s);
+    s->is_asleep = false;
+}
+
 void stepper_kill(struct stepper *s)
 {
     int status;

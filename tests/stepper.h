@@ -44,6 +44,9 @@ void stepper_seize_child(struct stepper *ret_stepper, pid_t parent);
  */
 bool stepper_step(struct stepper *stepper);
 
+/* Waits until the call that it sleeps in has returned, which somebody has seen to. */
+void stepper_await(struct stepper *stepper);
+
 /* Kills it where it is and waits until that is done.  The second form leaves it to be reaped by its parent, who is the
  * caller. */
 void stepper_kill(struct stepper *stepper);
