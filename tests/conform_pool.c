@@ -338,6 +338,7 @@ START_TEST(an_outcome_may_be_asked_for_again)
 }
 END_TEST
 
+/* semantics: M12 */
 START_TEST(a_wait_ends_at_its_deadline_and_may_be_repeated)
 {
     brood_auto(pool) *pool = open_pool(_i, 1, 0);

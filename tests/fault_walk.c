@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -82,6 +83,7 @@ struct io_uring_cqe;
     X(void *, realloc, (void *a, size_t n), (a, n), NULL)                                                              \
     X(void *, reallocarray, (void *a, size_t n, size_t m), (a, n, m), NULL)                                            \
     X(void *, aligned_alloc, (size_t a, size_t n), (a, n), NULL)                                                       \
+    X(int, eventfd, (unsigned c, int f), (c, f), -1)                                                                   \
     X(char *, strndup, (const char *s, size_t n), (s, n), NULL)                                                        \
     X(char *, strdup, (const char *s), (s), NULL)
 
@@ -240,6 +242,7 @@ static const struct fault faults[] = {
     {CALL_realloc, ENOMEM, 0},
     {CALL_reallocarray, ENOMEM, 0},
     {CALL_aligned_alloc, ENOMEM, 0},
+    {CALL_eventfd, EMFILE, 0},
     {CALL_strndup, ENOMEM, 0},
     {CALL_strdup, ENOMEM, 0},
 #ifdef BROOD_HAVE_URING
@@ -270,13 +273,14 @@ static const struct variant {
     enum brood_kind kind;
     bool is_exec, closes_at_once;
     int spares;
+    bool attends;
 } variants[] = {
-    {"processes", "", BROOD_PROCESSES, false, true, 0},
-    {"processes, epoll", "epoll", BROOD_PROCESSES, false, false, 0},
-    {"processes, poll", "poll", BROOD_PROCESSES, false, false, 1},
-    {"executables", "", BROOD_PROCESSES, true, false, 0},
-    {"executables, spares", "", BROOD_PROCESSES, true, true, 1},
-    {"threads", "", BROOD_THREADS, false, false, 0},
+    {"processes", "", BROOD_PROCESSES, false, true, 0, false},
+    {"processes, epoll", "epoll", BROOD_PROCESSES, false, false, 0, false},
+    {"processes, poll", "poll", BROOD_PROCESSES, false, false, 1, false},
+    {"executables", "", BROOD_PROCESSES, true, false, 0, false},
+    {"executables, spares", "", BROOD_PROCESSES, true, true, 1, false},
+    {"threads", "", BROOD_THREADS, false, false, 0, true},
 };
 
 #define VARIANTS (int)(sizeof(variants) / sizeof(variants[0]))
@@ -370,6 +374,58 @@ static int close_at_once(struct brood_pool *pool)
     return r < 0 ? r : as_it_shall(-ETIMEDOUT, closed);
 }
 
+static void count_call(struct brood_future *future, void *called)
+{
+    (void)future;
+    ++*(int *)called;
+}
+
+enum { FUTURES = 4 };
+
+static int take_all(struct brood_future **futures)
+{
+    struct brood_as_completed *iterator = NULL;
+    struct brood_future *next;
+    int r = brood_as_completed_open(&iterator, futures, FUTURES);
+
+    for (int i = 0; r == 0 && i < FUTURES; i++)
+        r = brood_as_completed_next(iterator, &next, BROOD_FOREVER);
+    brood_as_completed_close(iterator);
+    if (r == 0)
+        r = brood_futures_wait(futures, FUTURES, BROOD_ALL_COMPLETED, NULL, BROOD_FOREVER);
+    return r < 0 ? r : check_that(r == FUTURES);
+}
+
+static int attend(struct brood_pool *pool, struct brood_future **futures, int *called)
+{
+    unsigned char bytes[100] = {0};
+    int r = brood_promise_open(&futures[0]);
+
+    for (int i = 1; r == 0 && i < FUTURES; i++)
+        r = brood_apply_async(pool, square, &futures[i], &(double){i});
+    if (r == 0)
+        r = brood_future_on_done(futures[1], count_call, called);
+    if (r == 0)
+        r = brood_pool_fd(pool);
+    if (r >= 0)
+        r = brood_future_fd(futures[2]);
+    if (r >= 0)
+        r = brood_promise_set_result(futures[0], bytes, sizeof(bytes));
+    return r < 0 ? r : take_all(futures);
+}
+
+/* Several futures, a promise, callbacks and descriptors. */
+static int wait_in_every_way(struct brood_pool *pool)
+{
+    struct brood_future *futures[FUTURES] = {NULL};
+    int called = 0, r = attend(pool, futures, &called);
+    bool is_set = futures[1] && r == 0;
+
+    for (int i = 0; i < FUTURES; i++)
+        brood_future_free(futures[i]);
+    return is_set ? check_that(called == 1) : r;
+}
+
 static void live(const struct variant *variant, struct ending *ending)
 {
     struct brood_pool *pool = NULL;
@@ -390,6 +446,8 @@ static void live(const struct variant *variant, struct ending *ending)
     if (variant->kind == BROOD_PROCESSES)
         (void)note(ending, "death", as_it_shall(-EOWNERDEAD, brood_apply(pool, die_by, &(int){0}, &(int){SIGKILL})));
     (void)note(ending, "map after death", map_squares(pool));
+    if (variant->attends)
+        (void)note(ending, "attend", wait_in_every_way(pool));
     if (variant->closes_at_once)
         (void)note(ending, "close at once", close_at_once(pool));
     else

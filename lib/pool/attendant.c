@@ -34,14 +34,22 @@ static int call_due(struct brood_pool *pool)
 {
     int ran = brood__calls_run(&pool->calls, &pool->lock, NULL);
 
-    if (ran > 0 && pool->asleep) /* who found them being called has gone to sleep again */
-        brood__wake_waiter(pool->shared.board, WAITER_ALL);
+    if (ran > 0)
+        brood__calls_left(pool);
     return ran;
 }
 
 int brood__call_due(struct brood_pool *pool)
 {
     return brood__calls_are_due(pool) ? call_due(pool) : 0;
+}
+
+void brood__calls_left(struct brood_pool *pool)
+{
+    if (pool->asleep)
+        brood__wake_waiter(pool->shared.board, WAITER_ALL);
+    if (pool->calls.first && pool->bell >= 0)
+        brood__bell_ring(pool);
 }
 
 void brood__attendant_tell(struct brood_pool *pool)

@@ -22,6 +22,9 @@ void brood__attendant_stop(struct brood_pool *pool);
 /* A callback is due: wakes who is to call it. */
 void brood__attendant_tell(struct brood_pool *pool);
 
+/* A thread has stopped calling: others, who found it at it, may have gone to sleep, or have read the descriptor. */
+void brood__calls_left(struct brood_pool *pool);
+
 /* A future is done: makes the pool's descriptor readable, if it is not. */
 void brood__bell_ring(struct brood_pool *pool);
 

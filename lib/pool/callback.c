@@ -182,6 +182,7 @@ static void add(struct brood_future *future, struct call *call)
 {
     struct calls *calls = calls_of(future); /* the future may be freed by its callback */
     struct lock *lock = brood__future_lock(future);
+    struct brood_pool *pool = future->pool;
     bool is_done = brood__future_look(future);
 
     brood__future_add_more(future);
@@ -198,7 +199,8 @@ static void add(struct brood_future *future, struct call *call)
         call_now(call);
         let_go(future);
     }
-    (void)brood__calls_run(calls, lock, future);
+    if (brood__calls_run(calls, lock, future) > 0 && pool)
+        brood__calls_left(pool);
 }
 
 int brood_future_on_done(struct brood_future *future, brood_done *function, void *context)

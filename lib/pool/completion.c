@@ -5,6 +5,7 @@
 #include "os/clock.h"
 #include "os/error.h"
 #include "os/fence.h"
+#include "pool/attendant.h"
 #include "pool/completion.h"
 #include "pool/future.h"
 #include "pool/map.h"
@@ -409,6 +410,15 @@ static int await(struct gathering *gathering, brood_deadline deadline)
     return 0;
 }
 
+/* Before a wait for a future returns, its callbacks have been called.  Nobody frees it before it is given. */
+static void call_callbacks(struct brood_pool *pool)
+{
+    if (brood__pool_enter(pool) < 0)
+        return;
+    (void)brood__call_due(pool);
+    brood__pool_leave(pool);
+}
+
 static int say_timeout(const struct gathering *gathering, brood_deadline deadline)
 {
     return brood_fail(deadline.ns <= 0 ? -EAGAIN : -ETIMEDOUT, "%zu (of %zu) futures unfinished", gathering->unfinished,
@@ -435,6 +445,8 @@ int brood_futures_wait(struct brood_future *const *futures, size_t n, enum brood
     if (r < 0)
         return r;
     r = await(&gathering, deadline);
+    for (struct party *party = gathering.parties; party; party = party->next)
+        call_callbacks(party->pool);
     brood__lock(&gathering.lock);
     if (r == 0)
         r = (int)(gathering.count - gathering.unfinished);
@@ -473,7 +485,6 @@ static struct entry *take_ready(struct gathering *gathering)
         gathering->ready = entry->next;
         if (!entry->next)
             gathering->ready_end = &gathering->ready;
-        entry->is_given = true;
     }
     brood__unlock(&gathering->lock);
     return entry;
@@ -486,6 +497,9 @@ int brood_as_completed_next(struct brood_as_completed *iterator, struct brood_fu
     struct entry *entry = take_ready(gathering);
 
     if (entry) {
+        if (entry->future->pool)
+            call_callbacks(entry->future->pool);
+        entry->is_given = true;
         *ret_future = entry->future;
         return 0;
     }
