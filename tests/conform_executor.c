@@ -496,6 +496,208 @@ START_TEST(statistics_count_deaths_and_what_is_tried_again)
 }
 END_TEST
 
+/* ---- more and fewer workers ---- */
+
+static int count_alive(struct brood_pool *pool)
+{
+    return look(pool).alive;
+}
+
+START_TEST(a_pool_grows_and_shrinks_on_request)
+{
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 2, .workers_max = 4));
+
+    ck_assert_int_eq(brood_pool_workers(pool), 2);
+    ck_assert_int_eq(count_alive(pool), 2);
+    ck_assert_int_eq(brood_pool_resize(pool, 4), 0);
+    ck_assert_int_eq(brood_pool_workers(pool), 4);
+    await(count_alive(pool) == 4);
+    expect_working(pool);
+    ck_assert_int_eq(brood_pool_resize(pool, 1), 0);
+    await(count_alive(pool) == 1);
+    expect_working(pool);
+    ck_assert_int_eq(brood_pool_resize(pool, 3), 0);
+    await(count_alive(pool) == 3);
+    expect_working(pool);
+    ck_assert(look(pool).deaths == 0 && !brood_pool_is_broken(pool));
+}
+END_TEST
+
+START_TEST(sizes_that_cannot_be_are_refused)
+{
+    struct brood_pool *pool = open_kind(_i, BROOD_POOL(.workers = 2, .workers_max = 3));
+
+    ck_assert_int_eq(brood_pool_resize(pool, 0), -EINVAL);
+    ck_assert_int_eq(brood_pool_resize(pool, 4), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(brood_error(), "1 to 3"));
+    ck_assert_int_eq(brood_pool_shutdown(pool, false), 0);
+    ck_assert_int_eq(brood_pool_resize(pool, 3), -ESHUTDOWN);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+END_TEST
+
+#define LOAD 3000
+
+/* semantics: K8 */
+START_TEST(resizing_under_load_loses_nothing)
+{
+    struct brood_pool *pool = open_kind(_i, BROOD_POOL(.workers = 2, .workers_max = 4));
+    static struct brood_future *futures[LOAD];
+    double y;
+
+    for (int i = 0; i < LOAD; i++) {
+        ck_assert_int_eq(brood_apply_async(pool, square, &futures[i], &(double){i}), 0);
+        if (i % 100 == 0)
+            ck_assert_int_eq(brood_pool_resize(pool, 1 + (i / 100 * 3) % 4), 0);
+    }
+    expect_working(pool);
+    for (int i = 0; i < LOAD; i++) {
+        ck_assert_int_eq(outcome_of(futures[i]), 0);
+        ck_assert_int_eq(brood_future_result(futures[i], &y, sizeof(y)), 0);
+        ck_assert_double_eq(y, (double)i * i);
+        brood_future_free(futures[i]);
+    }
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+END_TEST
+
+START_TEST(who_is_sent_away_finishes_what_it_runs_and_others_do_the_rest)
+{
+    struct brood_pool *pool = open_kind(_i, BROOD_POOL(.workers = 2));
+    const struct gate gates[2] = {new_gate(), new_gate()};
+    struct brood_future *waiters[2] = {start_waiter(pool, &gates[0]), start_waiter(pool, &gates[1])};
+    struct brood_future *futures[QUEUED];
+
+    submit_squares(pool, futures);
+    ck_assert_int_eq(brood_pool_resize(pool, 1), 0);
+    for (int i = 0; i < 2; i++) {
+        ck_assert(!brood_future_done(waiters[i]));
+        let_through(&gates[i]);
+        ck_assert_int_eq(outcome_of(waiters[i]), 0);
+        brood_future_free(waiters[i]);
+    }
+    ck_assert_int_eq(count_outcomes(futures, 0), QUEUED);
+    await(count_alive(pool) == 1);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+END_TEST
+
+/* semantics: X10 */
+START_TEST(workers_come_when_there_is_more_to_do_and_idle_ones_are_used_first)
+{
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 3, .workers_min = 1));
+    struct gate gates[6];
+    struct brood_future *waiters[6];
+    double y;
+
+    ck_assert(look(pool).alive == 1 && look(pool).resting == 2);
+    for (int i = 0; i < 50; i++)
+        ck_assert_int_eq(brood_apply(pool, square, &y, &(double){i}), 0);
+    ck_assert_int_eq(count_alive(pool), 1);
+    for (int i = 0; i < 6; i++) {
+        gates[i] = new_gate();
+        ck_assert_int_eq(brood_apply_async(pool, wait_at, &waiters[i], &gates[i]), 0);
+    }
+    await(look(pool).busy == 3);
+    await(look(pool).alive == 3 && look(pool).resting == 0); /* a new one may be quicker than who writes it down */
+    for (int done = 0; done < 6;)
+        for (int i = 0; i < 6; i++)
+            if (waiters[i] && brood_future_running(waiters[i])) {
+                let_through(&gates[i]);
+                ck_assert_int_eq(outcome_of(waiters[i]), 0);
+                brood_future_free(waiters[i]);
+                waiters[i] = NULL;
+                done++;
+            }
+    ck_assert_int_eq(count_alive(pool), 3);
+}
+END_TEST
+
+START_TEST(workers_with_nothing_to_do_rest_and_come_back)
+{
+    struct diary *diary = new_diary();
+    struct brood_pool *pool = NULL;
+
+    ck_assert_int_eq(brood_pool_open(&pool, keep(_i, diary, BROOD_POOL(.workers = 3, .idle_ms = 30, .workers_min = 1))), 0);
+    for (int i = 0; i < 3; i++) {
+        double x[500] = {0};
+
+        ck_assert_int_eq(brood_map(pool, square, x, x, 500), 0);
+        await(look(pool).alive == 1 && look(pool).resting == 2);
+    }
+    ck_assert_uint_eq(look(pool).deaths, 0);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+    ck_assert_int_gt(count(diary, 'b'), 1);
+    ck_assert_int_eq(count(diary, 'b'), count(diary, 'e'));
+    burn(diary);
+}
+END_TEST
+
+/* semantics: K7 */
+START_TEST(a_worker_that_goes_to_rest_while_a_task_comes_leaves_none_behind)
+{
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 2, .idle_ms = 1, .workers_min = 1));
+    struct brood_future *futures[3];
+
+    for (int round = 0; round < 150; round++) {
+        for (int i = 0; i < 3; i++)
+            ck_assert_int_eq(brood_apply_async(pool, square, &futures[i], &(double){i}), 0);
+        for (int i = 0; i < 3; i++) {
+            ck_assert_int_eq(outcome_of(futures[i]), 0);
+            brood_future_free(futures[i]);
+        }
+        for (int64_t until = now_ms() + round % 4; now_ms() < until;)
+            ;
+    }
+}
+END_TEST
+
+/* semantics: X15 */
+START_TEST(a_thread_that_comes_later_and_whose_initializer_fails_breaks_the_pool_but_not_what_runs)
+{
+    struct diary *diary = new_diary();
+    const struct gate gate = new_gate();
+    struct brood_future *waiter, *futures[QUEUED];
+    struct brood_pool *pool = NULL;
+
+    ck_assert_int_eq(brood_pool_open(&pool, keep(THREADS, diary, BROOD_POOL(.workers = 2, .workers_min = 1))), 0);
+    waiter = start_waiter(pool, &gate);
+    touch(diary, ".fail");
+    for (int i = 0; i < QUEUED; i++)
+        if (brood_apply_async(pool, square, &futures[i], &(double){i}) < 0) {
+            ck_assert_ptr_nonnull(strstr(brood_error(), "no diary today"));
+            futures[i] = NULL;
+        }
+    for (int i = 0; i < QUEUED; i++)
+        if (futures[i]) {
+            ck_assert_int_eq(outcome_of(futures[i]), -ESHUTDOWN);
+            ck_assert_ptr_nonnull(strstr(brood_future_error(futures[i]), "no diary today"));
+            brood_future_free(futures[i]);
+        }
+    ck_assert(brood_pool_is_broken(pool));
+    ck_assert_int_eq(brood_apply(pool, square, &(double){0}, &(double){1}), -ESHUTDOWN);
+    ck_assert(!brood_future_done(waiter));
+    let_through(&gate);
+    ck_assert_int_eq(outcome_of(waiter), 0);
+    brood_future_free(waiter);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), -ETIMEDOUT);
+    burn(diary);
+}
+END_TEST
+
+/* ---- pools in pools ---- */
+
+/* semantics: K11 */
+START_TEST(pools_in_workers_of_pools_go_down_to_a_limit)
+{
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 1));
+    int depth;
+
+    ck_assert_msg(brood_apply(pool, dig, &depth, &(int){(int)kinds[_i]}) == 0, "%s", brood_error());
+    ck_assert_int_eq(depth, BROOD_POOL_DEPTH_MAX);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("executor");
@@ -509,6 +711,14 @@ int main(int argc, char **argv)
     add_loop_tests(suite, "shutdown", THREADS, end, a_pool_that_is_shut_down_takes_no_more_and_finishes_what_it_has,
                    a_shutdown_that_cancels_leaves_only_what_runs, who_waits_for_room_hears_of_the_shutdown, NULL);
     add_loop_tests(suite, "statistics", THREADS, end, statistics_tell_what_a_pool_has_done_and_does, NULL);
+    add_loop_tests(suite, "size", THREADS, end, a_pool_grows_and_shrinks_on_request, sizes_that_cannot_be_are_refused,
+                   resizing_under_load_loses_nothing, who_is_sent_away_finishes_what_it_runs_and_others_do_the_rest,
+                   workers_come_when_there_is_more_to_do_and_idle_ones_are_used_first,
+                   workers_with_nothing_to_do_rest_and_come_back,
+                   a_worker_that_goes_to_rest_while_a_task_comes_leaves_none_behind, NULL);
+    add_loop_tests(suite, "depth", CALLER, end, pools_in_workers_of_pools_go_down_to_a_limit, NULL);
+    add_tests(suite, "late threads",
+              a_thread_that_comes_later_and_whose_initializer_fails_breaks_the_pool_but_not_what_runs, NULL);
     add_tests(suite, "threads", threads_are_asked_to_stop_and_what_has_not_started_fails, NULL);
     if (end == KINDS)
         add_loop_tests(suite, "deaths", FORKS, KINDS, killed_workers_are_gone_and_leave_a_broken_pool,

@@ -160,6 +160,21 @@ BROOD_TASK_DEFINE(nest, int, int)
     return r;
 }
 
+BROOD_TASK_DEFINE(dig, int, int)
+{
+    brood_auto(pool) *pool = NULL;
+    int deeper, r = brood_pool_open(&pool, BROOD_POOL(.workers = 1, .kind = (enum brood_kind) * arg));
+
+    if (r == -ELOOP) {
+        *result = 1;
+        return 0;
+    }
+    if (r == 0)
+        r = brood_apply(pool, dig, &deeper, arg);
+    *result = deeper + 1;
+    return r;
+}
+
 BROOD_TASK_DEFINE(fork_and_leave, int, int)
 {
     pid_t child = fork();

@@ -65,13 +65,14 @@ BROOD_TASK_DECLARE(die_by, int, int);              /* raises that signal; 0: liv
 BROOD_TASK_DECLARE(leave_with, int, int);          /* exits with that status */
 BROOD_TASK_DECLARE(die_if_divisible, int, int);    /* SIGKILLs its worker if 97 divides the argument */
 BROOD_TASK_DECLARE(nest, int, int);                /* maps over a pool of its own */
-BROOD_TASK_DECLARE(fork_and_leave, int, int);      /* forks a child that returns from the task, too */
-BROOD_TASK_DECLARE(leave_a_child, int, int);       /* forks a child that sleeps, and says its process id */
-BROOD_TASK_DECLARE(obey, int, int);                /* runs until it is told to stop; then -EINTR, with words */
-BROOD_TASK_DECLARE(defy, int, int);                /* runs for ever, with SIGTERM blocked */
-BROOD_TASK_DECLARE(overflow, int, int);            /* its stack */
-BROOD_TASK_DECLARE(touch_nothing, int, int);       /* writes to address 64 */
-BROOD_TASK_DECLARE(leak, int, int);                /* so many MiB */
+BROOD_TASK_DECLARE(dig, int, int);            /* in a pool of that kind of its own, as deep as it goes; says how deep */
+BROOD_TASK_DECLARE(fork_and_leave, int, int); /* forks a child that returns from the task, too */
+BROOD_TASK_DECLARE(leave_a_child, int, int);  /* forks a child that sleeps, and says its process id */
+BROOD_TASK_DECLARE(obey, int, int);           /* runs until it is told to stop; then -EINTR, with words */
+BROOD_TASK_DECLARE(defy, int, int);           /* runs for ever, with SIGTERM blocked */
+BROOD_TASK_DECLARE(overflow, int, int);       /* its stack */
+BROOD_TASK_DECLARE(touch_nothing, int, int);  /* writes to address 64 */
+BROOD_TASK_DECLARE(leak, int, int);           /* so many MiB */
 BROOD_TASK_DECLARE(die_at_first, struct trial, int); /* SIGKILLs its worker so many times, then says how many it took */
 BROOD_TASK_DECLARE(do_harm, struct harm, int);       /* writes over the memory of its own pool */
 BROOD_TASK_DECLARE(cut_segment, int, int); /* how many descriptors that process (0: itself) has to cut its pool's memory */

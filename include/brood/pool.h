@@ -58,6 +58,7 @@ enum brood_callbacks {
 };
 
 #define BROOD_WORKERS_MAX 1024
+#define BROOD_POOL_DEPTH_MAX 10 /* pools in workers of pools: as many, one within the other */
 
 /* Where standard output and error of worker processes go. */
 enum brood_output {
@@ -107,6 +108,10 @@ struct brood_pool_options {
     /* When so many worker processes in a row have died within so long, and no task was finished meanwhile, the pool breaks,
      * instead of starting new ones for ever.  0: 1000 deaths and 10 s; negative: never. */
     int deaths_max, deaths_ms;
+    /* How many workers are started at open and never rest, and to how many brood_pool_resize() may go.  Those in between
+     * are started when there is more to do, and rest, which is to end until then, after `idle_ms` with nothing to do.  0:
+     * all workers, or one if there is an idle_ms; as many as `workers`; they never rest. */
+    int workers_min, workers_max, idle_ms;
     /* How many processes wait to take the place of workers that die or retire: where this process has much memory it takes
      * a while to fork one (18 ms for a gigabyte).  0: one, if to fork the first workers took more than a millisecond each
      * for that reason; negative: none.  For threads it means nothing. */
@@ -124,8 +129,8 @@ struct brood_pool_options {
 /* Starts a pool and waits until its workers are ready.  `options` is copied; NULL means all defaults.
  * 0; -EINVAL: bad options; -ENOENT, -EACCES …: the worker executable; -ENOSPC, -ENOMEM: memory; -EAGAIN: no more processes;
  * -EEXIST: two tasks have one name; -EPROTO: the executable's brood is another version; -ENOTSUP: no such sandbox here;
- * -ECHILD: a worker ended before it was ready; else what the system said when it refused something: -EMFILE, -EPERM …
- * brood_error() has words. */
+ * -ECHILD: a worker ended before it was ready; -ELOOP: pools in workers of pools, too deep; else what the system said when
+ * it refused something: -EMFILE, -EPERM … brood_error() has words. */
 BROOD_API BROOD_MUST_USE int brood_pool_open(struct brood_pool **ret_pool, const struct brood_pool_options *options);
 
 /* Takes no more tasks, lets those submitted finish until `drain`, then kills.  BROOD_FOREVER: finish everything. BROOD_NOW:
@@ -263,6 +268,10 @@ BROOD_API int brood_pool_shutdown(struct brood_pool *pool, bool cancel);
  * is closed later.  0; -EPERM; -ENOTSUP: workers that are no processes cannot be killed: what has not started fails, the
  * others are asked to stop, which brood_cancelled() tells them. */
 BROOD_API int brood_pool_kill(struct brood_pool *pool, brood_deadline deadline);
+
+/* Lets the pool have so many workers from now on, 1 to `.workers_max`, and does not wait: more are started, or the last
+ * ones end after the task that they run.  No task is lost.  0; -EINVAL; -EPERM; -ESHUTDOWN: closed or broken. */
+BROOD_API BROOD_MUST_USE int brood_pool_resize(struct brood_pool *pool, int workers);
 
 /* Is it broken, so that it runs nothing any more?  Why, in words; "" while it is not.  The words live as long as the pool.
  */

@@ -12,6 +12,9 @@ struct backend {
      * 0 or a negative errno, in words. */
     int (*start)(struct brood_pool *pool, const struct brood_pool_options *options);
 
+    /* Who is wanted by the roll, and is not there, is started.  Does not wait.  NULL: there is nobody to start.  Locked. */
+    void (*recruit)(struct brood_pool *pool);
+
     /* Ends them, and returns when none can run any more.  Until the deadline they may end what they run; what has not
      * started by then has been taken back. */
     void (*stop)(struct brood_pool *pool, brood_deadline deadline);

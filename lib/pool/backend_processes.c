@@ -34,11 +34,12 @@ struct processes {
     int control;    /* the host's end of the socket */
 };
 
-static int count_ready(const struct shared *shared)
+static int count_ready(const struct brood_pool *pool)
 {
+    const struct shared *shared = &pool->shared;
     int ready = 0;
 
-    for (unsigned i = 0; i < shared->workers; i++)
+    for (unsigned i = 0; i < pool->workers_min; i++)
         ready += brood__station_state(shared->lanes[i].station) == STATION_READY && brood__roll_pid(shared->roll, i) != 0;
     return ready;
 }
@@ -65,7 +66,7 @@ static int look(const struct brood_pool *pool, const struct processes *processes
         return why_broken(board);
     if (dead)
         return brood_fail(-ECHILD, "the pool's supervisor died while the pool was opened");
-    return count_ready(&pool->shared) == (int)pool->shared.workers && atomic_load(&board->watched) ? 0 : 1;
+    return count_ready(pool) == (int)pool->workers_min && atomic_load(&board->watched) ? 0 : 1;
 }
 
 static int wait_until_ready(struct brood_pool *pool, const struct processes *processes)
@@ -88,8 +89,7 @@ static int wait_until_ready(struct brood_pool *pool, const struct processes *pro
             continue; /* it was born between the two looks */
         if (brood__is_past(deadline))
             return brood_fail(-ETIMEDOUT, "%d of %u workers were not ready in %d s",
-                              (int)pool->shared.workers - count_ready(&pool->shared), pool->shared.workers,
-                              READY_MS / 1000);
+                              (int)pool->workers_min - count_ready(pool), pool->workers_min, READY_MS / 1000);
         brood__parker_sleep(&board->parkers[0], seen, &board->life, alive, is_told ? deadline : brood__after_ns(UNBORN_NS));
     }
 }
@@ -193,6 +193,15 @@ static bool is_alive(const struct brood_pool *pool)
     return !is_dead(pool->backend_state);
 }
 
+/* If there is no room for the order, the supervisor has others to read, and looks after each. */
+static void recruit(struct brood_pool *pool)
+{
+    const struct processes *processes = pool->backend_state;
+    struct order order = {.magic = ORDER_MAGIC, .kind = ORDER_LOOK};
+
+    (void)send(processes->control, &order, sizeof(order), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 static int start_supervisor(struct brood_pool *pool, const struct brood_pool_options *options, struct processes *processes)
 {
     pid_t host = getpid(), pid;
@@ -247,9 +256,7 @@ static int start(struct brood_pool *pool, const struct brood_pool_options *optio
     if (!options->worker)
         brood__fault_prepare();
     pool->shared.board->fence_symmetric = !brood__fence_open();
-    r = brood__roll_open(&pool->shared.roll, pool->workers);
-    if (r == 0)
-        r = start_supervisor(pool, options, processes);
+    r = start_supervisor(pool, options, processes);
     if (r < 0) {
         close_processes(processes); /* without its control socket a supervisor ends */
         return r;
@@ -272,6 +279,7 @@ const struct backend brood__backend_processes = {
     .name = "processes",
     .between_processes = true,
     .start = start,
+    .recruit = recruit,
     .stop = stop,
     .thread_id = thread_id,
     .end = end,

@@ -5,6 +5,7 @@
 
 #include "os/clock.h"
 #include "os/error.h"
+#include "os/fence.h"
 #include "os/oom.h"
 #include "pool/crew.h"
 #include "pool/worker.h"
@@ -169,7 +170,25 @@ void brood__bury_work(struct supervisor *s, unsigned worker, struct brood__endin
     brood__idle_leave(s->shared->board, worker);
     /* It may have died between an answer and the wake-up for it. */
     brood__wake_host(s->shared->board);
-    atomic_store(&s->shared->roll->entries[worker], ROLL_NOBODY);
+    if (atomic_exchange(&s->shared->roll->entries[worker], ROLL_NOBODY) != ROLL_NOBODY)
+        brood__present_add(s->shared->board, -1);
+}
+
+/* It has been sent away, or rests.  The host, which looks at the roll after it has published a task, may have looked before
+ * it said so; then that task is seen here. */
+static bool is_not_replaced(struct supervisor *s, unsigned worker, bool rests)
+{
+    struct roll *roll = s->shared->roll;
+
+    if (worker >= atomic_load(&roll->wanted)) {
+        brood__crew_wake(s);
+        return true;
+    }
+    if (!rests)
+        return false;
+    brood__roll_rest(roll, worker);
+    (void)brood__fence_heavy();
+    return !brood__any_waiting(s->shared) || !brood__roll_call(roll, worker);
 }
 
 void brood__bury(struct supervisor *s, unsigned worker)
@@ -177,7 +196,9 @@ void brood__bury(struct supervisor *s, unsigned worker)
     struct member *member = &s->members[worker];
     struct station *station = s->shared->lanes[worker].station;
     struct brood__ending ending = brood__hand_reap(s, &member->hand);
-    bool was_ready = brood__station_state(station) == STATION_READY, is_orderly = !ending.signal && !ending.exit_code;
+    bool rests = brood__station_state(station) == STATION_RESTING;
+    bool was_ready = rests || brood__station_state(station) == STATION_READY,
+         is_orderly = !ending.signal && !ending.exit_code;
 
     brood__bury_work(s, worker, ending);
     brood__voice_close(s, member->hand.voice);
@@ -186,6 +207,8 @@ void brood__bury(struct supervisor *s, unsigned worker)
     atomic_fetch_add_explicit(&s->shared->roll->deaths, !is_orderly, memory_order_relaxed);
     member->has_served |= was_ready;
     member->failures = was_ready ? 0 : member->failures + 1;
+    if (is_not_replaced(s, worker, rests))
+        return;
     member->start_ns = brood__now_ns();
     if (!member->has_served || member->failures >= STARTS_MAX || atomic_load(&station->is_refused))
         brood__supervisor_break(s, explain(s, worker, ending));

@@ -262,10 +262,28 @@ void brood__crew_start(struct supervisor *s, unsigned worker)
         return;
     }
     member->was_started = true;
+    brood__present_add(s->shared->board, 1);
     atomic_store(&roll->entries[worker], member->hand.pid);
     atomic_fetch_add_explicit(&roll->starts, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&roll->restarts, is_restart, memory_order_relaxed);
     brood__parker_wake(&s->shared->board->parkers[0]); /* the worker may have been ready before this was known */
+}
+
+void brood__crew_look(struct supervisor *s)
+{
+    struct roll *roll = s->shared->roll;
+    unsigned wanted = atomic_load(&roll->wanted);
+
+    for (unsigned i = 0; i < s->shared->workers; i++) {
+        struct member *member = &s->members[i];
+
+        if (i >= wanted)
+            member->start_ns = 0;
+        else if (member->hand.pidfd < 0 && member->start_ns == 0 && atomic_load(&roll->entries[i]) != ROLL_RESTS) {
+            member->start_ns = brood__now_ns();
+            member->has_served = true; /* the pool is open: what the system lacks now it may have later */
+        }
+    }
 }
 
 void brood__crew_start_due(struct supervisor *s)

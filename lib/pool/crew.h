@@ -84,6 +84,9 @@ struct brood__ending brood__hand_reap(struct supervisor *s, struct hand *hand);
 /* Starts a worker of that number.  If that fails it is tried again later, or, for the first one, the pool breaks. */
 void brood__crew_start(struct supervisor *s, unsigned worker);
 
+/* Who is missing by the roll is due now, and nobody else. */
+void brood__crew_look(struct supervisor *s);
+
 /* Starts one of those that are due, so that there may be a look for deaths before the next. */
 void brood__crew_start_due(struct supervisor *s);
 

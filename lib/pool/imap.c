@@ -447,7 +447,7 @@ static void size_chunks(struct brood_imap *imap)
 static struct brood_imap *new_imap(const struct brood_pool *pool, const struct brood_task *task,
                                    const struct brood_imap_options *options)
 {
-    size_t count = (size_t)pool->workers * CHUNKS_PER_WORKER, window = options ? options->window : 0;
+    size_t count = (size_t)pool->wanted * CHUNKS_PER_WORKER, window = options ? options->window : 0;
 
     if (window && window < count)
         count = window;

@@ -52,7 +52,7 @@ struct map {
     size_t window_items;
     struct map_loop loop;
     uint32_t chunk;
-    unsigned workers;  /* how many are invited to a window */
+    unsigned workers;  /* how many may be invited to a window */
     int16_t *outcomes; /* of failed items; untouched, and so without memory, while nothing fails.  A loop has none. */
     size_t first_failed, words_item, death_item;
     int first_outcome; /* of the first that failed */
@@ -254,6 +254,23 @@ static uint64_t offset_of(const struct map *map, const void *memory)
     return (uint64_t)((uintptr_t)memory - (uintptr_t)map->future->pool->shared.segment.base);
 }
 
+/* How many are invited: those who are wanted now. */
+static unsigned guests(const struct map *map)
+{
+    unsigned wanted = map->future->pool->wanted;
+
+    return wanted < map->workers ? wanted : map->workers;
+}
+
+static void share(const struct map *map, struct range *ranges, uint32_t count)
+{
+    unsigned takers = guests(map);
+
+    brood__range_share(ranges, takers, count);
+    for (unsigned i = takers; i < map->workers; i++)
+        brood__range_set(&ranges[i], 0, 0);
+}
+
 static void fill(struct map_window *window, size_t first, uint32_t count)
 {
     struct map *map = window->map;
@@ -271,7 +288,7 @@ static void fill(struct map_window *window, size_t first, uint32_t count)
     memset((void *)window->status, 0, count * sizeof(*window->status));
     shared->items = count;
     window->handed = count;
-    brood__range_share(shared->ranges, map->workers, count);
+    share(map, shared->ranges, count);
 }
 
 /* After the workers: what failed, what is left, what goes back to the caller.  True if items are left. */
@@ -321,7 +338,7 @@ static bool send(struct brood_pool *pool, struct map_window *window)
     unsigned sent = 0;
 
     window->phase = WINDOW_RUNNING;
-    for (unsigned i = 0; i < window->map->workers && i < window->count; i++)
+    for (unsigned i = 0; i < guests(window->map) && i < window->count; i++)
         sent += send_helper(pool, window, i);
     return sent > 0;
 }

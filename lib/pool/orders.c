@@ -34,8 +34,10 @@ void brood__obey(struct supervisor *s)
     if (s->broken || recv(s->control, &order, sizeof(order), MSG_DONTWAIT | MSG_TRUNC) != sizeof(order) ||
         order.magic != ORDER_MAGIC)
         brood__supervisor_quit(s); /* the host has closed its end, or exec'ed another program */
-    if (order.kind == ORDER_KILL) {
-        kill_holder(s, &order);
+    if (order.kind == ORDER_KILL || order.kind == ORDER_LOOK) {
+        if (order.kind == ORDER_KILL)
+            kill_holder(s, &order);
+        brood__crew_look(s); /* an order to look may have found no room behind others */
         return;
     }
     if (order.kind == ORDER_END)

@@ -50,7 +50,7 @@ static unsigned find_second(const struct brood_pool *pool, unsigned *ret_first)
 
 void brood__placement_leave(const struct brood_pool *pool)
 {
-    unsigned awake = pool->workers - brood__idle_count(&pool->shared), first, second;
+    unsigned awake = brood__awake_count(&pool->shared), first, second;
     pid_t one, other;
     unsigned cpu;
 

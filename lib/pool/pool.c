@@ -13,6 +13,7 @@
 #include "pool/interrupt.h"
 #include "pool/map.h"
 #include "pool/pool.h"
+#include "pool/serve.h"
 #include "pool/task.h"
 
 #define QUEUE_PER_WORKER 512 /* deep enough to stay ahead of workers with tiny tasks; theft keeps long ones balanced */
@@ -67,6 +68,49 @@ void brood__run_inline(struct brood_pool *pool)
 
 /* ---- opening ---- */
 
+static int default_between(int least, int most)
+{
+    int workers = brood_workers_default(NULL, 0);
+
+    if (workers < least)
+        return least;
+    return most && workers > most ? most : workers;
+}
+
+/* All three numbers are said afterwards. */
+static int check_workers(struct brood_pool_options *options)
+{
+    if (options->workers < 0 || options->workers > BROOD_WORKERS_MAX)
+        return brood_fail(-EINVAL, "%d workers: 1 to %d, or 0 for the default", options->workers, BROOD_WORKERS_MAX);
+    if (options->workers_max < 0 || options->workers_max > BROOD_WORKERS_MAX || options->workers_min < 0)
+        return brood_fail(-EINVAL, "%d to %d workers: 1 to %d, or 0 for the default", options->workers_min,
+                          options->workers_max, BROOD_WORKERS_MAX);
+    if (options->idle_ms < 0)
+        return brood_fail(-EINVAL, "a worker cannot rest after less than no time; 0 means never");
+    if (options->workers == 0 && options->kind != BROOD_INLINE)
+        options->workers = default_between(options->workers_min, options->workers_max);
+    if (options->kind == BROOD_INLINE)
+        options->workers = options->workers_min = options->workers_max = 1;
+    if (options->workers_max == 0)
+        options->workers_max = options->workers;
+    if (options->workers_min == 0)
+        options->workers_min = options->idle_ms ? 1 : options->workers;
+    if (options->workers_min > options->workers || options->workers > options->workers_max)
+        return brood_fail(-EINVAL, "%d workers are not between .workers_min = %d and .workers_max = %d", options->workers,
+                          options->workers_min, options->workers_max);
+    return 0;
+}
+
+/* Tasks that open pools whose tasks open pools would fill the machine. */
+static int check_depth(void)
+{
+    unsigned depth = brood__depth();
+
+    if (depth < BROOD_POOL_DEPTH_MAX)
+        return 0;
+    return brood_fail(-ELOOP, "this would be a pool in a worker of a pool, %u deep, which is the limit", depth + 1);
+}
+
 static int check_options(struct brood_pool_options *options, const struct brood_pool_options *given)
 {
     *options = (struct brood_pool_options){.size = sizeof(*options)};
@@ -96,18 +140,16 @@ static int check_options(struct brood_pool_options *options, const struct brood_
                           "a worker executable has its own initializer and finalizer: see brood_worker_main_with()");
     if (options->worker && options->kind != BROOD_PROCESSES)
         return brood_fail(-EINVAL, "a worker executable needs .kind = BROOD_PROCESSES");
-    if (options->workers < 0 || options->workers > BROOD_WORKERS_MAX)
-        return brood_fail(-EINVAL, "%d workers: 1 to %d, or 0 for the default", options->workers, BROOD_WORKERS_MAX);
     if ((unsigned)options->output > BROOD_OUTPUT_PREFIX)
         return brood_fail(-EINVAL, "there is no kind of output %d", (int)options->output);
     if (options->output != BROOD_OUTPUT_PASS && options->kind != BROOD_PROCESSES)
         return brood_fail(-ENOTSUP, "only processes have an output of their own to capture: .kind = BROOD_PROCESSES");
     if (options->spares > BROOD_WORKERS_MAX)
         return brood_fail(-EINVAL, "%d spares: at most %d", options->spares, BROOD_WORKERS_MAX);
-    if (options->workers == 0)
-        options->workers = brood_workers_default(NULL, 0);
-    if (options->kind == BROOD_INLINE)
-        options->workers = 1;
+    int r = check_workers(options);
+
+    if (r < 0)
+        return r;
     return options->sandbox ? brood__sandbox_check(options->sandbox) : 0;
 }
 
@@ -183,9 +225,29 @@ static enum segment_kind segment_kind(const struct brood_pool *pool, const struc
     return options->worker ? SEGMENT_SEALED : SEGMENT_SHARED;
 }
 
+/* Who is not there at first has a lane that nobody looks after. */
+static int open_roll(struct brood_pool *pool)
+{
+    struct shared *shared = &pool->shared;
+    int r = pool->kind == BROOD_INLINE ? 0 : brood__roll_open(&shared->roll, pool->workers);
+
+    if (r < 0)
+        return r;
+    atomic_store(&shared->board->wanted, pool->wanted);
+    if (!shared->roll)
+        return 0;
+    atomic_store(&shared->roll->wanted, pool->wanted);
+    for (unsigned i = pool->workers_min; i < pool->workers; i++) {
+        brood__away_enter(shared->board, i);
+        if (i < pool->wanted)
+            brood__roll_rest(shared->roll, i);
+    }
+    return 0;
+}
+
 static int open_memory(struct brood_pool *pool, const struct brood_pool_options *options)
 {
-    uint32_t slots = lane_slots(pool->queue, pool->workers);
+    uint32_t slots = lane_slots(pool->queue, pool->wanted);
     size_t memory = options->memory_bytes ? options->memory_bytes : memory_of_machine();
     int r = brood__shared_open(&pool->shared, segment_kind(pool, options), pool->workers, slots, memory);
 
@@ -202,7 +264,12 @@ static int open_memory(struct brood_pool *pool, const struct brood_pool_options 
     board->worker_memory_kib = (uint64_t)options->worker_memory_mib * 1024;
     board->worker_age_ms = (uint64_t)options->worker_age_ms;
     (void)snprintf(board->name, sizeof(board->name), "%s", options->name ? options->name : "brood");
-    r = open_mirrors(pool);
+    board->idle_ns = (uint64_t)options->idle_ms * 1000000;
+    board->workers_min = pool->workers_min;
+    board->depth = brood__depth() + 1;
+    r = open_roll(pool);
+    if (r == 0)
+        r = open_mirrors(pool);
     if (r < 0)
         brood__pool_close_memory(pool);
     return r;
@@ -217,8 +284,11 @@ static struct brood_pool *new_pool(const struct brood_pool_options *options)
     pool->fork_generation = atomic_load(&brood__fork_generation);
     pool->kind = options->kind;
     pool->backend = backend_of(options->kind);
-    pool->workers = (unsigned)options->workers;
-    pool->queue = options->queue ? options->queue : (size_t)QUEUE_PER_WORKER * pool->workers;
+    pool->workers = (unsigned)options->workers_max;
+    pool->workers_min = (unsigned)options->workers_min;
+    pool->wanted = (unsigned)options->workers;
+    pool->may_rest = options->workers_min < options->workers || options->idle_ms > 0;
+    pool->queue = options->queue ? options->queue : (size_t)QUEUE_PER_WORKER * pool->wanted;
     /* Number 0 is for who opens the pool. */
     pool->parkers_free = ~((uint64_t)1 | (uint64_t)1 << ATTENDANT_PARKER);
     pool->has_call_thread = options->callbacks == BROOD_CALLBACK_THREAD;
@@ -254,6 +324,8 @@ int brood_pool_open(struct brood_pool **ret_pool, const struct brood_pool_option
     struct brood_pool *pool;
     int r = check_options(&options, given);
 
+    if (r == 0)
+        r = check_depth();
     if (r == 0)
         r = brood__tasks_check();
     if (r < 0)
@@ -322,7 +394,7 @@ void brood_free(struct brood_pool *pool, void *memory)
 
 int brood_pool_workers(const struct brood_pool *pool)
 {
-    return (int)pool->workers;
+    return (int)pool->wanted;
 }
 
 pid_t brood_pool_worker_pid(const struct brood_pool *pool, int worker)

@@ -64,7 +64,10 @@ struct brood_pool {
     void *backend_state;
 
     struct mirror *mirrors;
-    unsigned workers;
+    unsigned workers;           /* lanes: as many as there may be */
+    _Atomic unsigned wanted;    /* workers that there shall be: those below this number.  Changed under the lock; relaxed */
+    unsigned workers_min;       /* those below this number never rest */
+    uint32_t resizes;           /* that were so far */
     unsigned last_lane;         /* the one used last is the one most likely to be hot */
     size_t outstanding;         /* jobs in lanes, and maps */
     uint64_t settled;           /* jobs so far */
@@ -91,7 +94,7 @@ struct brood_pool {
     _Atomic uint32_t left; /* counts how often, since the pool is being closed, nobody but who closes it was left */
     bool closing, closed, broken;
     int16_t given_up; /* why nothing more is to start although the pool is not closed: -ECANCELED, -ESHUTDOWN, or 0 */
-    bool heeds_interrupts, has_finalizer;
+    bool heeds_interrupts, has_finalizer, may_rest;
     uint8_t usual_waiter;        /* who is named in every slot from the beginning: attendant.h */
     bool is_attended;            /* what is done is to be collected although nobody may wait */
     bool has_call_thread;        /* the attendant calls callbacks, nobody else */
@@ -150,6 +153,11 @@ void brood__pool_release(struct brood_pool *pool);
 
 /* What a call says, with what the pool says for the rest.  In ms; 0: as the pool, negative: none. */
 struct terms brood__terms(const struct brood_pool *pool, int limit_ms, int grace_ms, int retries);
+
+/* ---- how many workers (resize.c) ---- */
+
+/* There is more to do than those who are there have begun: one that rests is wanted, that of `lane` first.  Locked. */
+void brood__call_rested(struct brood_pool *pool, unsigned lane);
 
 /* ---- submission (submit.c) ---- */
 

@@ -49,6 +49,18 @@ int brood_worker_id(void)
     return serving ? (int)serving->worker : -1;
 }
 
+static unsigned depth_of_process;
+
+unsigned brood__depth(void)
+{
+    return serving ? read_once(serving->shared->board->depth) : depth_of_process;
+}
+
+void brood__depth_set(const struct board *board)
+{
+    depth_of_process = read_once(board->depth);
+}
+
 void *brood_worker_state(void)
 {
     return serving ? serving->state : NULL;
@@ -65,6 +77,12 @@ bool brood_cancelled(void)
            (server->limit.end_ns != 0 && brood__limit_is_over(&server->limit, brood__now_ns()));
 }
 
+static int64_t idle_ns_of(const struct board *board, unsigned worker)
+{
+    return board->idle_ns > 0 && board->idle_ns < INT64_MAX / 2 && worker >= board->workers_min ? (int64_t)board->idle_ns
+                                                                                                : INT64_MAX;
+}
+
 int brood__server_open(struct server *ret_server, struct shared *shared, unsigned worker, bool is_process)
 {
     int r;
@@ -76,6 +94,7 @@ int brood__server_open(struct server *ret_server, struct shared *shared, unsigne
         .is_process = is_process,
         .head = atomic_load_explicit(&shared->lanes[worker].station->head, memory_order_relaxed),
         .retirement = {.tasks_left = UINT64_MAX, .at_ns = INT64_MAX, .next_look_ns = INT64_MAX},
+        .idle_ns = idle_ns_of(shared->board, worker),
         .spin_ns = SPIN_NS_MAX,
         .polls_per_ring = POLLS_PER_RING_MIN,
         .seen = calloc(shared->workers, sizeof(struct progress)),
@@ -532,14 +551,14 @@ static bool is_open(const struct server *server)
     return brood__board_state(server->shared->board) == BOARD_OPEN;
 }
 
-static bool anything_waiting(const struct server *server)
+static bool is_wanted(const struct server *server)
 {
-    uint64_t position;
+    return server->worker < atomic_load_explicit(&server->shared->board->wanted, memory_order_relaxed);
+}
 
-    for (unsigned i = 0; i < server->shared->workers; i++)
-        if (brood__lane_waiting(&server->shared->lanes[i], &position))
-            return true;
-    return false;
+static int64_t rest_ns(const struct server *server)
+{
+    return server->idle_ns < INT64_MAX ? server->busy_ns + server->idle_ns : INT64_MAX;
 }
 
 /* What the tasks have printed does not wait in a buffer while the worker sleeps. */
@@ -559,9 +578,9 @@ static void park(struct server *server)
 
     bool fenced = brood__idle_enter(board, server->worker);
 
-    if (is_open(server) && !anything_waiting(server)) {
+    if (is_open(server) && is_wanted(server) && !brood__any_waiting(server->shared)) {
         flush_output(server);
-        brood_deadline until = {server->retirement.at_ns};
+        brood_deadline until = brood__sooner((brood_deadline){server->retirement.at_ns}, (brood_deadline){rest_ns(server)});
 
         if (!fenced)
             until = brood__sooner(until, brood__after_ns(UNFENCED_NS));
@@ -598,17 +617,41 @@ static void note_company(struct server *server, uint64_t came_together)
         server->polls_per_ring /= 2;
 }
 
+static uint32_t orphans_of(const struct server *server)
+{
+    return atomic_load_explicit(&server->shared->board->orphans, memory_order_acquire);
+}
+
+/* A task in a lane whose worker was sent away, between two of the own: while everybody has something of their own to do,
+ * nobody would come for it. */
+static bool adopt(struct server *server)
+{
+    struct board *board = server->shared->board;
+    uint32_t orphans = orphans_of(server);
+    uint64_t position;
+
+    if (!orphans)
+        return false;
+    for (unsigned i = atomic_load_explicit(&board->wanted, memory_order_relaxed); i < server->shared->workers; i++)
+        if (brood__lane_waiting(&server->shared->lanes[i], &position))
+            return run_stolen(server, i, position);
+    (void)atomic_compare_exchange_strong(&board->orphans, &orphans, 0);
+    return false;
+}
+
 static void run_all_own(struct server *server)
 {
     int64_t began = server->now_ns;
     uint64_t head = server->head;
-    unsigned tasks = 0;
+    unsigned tasks = 0, most = orphans_of(server) ? 1 : TASKS_PER_CLOCK;
 
-    while (tasks < TASKS_PER_CLOCK && server->retirement.tasks_left > 0 && run_own(server))
+    while (tasks < most && server->retirement.tasks_left > 0 && is_wanted(server) && run_own(server))
         tasks++;
     server->now_ns = brood__now_ns(); /* asking for the CPU too would make a round trip a fifth longer */
-    if (tasks > 0)
+    if (tasks > 0) {
         note_pace(server, server->now_ns - began, tasks);
+        server->busy_ns = server->now_ns;
+    }
     note_company(server, server->head - head);
 }
 
@@ -645,22 +688,46 @@ static void sleep_until_woken(struct server *server)
     look_at_clock(server);
 }
 
+/* It has had nothing to do for so long that it makes room. */
+static bool is_tired(const struct server *server)
+{
+    return server->now_ns >= rest_ns(server);
+}
+
+/* It is time to make room: for a successor, or for nobody. */
+static bool is_leaving(struct server *server)
+{
+    return !is_wanted(server) || brood__retirement_is_due(&server->retirement, server->now_ns);
+}
+
+/* Polls, and sleeps when nothing comes. */
+static void idle(struct server *server)
+{
+    if (spin(server)) {
+        server->spin_ns = server->spin_ns * 2 < SPIN_NS_MAX ? server->spin_ns * 2 : SPIN_NS_MAX;
+        server->busy_ns = server->now_ns;
+    } else if (is_tired(server))
+        server->rests = true;
+    else if (is_open(server) && !brood__retirement_is_due_now(&server->retirement, server->now_ns))
+        sleep_until_woken(server);
+}
+
 void brood__serve(struct server *server)
 {
     serving = server;
     look_at_clock(server);
+    server->busy_ns = server->now_ns;
+    server->rests = false;
     brood__away_leave(server->shared->board, server->worker); /* its predecessor may have died elsewhere */
-    while (is_open(server) && !brood__retirement_is_due(&server->retirement, server->now_ns)) {
+    while (is_open(server) && !is_leaving(server) && !server->rests) {
         run_all_own(server);
-        if (server->retirement.tasks_left == 0)
-            break;
-        if (spin(server))
-            server->spin_ns = server->spin_ns * 2 < SPIN_NS_MAX ? server->spin_ns * 2 : SPIN_NS_MAX;
-        else if (is_open(server) && !brood__retirement_is_due_now(&server->retirement, server->now_ns))
-            sleep_until_woken(server);
+        if (server->retirement.tasks_left > 0 && !adopt(server))
+            idle(server);
     }
     if (!is_open(server))
         brood__serve_waiting(server);
+    else if (server->rests)
+        brood__station_set_state(server->lane->station, STATION_RESTING);
     serving = NULL;
 }
 

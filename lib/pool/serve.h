@@ -36,6 +36,9 @@ struct server {
     int64_t spin_ns;         /* how long to spin before sleeping: adapts to whether spinning has paid */
     unsigned polls_per_ring; /* while it spins: adapts to how many tasks come together */
     int64_t now_ns;          /* when it last looked at the clock */
+    int64_t busy_ns;         /* when it last had something to do */
+    int64_t idle_ns;         /* so long behind that it goes to rest; INT64_MAX: never */
+    bool rests;              /* why it has ended */
     int64_t next_theft_ns;   /* when to look at the other lanes again */
     struct progress *seen;   /* of each other worker, when it last looked */
     struct output output;    /* of a process, if the supervisor listens */
@@ -52,7 +55,7 @@ int brood__server_begin(struct server *server, const struct hooks *hooks);
 void brood__server_end(struct server *server, const struct hooks *hooks);
 
 /* Serves until the pool is no longer open, and then finishes what is waiting in the own lane; or until it is time to
- * retire.
+ * retire or to rest, or the worker is no longer wanted.
  */
 void brood__serve(struct server *server);
 
@@ -60,5 +63,11 @@ void brood__serve(struct server *server);
 void brood__serve_waiting(struct server *server);
 
 void brood__server_close(struct server *server);
+
+/* In how many workers, of pools opened in workers of pools, the calling thread is. */
+unsigned brood__depth(void);
+
+/* This process is a worker of that pool, and what it opens is deeper. */
+void brood__depth_set(const struct board *board);
 
 #endif

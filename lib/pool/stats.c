@@ -10,7 +10,8 @@ static int check_size(size_t size, size_t known)
 {
     if (size > 0 && size <= known)
         return 0;
-    return brood_fail(-EINVAL, "statistics of %zu bytes, where this brood knows %zu: set .size before the call", size, known);
+    return brood_fail(-EINVAL, "statistics of %zu bytes, where this brood knows %zu: set .size before the call", size,
+                      known);
 }
 
 /* Of a pool whose workers are nobody there is no roll, and the caller is always there. */

@@ -30,6 +30,8 @@ static bool has_slot(const struct brood_pool *pool, unsigned lane)
 {
     const struct mirror *mirror = &pool->mirrors[lane];
 
+    if (lane >= pool->wanted)
+        return false;
     return mirror->outstanding == 0 || !mirror->jobs[lane_index(&pool->shared.lanes[lane], mirror->tail)];
 }
 
@@ -202,14 +204,21 @@ static void set_limit(struct slot *slot, struct note *note, const struct request
     note->grace_ns = request->grace_ns;
 }
 
-/* Wakes the lane's worker or, when that one has something to do already, here or elsewhere, one who may steal. */
+/* Wakes the lane's worker or, when that one has something to do already, here or elsewhere, one who may steal; or lets one
+ * come who rests. */
 static void wake_for(struct brood_pool *pool, unsigned lane)
 {
     brood__fence_light(); /* pairs with the heavy fences in brood__idle_enter() and brood__away_enter() */
-    if (!brood__idle_any(&pool->shared) || brood__idle_wake(&pool->shared, lane))
+    bool is_idle = brood__idle_any(&pool->shared);
+
+    if (!is_idle && !pool->may_rest)
         return;
-    if (pool->mirrors[lane].outstanding > 1 || brood__away_is(pool->shared.board, lane))
-        (void)brood__idle_wake_any(&pool->shared);
+    if (is_idle && brood__idle_wake(&pool->shared, lane))
+        return;
+    if (pool->mirrors[lane].outstanding <= 1 && !brood__away_is(pool->shared.board, lane))
+        return;
+    if (!is_idle || !brood__idle_wake_any(&pool->shared))
+        brood__call_rested(pool, lane);
 }
 
 bool brood__submit(struct brood_pool *pool, struct job *job, const struct request *request, unsigned lane_number)

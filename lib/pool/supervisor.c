@@ -182,8 +182,9 @@ void brood__supervise(struct shared *shared, const struct brood_pool_options *op
         brood__wake_host(shared->board);
         _exit(1);
     }
-    for (unsigned i = 0; i < workers && !s.stopping; i++)
-        brood__crew_start(&s, i);
+    for (unsigned i = 0; i < atomic_load(&shared->roll->wanted) && !s.stopping; i++)
+        if (atomic_load(&shared->roll->entries[i]) != ROLL_RESTS)
+            brood__crew_start(&s, i);
     brood__spares_open(&s);
     atomic_store(&shared->board->watched, !s.stopping);
     brood__parker_wake(&shared->board->parkers[0]);

@@ -18,6 +18,7 @@
 enum order_kind {
     ORDER_STOP, /* end by the deadline */
     ORDER_END,  /* the same, and everybody gets SIGTERM now */
+    ORDER_LOOK, /* at the roll: who is wanted has changed */
     ORDER_KILL, /* kill the worker that runs the task at `position` of `lane`, if it still does */
 };
 

@@ -148,12 +148,25 @@ bool brood__take_back(struct brood_pool *pool, struct job *job, enum slot_state 
     return true;
 }
 
+/* A thread goes on with what it runs, in memory that is its caller's, until the pool is closed. */
+static void give_up(struct brood_pool *pool, unsigned lane, uint32_t index)
+{
+    struct job *job = pool->mirrors[lane].jobs[index];
+
+    if (pool->backend->between_processes || pool->closed)
+        settle(pool, lane, index, SLOT_FREE, 0);
+    else {
+        brood__map_stop(job);
+        (void)brood__take_back(pool, job, SLOT_FREE);
+    }
+}
+
 void brood__settle_all(struct brood_pool *pool)
 {
     for (unsigned i = 0; i < pool->workers; i++)
         for (uint32_t index = 0; index <= pool->shared.lanes[i].mask + 1; index++)
             if (pool->mirrors[i].jobs[index] && !brood__collect(pool, pool->mirrors[i].jobs[index]))
-                settle(pool, i, index, SLOT_FREE, 0);
+                give_up(pool, i, index);
     brood__retry_forget_all(pool, -ESHUTDOWN);
     brood__maps_abandon(pool);
     brood__wake_waiter(pool->shared.board, WAITER_ALL);
@@ -189,7 +202,7 @@ void brood__check_life(struct brood_pool *pool)
 {
     const char *reason;
 
-    if (pool->broken || pool->closed || !pool->alive)
+    if (pool->broken || pool->closed)
         return;
     reason = why(pool);
     if (!reason)
@@ -337,8 +350,10 @@ static void look_unasked(struct brood_pool *pool)
     if (!pool->backend->is_alive(pool))
         pool->torn = supervisor_died;
     for (unsigned i = 0; i < pool->workers; i++)
-        if (pool->mirrors[i].outstanding > 0)
+        if (pool->mirrors[i].outstanding > 0) {
             brood__parker_wake(&pool->shared.lanes[i].station->parker);
+            brood__call_rested(pool, i);
+        }
 }
 
 void brood__nap_begin(struct brood_pool *pool, struct watch *watch, struct nap *ret_nap)

@@ -65,6 +65,7 @@ static int prepare(struct shared *shared)
     brood__segment_prefault(&shared->segment, 0, sizeof(struct board));
     /* A child that a task forks gets none of this: it can not answer in the worker's place. */
     (void)madvise(shared->segment.base, shared->segment.reserved, MADV_DONTFORK);
+    brood__depth_set(shared->board);
     return join_fence(shared->board);
 }
 

@@ -274,9 +274,32 @@ unsigned brood__idle_count(const struct shared *shared)
     return count;
 }
 
+unsigned brood__awake_count(const struct shared *shared)
+{
+    unsigned present = atomic_load_explicit(&shared->board->present, memory_order_relaxed);
+    unsigned idle = brood__idle_count(shared);
+
+    return present > idle ? present - idle : 0;
+}
+
+void brood__present_add(struct board *board, int change)
+{
+    atomic_fetch_add_explicit(&board->present, (uint32_t)change, memory_order_relaxed);
+}
+
+bool brood__any_waiting(const struct shared *shared)
+{
+    uint64_t position;
+
+    for (unsigned i = 0; i < shared->workers; i++)
+        if (brood__lane_waiting(&shared->lanes[i], &position))
+            return true;
+    return false;
+}
+
 bool brood__is_crowded(const struct shared *shared)
 {
-    return shared->workers - brood__idle_count(shared) + 1 > shared->cpus;
+    return brood__awake_count(shared) + 1 > shared->cpus;
 }
 
 void brood__board_set_state(struct board *board, enum board_state state)

@@ -39,6 +39,9 @@ struct board {
     uint32_t reserved;
     uint64_t heap_offset;
     uint64_t worker_tasks, worker_memory_kib, worker_age_ms; /* a worker retires after so much; 0: never */
+    uint64_t idle_ns;                                        /* a worker rests after so long without work, if … */
+    uint32_t workers_min;                                    /* … its number is not below this; 0: nobody rests */
+    uint32_t depth;                                          /* in how many workers of other pools the host is */
     char name[16];
 
     /* STOPPING by the host, BROKEN by the supervisor (after `reason`); read by all.  Release / acquire. */
@@ -48,6 +51,13 @@ struct board {
     _Atomic int32_t error; /* supervisor, before BROKEN: why */
     /* Supervisor: 1 once it watches all of the first workers; the host does not open the pool before. */
     _Atomic uint32_t watched;
+    /* Workers from this number on end after the task that they run.  Host writes, workers read.  Relaxed. */
+    _Atomic uint32_t wanted;
+    /* There may be tasks in lanes from `wanted` on, whose workers are gone: another number each time.  Host, release; the
+     * worker that has found nothing there clears it, by CAS.  Acquire. */
+    _Atomic uint32_t orphans;
+    /* How many workers there are.  Who starts them adds; all read, as a hint.  Relaxed. */
+    _Atomic uint32_t present;
     char reason[176];
 
     /* A bit a worker: it sleeps, or is about to.  Set by the worker before its heavy fence; cleared by the one who will
@@ -129,6 +139,15 @@ void brood__wake_workers(struct shared *shared);
 void brood__wake_host(struct board *board);
 
 unsigned brood__idle_count(const struct shared *shared);
+
+/* How many workers are there and not idle. */
+unsigned brood__awake_count(const struct shared *shared);
+
+/* A worker more or less: +1 or -1. */
+void brood__present_add(struct board *board, int change);
+
+/* Is a task waiting in any lane? */
+bool brood__any_waiting(const struct shared *shared);
 
 /* Do more workers and host threads want to run than there are CPUs? */
 bool brood__is_crowded(const struct shared *shared);

@@ -153,7 +153,7 @@ struct station {
 };
 _Static_assert(sizeof(struct station) == 256, "shared layout");
 
-enum station_state { STATION_EMPTY, STATION_STARTING, STATION_READY, STATION_FAILED };
+enum station_state { STATION_EMPTY, STATION_STARTING, STATION_READY, STATION_FAILED, STATION_RESTING };
 
 static inline enum station_state brood__station_state(const struct station *station)
 {
