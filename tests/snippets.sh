@@ -3,6 +3,7 @@
 # Holds the documentation against the code, so that it cannot rot:
 #   - a block of C in README.md, docs/guide.md and docs/man is, but for its indentation, a part of a program that the tests run;
 #   - a test that README.md or docs/reliability.md names in backticks, as words_with_underscores, is there, and so is a file in tests/;
+#   - a function that a document names, as brood_name(), is one that a public header has;
 #   - a line of a manual page's synopsis is what a public header declares, and every function that one declares is in a page.
 # Prints what is not so; exits 1 if there is anything.
 set -eu
@@ -86,6 +87,14 @@ named() # <document>...: names of four words and more are those of tests
     done
 }
 
+functions() # <document>...: not the page's own title, brood_ring(3)
+{
+    grep -ohE 'brood_[a-z0-9_]+\([^0-9]' "$@" | grep -oE 'brood_[a-z0-9_]+' | grep -v '__' | sort -u >"$work/said"
+    grep -oE 'brood_[a-z0-9_]+' "$work/headers" | sort -u | comm -23 "$work/said" - | while read -r name; do
+        grep -nF "$name(" "$@" | sed "s/:[^:]*$/: no public header has $name()/"
+    done
+}
+
 squeeze include/brood/*.h >"$work/headers"
 for page in docs/man/brood_*.md; do
     synopsis "$page" >"$work/synopsis.$(basename "$page")"
@@ -93,6 +102,7 @@ done
 {
     parts docs/examples/*.c workers/integrate.c README.md docs/guide.md docs/man/*.md
     named README.md docs/reliability.md
+    functions README.md docs/*.md docs/man/*.md
     declarations
     missing
 } >"$work/complaints"
