@@ -1,24 +1,18 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "os/clock.h"
 #include "os/log.h"
 #include "os/pidfd.h"
-#include "os/process.h"
 #include "run/failure.h"
 #include "run/process.h"
 #include "run/run.h"
-#include "run/streams.h"
 
 #define DAEMON_GRACE_MS 1000
-
-#define NO_GATE ((struct gate){-1, -1, -1, -1})
 
 struct hook brood__process_hook;
 
@@ -36,8 +30,7 @@ static struct brood_process *parent; /* set in the child before it has a second 
 static struct brood_process *children;
 static unsigned started; /* by this process, for names */
 
-/* Whose child the next fork of this thread makes. */
-static _Thread_local struct brood_process *starting;
+_Thread_local struct brood_process *brood__process_starting;
 
 /* ---- handles ---- */
 
@@ -48,7 +41,7 @@ void brood__close_fd(int *fd)
     *fd = -1;
 }
 
-static void close_gate(struct gate *gate)
+void brood__close_gate(struct gate *gate)
 {
     brood__close_fd(&gate->read);
     brood__close_fd(&gate->parent);
@@ -70,7 +63,7 @@ static int is_no_child(const struct brood_process *process)
     return 0;
 }
 
-static void list(struct brood_process *process)
+void brood__process_list(struct brood_process *process)
 {
     process->next = children;
     process->place = &children;
@@ -106,7 +99,7 @@ static void destroy(struct brood_process *process)
     free(process);
 }
 
-static void release(struct brood_process *process)
+void brood__process_release(struct brood_process *process)
 {
     bool last;
 
@@ -120,7 +113,7 @@ static void release(struct brood_process *process)
 void brood_process_release(struct brood_process *process)
 {
     if (process && process->kind == PROCESS_CHILD)
-        release(process);
+        brood__process_release(process);
 }
 
 /* ---- fork ---- */
@@ -135,13 +128,13 @@ void brood__processes_after_fork(void)
         unlist(process);
         brood__close_fd(&process->pidfd);
         brood__close_fd(&process->life_line);
-        if (process == starting)
+        if (process == brood__process_starting)
             continue;
-        close_gate(&process->gate);
+        brood__close_gate(&process->gate);
         if (!process->ended && drop(process))
             destroy(process);
     }
-    if (parent && !starting) { /* a fork of the program's own: its parent is unknown */
+    if (parent && !brood__process_starting) { /* a fork of the program's own: its parent is unknown */
         brood__close_fd(&parent->pidfd);
         parent = NULL;
     }
@@ -157,6 +150,18 @@ void brood__processes_init(void)
 }
 
 /* ---- this process and its parent ---- */
+
+void brood__process_number(struct brood_process *process)
+{
+    unsigned number;
+
+    brood__lock(&brood__run_lock);
+    number = ++started;
+    brood__unlock(&brood__run_lock);
+    if (snprintf(process->numbers, sizeof(process->numbers), "%s%s%u", self.numbers, *self.numbers ? ":" : "", number) >=
+        (int)sizeof(process->numbers))
+        (void)snprintf(process->numbers, sizeof(process->numbers), "…:%u", number); /* a lineage of thirty */
+}
 
 struct brood_process *brood_process_current(void)
 {
@@ -220,7 +225,7 @@ static void say_end(const struct brood_process *process)
                   (int)process->pid);
 }
 
-static bool has_ended(struct brood_process *process)
+bool brood__process_has_ended(struct brood_process *process)
 {
     bool is_news, ended;
 
@@ -230,7 +235,7 @@ static bool has_ended(struct brood_process *process)
     brood__unlock(&brood__run_lock);
     if (is_news) {
         say_end(process);
-        release(process);
+        brood__process_release(process);
     }
     return ended;
 }
@@ -256,8 +261,7 @@ static struct brood_process *next_child(const struct brood_process *last, bool d
     return found;
 }
 
-/* Or only those that nobody has a handle of, and so nobody will ask about: a start need not look at all that run. */
-static void reap(bool all)
+void brood__process_reap(bool all)
 {
     struct brood_process *ended, *process;
 
@@ -270,237 +274,9 @@ static void reap(bool all)
         brood__unlock(&brood__run_lock);
         if (ended) {
             say_end(ended);
-            release(ended);
+            brood__process_release(ended);
         }
     } while (ended);
-}
-
-/* ---- starting ---- */
-
-static int check_options(struct brood_process_options *options, const struct brood_process_options *given)
-{
-    int r = brood__run_options(options, sizeof(*options), given, "BROOD_PROCESS");
-
-    if (r < 0)
-        return r;
-    if (!options->run == !options->program)
-        return brood_fail(-EINVAL, "a process needs either a function or a program: set .run or .program");
-    if (options->arguments && !options->program)
-        return brood_fail(-EINVAL, "arguments are for a program; a function has its context");
-    if (options->pass_fds_count > 0 && !options->pass_fds)
-        return brood_fail(-EINVAL, "there are no %zu descriptors to pass", options->pass_fds_count);
-    for (size_t i = 0; i < options->pass_fds_count; i++)
-        if (fcntl(options->pass_fds[i], F_GETFD) < 0)
-            return brood_fail(-EINVAL, "descriptor %d, which is to be passed, is not open", options->pass_fds[i]);
-    return 0;
-}
-
-static int take_name(struct brood_process *process, const char *given)
-{
-    char text[NAME_MAX_BYTES + 1];
-    unsigned number;
-
-    brood__lock(&brood__run_lock);
-    number = ++started;
-    brood__unlock(&brood__run_lock);
-    if (snprintf(process->numbers, sizeof(process->numbers), "%s%s%u", self.numbers, *self.numbers ? ":" : "", number) >=
-        (int)sizeof(process->numbers))
-        (void)snprintf(process->numbers, sizeof(process->numbers), "…:%u", number); /* a lineage of thirty */
-    (void)snprintf(text, sizeof(text), "Process-%.50s", process->numbers);
-    return brood__name_set(&process->names, given ? given : text);
-}
-
-static int new_process(struct brood_process **ret_process, const struct brood_process_options *options)
-{
-    struct brood_process *process = calloc(1, sizeof(*process));
-    int r;
-
-    if (!process)
-        return brood_fail(-ENOMEM, "out of memory");
-    process->kind = PROCESS_CHILD;
-    process->generation = atomic_load(&brood__fork_generation);
-    process->holders = 1;
-    process->pidfd = process->life_line = -1;
-    process->gate = NO_GATE;
-    process->daemon = options->daemon > 0 || (options->daemon == 0 && self.daemon);
-    r = take_name(process, options->name);
-    if (r < 0)
-        release(process);
-    else
-        *ret_process = process;
-    return r;
-}
-
-static int open_pipe(int *ret_read, int *ret_write)
-{
-    int ends[2];
-
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return brood_fail(-errno, "cannot make a pipe to start a process with: %s", strerror(errno));
-    *ret_read = brood__fd_not_standard(ends[0]);
-    *ret_write = brood__fd_not_standard(ends[1]);
-    return 0;
-}
-
-/* Under the lock: no other fork gets these descriptors without being told to close them. */
-static int open_gate(struct brood_process *process, bool is_program)
-{
-    struct gate *gate = &process->gate;
-    int r = open_pipe(&gate->read, &process->life_line);
-
-    if (r == 0 && is_program)
-        r = open_pipe(&gate->trouble_read, &gate->trouble_write);
-    if (r == 0 && !is_program) {
-        gate->parent = brood__fd_not_standard(brood__pidfd_open(getpid()));
-        if (gate->parent < 0)
-            r = brood_fail(gate->parent, "cannot open a descriptor of this process: %s", strerror(-gate->parent));
-    }
-    return r;
-}
-
-static int enlist(struct brood_process *process, bool is_program)
-{
-    int r;
-
-    brood__lock(&brood__run_lock);
-    r = open_gate(process, is_program);
-    process->holders++;
-    list(process);
-    brood__unlock(&brood__run_lock);
-    return r;
-}
-
-/* What is left of one that could not be started, or not be followed. */
-static void give_up(struct brood_process *process)
-{
-    brood__lock(&brood__run_lock);
-    close_gate(&process->gate);
-    brood__unlock(&brood__run_lock);
-    release(process);
-    release(process);
-}
-
-/* The child is at the gate, so this number is its.  Under the lock, as in enlist().  If that fails the gate is not opened,
- * and the child ends; nobody has to be killed by a number. */
-static int watch(struct brood_process *process)
-{
-    int pidfd;
-
-    brood__lock(&brood__run_lock);
-    pidfd = brood__fd_not_standard(brood__pidfd_open(process->pid));
-    if (pidfd >= 0)
-        process->pidfd = pidfd;
-    else
-        brood__close_fd(&process->life_line);
-    brood__unlock(&brood__run_lock);
-    if (pidfd >= 0)
-        return 0;
-    while (waitpid(process->pid, NULL, 0) < 0 && errno == EINTR)
-        ;
-    return brood_fail(pidfd, "cannot open a descriptor of the new process: %s", strerror(-pidfd));
-}
-
-/* While its reading end is open here, too, a child that was killed meanwhile is no SIGPIPE. */
-static void open_the_gate(struct brood_process *process)
-{
-    (void)!write(process->life_line, "", 1);
-    brood__lock(&brood__run_lock);
-    brood__close_fd(&process->gate.read);
-    brood__close_fd(&process->gate.parent);
-    brood__close_fd(&process->gate.trouble_write);
-    if (!process->daemon)
-        brood__close_fd(&process->life_line);
-    brood__unlock(&brood__run_lock);
-}
-
-/* The executable runs when the pipe is closed by that. */
-static int await_exec(struct brood_process *process, const char *program)
-{
-    int error = 0;
-    ssize_t n;
-
-    if (process->gate.trouble_read < 0)
-        return 0;
-    do
-        n = read(process->gate.trouble_read, &error, sizeof(error));
-    while (n < 0 && errno == EINTR);
-    brood__lock(&brood__run_lock);
-    brood__close_fd(&process->gate.trouble_read);
-    brood__unlock(&brood__run_lock);
-    if (n != sizeof(error))
-        return 0;
-    (void)brood__pidfd_wait(process->pidfd, BROOD_FOREVER);
-    (void)has_ended(process);
-    release(process);
-    return brood_fail(-error, "cannot start %s: %s", program, strerror(error));
-}
-
-/* The child is to get no signal while it has this process's handlers. */
-static pid_t fork_quietly(struct brood_process *process, const struct brood_process_options *options)
-{
-    sigset_t all, before;
-    pid_t pid;
-    int error;
-
-    brood__streams_flush();
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    starting = process;
-    pid = fork();
-    if (pid == 0)
-        brood__child_main(process, options);
-    error = errno;
-    starting = NULL;
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return pid < 0 ? brood_fail(-error, "cannot fork: %s", strerror(error)) : pid;
-}
-
-static int launch(struct brood_process *process, const struct brood_process_options *options)
-{
-    int r = enlist(process, options->program != NULL);
-
-    if (r == 0) {
-        process->pid = fork_quietly(process, options);
-        r = process->pid < 0 ? process->pid : watch(process);
-    }
-    if (r < 0) {
-        give_up(process);
-        return r;
-    }
-    open_the_gate(process);
-    return await_exec(process, options->program);
-}
-
-static void warn_of_threads(const struct brood_process_options *options)
-{
-    if (options->run && brood_log_is_on(BROOD_LOG_WARNING) && brood__process_threads() > 1)
-        brood_log(
-            BROOD_LOG_WARNING,
-            "a function is started in a fork of a process of %d threads: locks that others hold now are held in it for "
-            "ever",
-            brood__process_threads());
-}
-
-int brood_process_start(struct brood_process **ret_process, const struct brood_process_options *given)
-{
-    struct brood_process_options options = {0};
-    struct brood_process *process = NULL;
-    int r = check_options(&options, given);
-
-    if (r < 0)
-        return r;
-    brood__run_init();
-    brood__run_mind_exit();
-    warn_of_threads(&options);
-    reap(false);
-    r = new_process(&process, &options);
-    if (r == 0)
-        r = launch(process, &options);
-    if (r < 0)
-        return r;
-    brood_log(BROOD_LOG_DEBUG, "%s is process %d", brood__name(&process->names), (int)process->pid);
-    *ret_process = process;
-    return 0;
 }
 
 /* ---- asking ---- */
@@ -513,7 +289,7 @@ int brood_process_is_alive(struct brood_process *process)
         return r < 0 ? r : 1;
     if (process->kind == PROCESS_PARENT)
         return brood__pidfd_wait(process->pidfd, BROOD_NOW) < 0;
-    return !has_ended(process);
+    return !brood__process_has_ended(process);
 }
 
 int brood_process_join(struct brood_process *process, brood_deadline deadline)
@@ -528,7 +304,7 @@ int brood_process_join(struct brood_process *process, brood_deadline deadline)
     if (r == -ETIMEDOUT)
         return brood_fail(deadline.ns <= 0 ? -EAGAIN : r, "%s runs", brood_process_name(process));
     if (r == 0 && process->kind == PROCESS_CHILD)
-        (void)has_ended(process);
+        (void)brood__process_has_ended(process);
     return r;
 }
 
@@ -551,9 +327,9 @@ int brood_process_close(struct brood_process *process)
 {
     if (!process || process->kind != PROCESS_CHILD)
         return 0;
-    if (is_ours(process) && !has_ended(process))
+    if (is_ours(process) && !brood__process_has_ended(process))
         return brood_fail(-EBUSY, "%s runs: join it first, or terminate it", brood_process_name(process));
-    release(process);
+    brood__process_release(process);
     return 0;
 }
 
@@ -620,7 +396,7 @@ int brood_process_children(struct brood_process **ret_processes, size_t room)
     size_t count = 0;
 
     brood__run_init();
-    reap(true);
+    brood__process_reap(true);
     brood__lock(&brood__run_lock);
     for (struct brood_process *process = children; process; process = process->next)
         if (is_running(process) && count++ < room) {
@@ -644,12 +420,12 @@ static void for_daemons(int (*what)(struct brood_process *process))
 
     while ((process = next_child(last, true)) != NULL) {
         if (last)
-            release(last);
+            brood__process_release(last);
         (void)what(process);
         last = process;
     }
     if (last)
-        release(last);
+        brood__process_release(last);
 }
 
 static int join_soon(struct brood_process *process)
@@ -670,6 +446,6 @@ void brood__processes_end(void)
     for_daemons(brood_process_kill);
     while ((process = next_child(NULL, false)) != NULL) {
         (void)brood_process_join(process, BROOD_FOREVER);
-        release(process);
+        brood__process_release(process);
     }
 }

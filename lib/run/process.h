@@ -46,6 +46,29 @@ struct brood_process {
 
 /* Closes what is not -1, and makes it that. */
 void brood__close_fd(int *fd);
+void brood__close_gate(struct gate *gate);
+
+/* ---- by process.c, for start.c ---- */
+
+/* Whose child the next fork of this thread makes: what the fork's child handler leaves alone. */
+extern _Thread_local struct brood_process *brood__process_starting;
+
+/* The next number, for its name. */
+void brood__process_number(struct brood_process *process);
+
+/* Among the children; under brood__run_lock. */
+void brood__process_list(struct brood_process *process);
+
+/* By one of its holders. */
+void brood__process_release(struct brood_process *process);
+
+/* Has it?  If so its status is known, as far as it can be. */
+bool brood__process_has_ended(struct brood_process *process);
+
+/* Looks which children have ended: at all, or only at those that nobody has a handle of, and so nobody will ask about. */
+void brood__process_reap(bool all);
+
+/* ---- the child ---- */
 
 /* In the child: becomes what the options say.  `process` is the handle that its parent made for it. */
 _Noreturn void brood__child_main(struct brood_process *process, const struct brood_process_options *options);
