@@ -220,6 +220,14 @@ START_TEST(what_is_no_loop_is_refused)
 }
 END_TEST
 
+/* Under valgrind or a sanitizer, which has memory of its own; the tests are told by their longer time. */
+static bool is_slow(void)
+{
+    const char *multiplier = getenv("CK_TIMEOUT_MULTIPLIER");
+
+    return multiplier && atoi(multiplier) > 1;
+}
+
 static long resident_kib(void)
 {
     FILE *status = fopen("/proc/self/status", "re");
@@ -243,7 +251,7 @@ START_TEST(a_loop_of_any_length_takes_bounded_memory_and_ends_when_it_is_given_u
     ck_assert_int_eq(brood_for_async(pool, take_turns, &future, NULL, 0, (uint64_t)1 << 60), 0);
     ck_assert_int_eq(brood_future_wait(future, brood_after_ms(50)), -ETIMEDOUT);
     brood_future_free(future);
-    ck_assert_int_lt(resident_kib() - before, 64 << 10);
+    ck_assert(is_slow() || resident_kib() - before < 64 << 10);
     expect_working(pool);
 }
 END_TEST
@@ -578,14 +586,6 @@ static int add(void *context, const struct brood_item *item)
     return source->wanted > 0 && --source->wanted == 0 ? brood_fail(-EXFULL, "that will do") : 0;
 }
 
-/* Under valgrind or a sanitizer; the tests are told by their longer time. */
-static bool is_slow(void)
-{
-    const char *multiplier = getenv("CK_TIMEOUT_MULTIPLIER");
-
-    return multiplier && atoi(multiplier) > 1;
-}
-
 START_TEST(a_stream_of_millions_takes_bounded_memory)
 {
     brood_auto(pool) *pool = open_pool(_i, 2);
@@ -599,7 +599,7 @@ START_TEST(a_stream_of_millions_takes_bounded_memory)
         sum += i * i;
     ck_assert_uint_eq(source.sum, sum);
     ck_assert_int_eq(source.next, n);
-    ck_assert_int_lt(resident_kib() - before, 32 << 10);
+    ck_assert(is_slow() || resident_kib() - before < 32 << 10);
 }
 END_TEST
 

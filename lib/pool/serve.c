@@ -229,11 +229,18 @@ struct work {
     char *words; /* brood_error() of this thread */
 };
 
+/* Modulo 2^64: an array of the host's own, which threads use where it is, may lie before the segment. */
+static char *address_of(const char *base, uint64_t offset)
+{
+    return (char *)((uintptr_t)base + (uintptr_t)offset); /* NOLINT: a sum of pointer and offset may not wrap around */
+}
+
 static struct work open_work(struct server *server, const struct slot *slot)
 {
     char *base = server->shared->segment.base;
     struct window *window = (struct window *)(base + slot->arg.offset);
-    struct work work = {.window = window, .args = base + window->args, .results = base + window->results};
+    struct work work = {
+        .window = window, .args = address_of(base, window->args), .results = address_of(base, window->results)};
     uint32_t number = range_number(server->worker, window->workers);
 
     work.status = (_Atomic int16_t *)(void *)(base + window->status);
