@@ -141,7 +141,7 @@ static void *outlive_the_first_thread(void *argument)
 
     await(brood__thread_is_dead(said[1]));
     ck_assert(!brood__identity_is_dead(said[0]));
-    exit(0);
+    _exit(0);
 }
 
 static void leave_by_the_first_thread(void *argument)
