@@ -2,15 +2,18 @@
 #ifndef BROOD_H
 #define BROOD_H
 
+#include <brood/array.h>
 #include <brood/barrier.h>
 #include <brood/base.h>
 #include <brood/condition.h>
 #include <brood/event.h>
 #include <brood/future.h>
+#include <brood/heap.h>
 #include <brood/imap.h>
 #include <brood/lock.h>
 #include <brood/log.h>
 #include <brood/loop.h>
+#include <brood/memory.h>
 #include <brood/pipe.h>
 #include <brood/pool.h>
 #include <brood/process.h>

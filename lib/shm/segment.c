@@ -70,8 +70,7 @@ static int open_file(enum segment_kind kind, size_t commit)
     return fd < 0 ? brood_fail(-errno, "no shared memory: shm_open and memfd_create failed: %s", strerror(errno)) : fd;
 }
 
-/* How large a file this process may make: asking for more would be SIGXFSZ. */
-static size_t file_limit(size_t wanted)
+size_t brood__segment_file_limit(size_t wanted)
 {
     struct rlimit limit;
 
@@ -92,7 +91,7 @@ static int map(struct segment *segment, size_t reserve, size_t least)
             break;
     }
     if (base == MAP_FAILED)
-        return brood_fail(-ENOMEM, "no address space for %zu KiB of pool memory: %s (see ulimit -v)", least >> 10,
+        return brood_fail(-ENOMEM, "no address space for %zu KiB of shared memory: %s (see ulimit -v)", least >> 10,
                           strerror(errno));
     segment->base = base;
     segment->reserved = reserve;
@@ -117,7 +116,7 @@ int brood__segment_open(struct segment *ret_segment, enum segment_kind kind, siz
     commit = round_up(commit, PAGE);
     reserve = round_up(reserve > commit ? reserve : commit, PAGE);
     if (kind != SEGMENT_PRIVATE) {
-        reserve = file_limit(reserve);
+        reserve = brood__segment_file_limit(reserve);
         if (reserve < commit)
             return brood_fail(-EFBIG, "the file size limit is below the %zu KiB that the pool needs (see ulimit -f)",
                               commit >> 10);

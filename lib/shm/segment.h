@@ -37,6 +37,9 @@ int brood__segment_attach(struct segment *ret_segment, int fd);
 /* Makes sure that the first `bytes` bytes are committed.  0; -ENOSPC, -ENOMEM. */
 int brood__segment_commit(struct segment *segment, size_t bytes);
 
+/* As many of `wanted` bytes as a file of this process may have: asking for more would be SIGXFSZ. */
+size_t brood__segment_file_limit(size_t wanted);
+
 /* Maps pages of the caller's own tables now: a first touch later costs a page fault, about 1 µs.  A hint; never fails. */
 void brood__segment_prefault(const struct segment *segment, size_t offset, size_t bytes);
 
