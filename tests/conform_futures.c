@@ -15,6 +15,10 @@
 #include "support.h"
 #include "tasks.h"
 
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449
+#endif
+
 static const struct kind {
     const char *name;
     enum brood_kind kind;
@@ -1251,6 +1255,119 @@ START_TEST(a_fork_of_the_host_cannot_use_them)
 }
 END_TEST
 
+/* ---- all at once ---- */
+
+enum { USERS = 4, TASKS_EACH = 150 };
+
+struct user {
+    struct brood_pool *pools[2];
+    int number;
+    _Atomic int called;
+};
+
+static void count_call(struct brood_future *future, void *called)
+{
+    (void)future;
+    atomic_fetch_add((_Atomic int *)called, 1);
+}
+
+static void *use_everything(void *argument)
+{
+    struct user *user = argument;
+    struct brood_future *futures[TASKS_EACH], *next = NULL;
+    struct brood_as_completed *iterator = NULL;
+    int given = 0;
+
+    for (int i = 0; i < TASKS_EACH; i++) {
+        if (i % 3 == 2)
+            futures[i] = new_promise();
+        else
+            futures[i] = submit_square(user->pools[i % 3], i);
+        ck_assert_int_eq(brood_future_on_done(futures[i], count_call, &user->called), 0);
+        if (i % 7 == user->number)
+            (void)brood_future_cancel(futures[i]);
+        if (i % 10 == 0)
+            ck_assert_int_ge(brood_future_fd(futures[i]), 0);
+        if (i % 3 == 2)
+            (void)brood_promise_set_result(futures[i], &i, sizeof(i));
+    }
+    if (user->number % 2 == 0)
+        ck_assert_int_eq(brood_futures_wait(futures, TASKS_EACH, BROOD_ALL_COMPLETED, NULL, brood_after_ms(30000)),
+                         TASKS_EACH);
+    ck_assert_int_eq(brood_as_completed_open(&iterator, futures, TASKS_EACH), 0);
+    while (brood_as_completed_next(iterator, &next, brood_after_ms(30000)) == 0) {
+        brood_future_free(next);
+        given++;
+    }
+    brood_as_completed_close(iterator);
+    ck_assert_int_eq(given, TASKS_EACH);
+    return NULL;
+}
+
+START_TEST(any_number_of_threads_wait_cancel_and_are_called_back_at_once)
+{
+    struct brood_pool *pools[2] = {
+        open_pool_with(_i, BROOD_POOL(.workers = 2, .queue = 32)),
+        open_pool_with(_i, BROOD_POOL(.workers = 1, .callbacks = BROOD_CALLBACK_THREAD)),
+    };
+    struct user users[USERS];
+    pthread_t threads[USERS];
+
+    ck_assert_int_ge(brood_pool_fd(pools[0]), 0);
+    for (int i = 0; i < USERS; i++) {
+        users[i] = (struct user){.pools = {pools[0], pools[1]}, .number = i};
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, use_everything, &users[i]), 0);
+    }
+    for (int i = 0; i < USERS; i++)
+        pthread_join(threads[i], NULL);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(brood_pool_close(pools[i], BROOD_FOREVER), 0);
+    for (int i = 0; i < USERS; i++)
+        ck_assert_int_eq(atomic_load(&users[i].called), TASKS_EACH);
+}
+END_TEST
+
+START_TEST(every_future_is_given_once_while_workers_die)
+{
+    struct brood_pool *pools[2] = {open_pool(_i, 2), open_pool(_i, 1)};
+    struct brood_future *futures[400], *next = NULL;
+    brood_auto(as_completed) *iterator = NULL;
+    int lost = 0, given = 0;
+
+    for (int i = 0; i < 400; i++)
+        ck_assert_int_eq(brood_apply_async(pools[i % 2], die_if_divisible, &futures[i], &(int){i + 1}), 0);
+    ck_assert_int_eq(brood_as_completed_open(&iterator, futures, 400), 0);
+    while (brood_as_completed_next(iterator, &next, brood_after_ms(30000)) == 0) {
+        lost += brood_future_state(next) == BROOD_FUTURE_WORKER_LOST;
+        brood_future_free(next);
+        given++;
+    }
+    ck_assert_int_eq(given, 400);
+    ck_assert_int_eq(lost, 4);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(brood_pool_close(pools[i], BROOD_FOREVER), 0);
+}
+END_TEST
+
+static void wait_without_waitv(void *kind)
+{
+    struct mixed mixed;
+
+    deny(SYS_futex_waitv, ENOSYS);
+    open_mixed(&mixed, *(int *)kind);
+    ck_assert_int_eq(brood_futures_wait(mixed.futures, MANY, BROOD_FIRST_COMPLETED, NULL, brood_after_ms(20)), -ETIMEDOUT);
+    release(&mixed, 1);
+    release(&mixed, 0);
+    ck_assert_int_eq(brood_futures_wait(mixed.futures, 4, BROOD_ALL_COMPLETED, NULL, brood_after_ms(10000)), 4);
+    close_mixed(&mixed);
+}
+
+START_TEST(an_old_kernel_lets_a_thread_sleep_in_several_pools_too)
+{
+    in_child(wait_without_waitv, &_i);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("futures");
@@ -1290,8 +1407,12 @@ int main(int argc, char **argv)
                    NULL);
     add_loop_tests(suite, "descriptors beside the caller", CONCURRENT, end,
                    the_descriptor_of_a_future_is_readable_when_that_is_done, NULL);
+    add_loop_tests(suite, "all at once", CONCURRENT, end, any_number_of_threads_wait_cancel_and_are_called_back_at_once,
+                   NULL);
     if (end == KINDS)
-        add_loop_tests(suite, "with processes", PROCESSES, end, a_task_whose_worker_died_is_lost_however_that_came,
+        add_loop_tests(suite, "with processes", PROCESSES, end, every_future_is_given_once_while_workers_die,
+                       an_old_kernel_lets_a_thread_sleep_in_several_pools_too,
+                       a_task_whose_worker_died_is_lost_however_that_came,
                        waiting_for_several_ends_when_workers_die_and_when_a_pool_is_closed,
                        descriptors_tell_of_a_death_and_of_a_broken_pool, a_fork_of_the_host_cannot_use_them, NULL);
     return run_suite(suite);
