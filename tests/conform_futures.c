@@ -1187,7 +1187,7 @@ START_TEST(descriptors_tell_of_a_death_and_of_a_broken_pool)
     ck_assert_int_eq(brood_future_item(died, 0), -EOWNERDEAD);
     ck_assert_int_eq(brood_apply_async(pool, hang, &hangs, &(int){1}), 0);
     fd = brood_pool_fd(pool);
-    await(brood_future_running(hangs));
+    await(brood_future_running(hangs) && brood_pool_worker_pid(pool, 0) > 0);
     (void)brood_pool_run(pool, BROOD_NOW);
     ck_assert(!is_readable(fd));
     ck_assert_int_eq(kill(parent_of(brood_pool_worker_pid(pool, 0)), SIGKILL), 0);

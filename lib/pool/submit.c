@@ -89,15 +89,23 @@ static struct job *job_from(struct brood_pool *pool, unsigned number, uint64_t p
     return position <= MAILBOX ? mirror->jobs[lane_index(lane, MAILBOX)] : NULL; /* the mailbox is the last */
 }
 
+/* What came a lap before the tail has been collected, although `oldest` may not say so yet. */
+static struct job *first_job(struct brood_pool *pool, unsigned number)
+{
+    const struct mirror *mirror = &pool->mirrors[number];
+    uint32_t mask = pool->shared.lanes[number].mask;
+
+    return job_from(pool, number, mirror->tail - mirror->oldest > mask ? mirror->tail - mask - 1 : mirror->oldest);
+}
+
 struct job *brood__every_job(struct brood_pool *pool, struct watch *watch, struct job *previous)
 {
     unsigned number = previous ? previous->lane : 0;
-    struct job *job =
-        previous ? job_from(pool, number, previous->position + 1) : job_from(pool, number, pool->mirrors[0].oldest);
+    struct job *job = previous ? job_from(pool, number, previous->position + 1) : first_job(pool, number);
 
     (void)watch;
     while (!job && ++number < pool->workers)
-        job = job_from(pool, number, pool->mirrors[number].oldest);
+        job = first_job(pool, number);
     return job;
 }
 
