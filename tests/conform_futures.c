@@ -1151,6 +1151,11 @@ START_TEST(the_descriptor_of_a_future_is_readable_when_that_is_done)
     ck_assert(is_readable(third) && !is_readable(fd));
     let_go(&held);
     expect_readable(first);
+
+    bool ready[2];
+    struct brood_waited things[] = {BROOD_WAIT_FD(fd), BROOD_WAIT_FD(first)};
+
+    ck_assert_int_ge(brood_wait(things, 2, ready, brood_after_ms(10000)), 1);
     expect_readable(fd);
     ck_assert_double_eq(square_of(future), 9);
     brood_future_free(held.future);
