@@ -121,6 +121,36 @@ START_TEST(a_map_loses_just_the_items_that_killed_a_worker)
 }
 END_TEST
 
+/* Eight megabytes, half of them written.  The result is in memory that the host gave: nothing is in anybody's way.
+ * semantics: K2 X13 */
+START_TEST(a_worker_that_dies_or_is_killed_in_a_large_result_is_in_nobodys_way)
+{
+    enum { LARGE = 8 << 20 };
+    brood_auto(pool) *pool = open_pool(_i, 2);
+    char *large = calloc(1, LARGE);
+    struct brood_bytes arg = {large, LARGE};
+
+    ck_assert_ptr_nonnull(large);
+    for (int round = 0; round < 3; round++) {
+        brood_auto(future) *dies = NULL, *hangs = NULL, *lives = NULL;
+
+        large[0] = 'd';
+        ck_assert_int_eq(brood_apply_bytes_async(pool, die_in_result, &dies, arg), 0);
+        large[0] = 'h';
+        ck_assert_int_eq(brood_apply_bytes_async(pool, die_in_result, &hangs, arg), 0);
+        large[0] = 'l';
+        ck_assert_int_eq(brood_apply_bytes_async(pool, die_in_result, &lives, arg), 0);
+        ck_assert_int_eq(outcome_of(dies), -EOWNERDEAD);
+        ck_assert_int_eq(outcome_of(lives), 0);
+        ck_assert_uint_eq(brood_future_size(lives), LARGE);
+        ck_assert_int_eq(brood_future_kill(hangs), 0);
+        ck_assert_int_eq(outcome_of(hangs), -ECANCELED);
+        expect_working(pool);
+    }
+    free(large);
+}
+END_TEST
+
 /* ---- an idle worker dies ---- */
 
 START_TEST(idle_workers_that_are_killed_cost_nothing)
@@ -412,7 +442,8 @@ int main(void)
 
     add_loop_tests(suite, "a worker with a task", 0, PROCESS_KINDS, a_task_whose_worker_is_killed_fails_with_pid_and_signal,
                    every_way_to_die_is_told_apart, other_tasks_go_on_when_one_kills_its_worker,
-                   a_map_loses_just_the_items_that_killed_a_worker, NULL);
+                   a_map_loses_just_the_items_that_killed_a_worker,
+                   a_worker_that_dies_or_is_killed_in_a_large_result_is_in_nobodys_way, NULL);
     add_loop_tests(suite, "a worker at any time", 0, PROCESS_KINDS, idle_workers_that_are_killed_cost_nothing,
                    random_kills_leave_every_task_with_one_outcome,
                    random_kills_leave_a_map_whole_but_for_the_items_they_hit, NULL);

@@ -354,6 +354,8 @@ START_TEST(many_deaths_that_nobody_asks_about_use_up_nothing)
     }
     ck_assert_int_eq(brood_apply_async(pool, touch_nothing, &without, &(int){0}), 0);
     ck_assert_int_eq(outcome_of(without), -EOWNERDEAD);
+    ck_assert_int_eq(brood_future_death(without, &death), 0);
+    ck_assert_str_ne(death.backtrace, ""); /* it took one that was free by then */
     ck_assert_int_eq(brood_apply_async(pool, touch_nothing, &last, &(int){0}), 0);
     ck_assert_int_eq(outcome_of(last), -EOWNERDEAD);
     ck_assert_int_eq(brood_future_death(last, &death), 0);

@@ -61,6 +61,7 @@ struct io_uring_cqe;
     X(int, ftruncate, (int d, off_t n), (d, n), -1)                                                                    \
     X(int, posix_fallocate, (int d, off_t o, off_t n), (d, o, n), error)                                               \
     X(int, socketpair, (int d, int t, int p, int e[2]), (d, t, p, e), -1)                                              \
+    X(int, pipe2, (int e[2], int f), (e, f), -1)                                                                       \
     X(ssize_t, send, (int d, const void *b, size_t n, int f), (d, b, n, f), -1)                                        \
     X(ssize_t, recv, (int d, void *b, size_t n, int f), (d, b, n, f), -1)                                              \
     X(int, fcntl, (int d, int c, long a), (d, c, a), -1)                                                               \
@@ -216,6 +217,7 @@ static const struct fault faults[] = {
     {CALL_posix_fallocate, ENOSPC, 0},
     {CALL_posix_fallocate, EINTR, 0},
     {CALL_socketpair, EMFILE, 0},
+    {CALL_pipe2, EMFILE, 0},
     {CALL_send, ENOBUFS, 0},
     {CALL_recv, ENOMEM, 0},
     {CALL_fcntl, EMFILE, 0},
@@ -273,14 +275,15 @@ static const struct variant {
     enum brood_kind kind;
     bool is_exec, closes_at_once;
     int spares;
+    enum brood_output output;
     bool attends;
 } variants[] = {
-    {"processes", "", BROOD_PROCESSES, false, true, 0, false},
-    {"processes, epoll", "epoll", BROOD_PROCESSES, false, false, 0, false},
-    {"processes, poll", "poll", BROOD_PROCESSES, false, false, 1, false},
-    {"executables", "", BROOD_PROCESSES, true, false, 0, false},
-    {"executables, spares", "", BROOD_PROCESSES, true, true, 1, false},
-    {"threads", "", BROOD_THREADS, false, false, 0, true},
+    {"processes", "", BROOD_PROCESSES, false, true, 0, BROOD_OUTPUT_PASS, false},
+    {"processes, epoll", "epoll", BROOD_PROCESSES, false, false, 0, BROOD_OUTPUT_CAPTURE, false},
+    {"processes, poll", "poll", BROOD_PROCESSES, false, false, 1, BROOD_OUTPUT_PREFIX, false},
+    {"executables", "", BROOD_PROCESSES, true, false, 0, BROOD_OUTPUT_PASS, false},
+    {"executables, spares", "", BROOD_PROCESSES, true, true, 1, BROOD_OUTPUT_CAPTURE, false},
+    {"threads", "", BROOD_THREADS, false, false, 0, BROOD_OUTPUT_PASS, true},
 };
 
 #define VARIANTS (int)(sizeof(variants) / sizeof(variants[0]))
@@ -435,7 +438,7 @@ static void live(const struct variant *variant, struct ending *ending)
     brood__error_clear();
     if (note(ending, "open",
              brood_pool_open(&pool, BROOD_POOL(.kind = variant->kind, .workers = 2, .memory_bytes = 64 << 20,
-                                               .spares = variant->spares,
+                                               .spares = variant->spares, .output = variant->output,
                                                .worker = variant->is_exec ? "/proc/self/exe" : NULL))) < 0)
         return;
     (void)note(ending, "apply", brood_apply(pool, square, &y, &(double){3}));

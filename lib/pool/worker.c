@@ -137,7 +137,8 @@ static void end(struct server *server, const struct hooks *hooks)
     }
     brood__server_end(server, hooks);
     brood__server_close(server);
-    (void)fflush(stdout);
+    (void)fflush(stdout); /* if that fails, there is nobody to tell */
+    (void)fflush(stderr);
 }
 
 int brood__worker_run(struct shared *shared, unsigned worker, int orders, struct sandbox *sandbox,

@@ -1,0 +1,203 @@
+/* check_sink.c - a sink writes to what others have too, and never waits. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "os/sink.h"
+#include "support.h"
+
+struct pair {
+    int in, out; /* what is written to `in` comes out of `out` */
+};
+
+enum { PIPE, SOCKET, TERMINAL, CHANNELS };
+
+static struct pair open_terminal(void)
+{
+    struct pair pair = {.out = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)};
+
+    ck_assert_int_ge(pair.out, 0);
+    ck_assert_int_eq(grantpt(pair.out), 0);
+    ck_assert_int_eq(unlockpt(pair.out), 0);
+    pair.in = open(ptsname(pair.out), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    ck_assert_int_ge(pair.in, 0);
+    return pair;
+}
+
+static struct pair open_pair(int channel)
+{
+    int ends[2];
+
+    if (channel == TERMINAL)
+        return open_terminal();
+    if (channel == PIPE)
+        ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    else
+        ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    return (struct pair){.in = ends[1], .out = ends[0]};
+}
+
+static void close_pair(struct pair *pair)
+{
+    close(pair->in);
+    close(pair->out);
+}
+
+static struct sink open_sink(int fd)
+{
+    struct sink sink;
+
+    ck_assert_int_eq(brood__sink_open(&sink, fd), 0);
+    return sink;
+}
+
+/* Reads all that is there; terminals make "\r\n" of an end of line, so there is none in these texts. */
+static size_t read_all(int fd, char *to, size_t room)
+{
+    size_t used = 0;
+    ssize_t length;
+
+    ck_assert_int_eq(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+    while ((length = read(fd, to + used, room - used)) > 0)
+        used += (size_t)length;
+    return used;
+}
+
+START_TEST(what_is_put_comes_out)
+{
+    struct pair pair = open_pair(_i);
+    struct sink sink = open_sink(pair.in);
+    char text[16] = "";
+
+    brood__sink_put(&sink, "one ", 4);
+    brood__sink_put(&sink, "two", 3);
+    ck_assert(brood__sink_flush(&sink));
+    ck_assert_uint_eq(read_all(pair.out, text, sizeof(text)), 7);
+    ck_assert_str_eq(text, "one two");
+    brood__sink_close(&sink);
+    close_pair(&pair);
+}
+END_TEST
+
+/* The whole buffer more than the channel holds; and then in order, without a gap. */
+START_TEST(a_full_channel_is_not_waited_for)
+{
+    struct pair pair = open_pair(_i);
+    struct sink sink = open_sink(pair.in);
+    static char text[1 << 20];
+    size_t put = 0, got = 0;
+
+    for (int round = 0; round < 3; round++) {
+        while (brood__sink_room(&sink) >= 8) {
+            char word[24];
+
+            snprintf(word, sizeof(word), "%08zu", put++);
+            brood__sink_put(&sink, word, 8);
+        }
+        ck_assert(!brood__sink_flush(&sink));
+        ck_assert_int_eq(fcntl(pair.in, F_GETFL) & O_NONBLOCK, 0); /* that is the others' business */
+        got += read_all(pair.out, text + got, sizeof(text) - got);
+    }
+    while (!brood__sink_flush(&sink))
+        got += read_all(pair.out, text + got, sizeof(text) - got);
+    got += read_all(pair.out, text + got, sizeof(text) - got);
+    ck_assert_uint_eq(got, put * 8);
+    for (size_t i = 0; i < put; i++) {
+        char word[24];
+
+        snprintf(word, sizeof(word), "%08zu", i);
+        ck_assert_msg(memcmp(text + i * 8, word, 8) == 0, "word %zu", i);
+    }
+    brood__sink_close(&sink);
+    close_pair(&pair);
+}
+END_TEST
+
+START_TEST(without_a_reader_it_is_dropped)
+{
+    struct pair pair = open_pair(_i);
+    struct sink sink = open_sink(pair.in);
+
+    ck_assert(signal(SIGPIPE, SIG_IGN) != SIG_ERR);
+    close(pair.out);
+    brood__sink_put(&sink, "to nobody", 9);
+    ck_assert(brood__sink_flush(&sink));
+    ck_assert_uint_eq(brood__sink_room(&sink), SINK_BYTES);
+    brood__sink_close(&sink);
+    close(pair.in);
+}
+END_TEST
+
+/* What the others write stays: there is one offset for all. */
+START_TEST(a_file_is_written_where_the_others_are)
+{
+    char path[] = "/tmp/brood-sink-XXXXXX", text[32] = "";
+    int fd = mkstemp(path);
+    struct sink sink = open_sink(fd);
+
+    unlink(path);
+    ck_assert_int_eq(write(fd, "before, ", 8), 8);
+    brood__sink_put(&sink, "within, ", 8);
+    ck_assert(brood__sink_flush(&sink));
+    ck_assert_int_eq(write(fd, "behind", 6), 6);
+    ck_assert_int_eq(pread(fd, text, sizeof(text), 0), 22);
+    ck_assert_str_eq(text, "before, within, behind");
+    brood__sink_close(&sink);
+    close(fd);
+}
+END_TEST
+
+static void write_without_opening(void *argument)
+{
+    struct pair pair = open_pair(PIPE);
+    struct sink sink;
+
+    (void)argument;
+    deny(SYS_openat, EACCES);
+    sink = open_sink(pair.in);
+    ck_assert_int_eq(sink.kind, SINK_SHARED);
+    while (brood__sink_room(&sink) >= 64)
+        brood__sink_put(&sink, "................................................................", 64);
+    ck_assert(!brood__sink_flush(&sink));
+}
+
+START_TEST(what_cannot_be_opened_once_more_is_not_waited_for_either)
+{
+    pid_t child = fork();
+    int status;
+
+    if (child == 0) {
+        write_without_opening(NULL);
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+}
+END_TEST
+
+START_TEST(what_is_closed_takes_everything)
+{
+    struct sink sink;
+
+    ck_assert_int_eq(brood__sink_open(&sink, 999), 0);
+    brood__sink_put(&sink, "to nowhere", 10);
+    ck_assert(brood__sink_flush(&sink));
+    brood__sink_close(&sink);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("sink");
+
+    add_loop_tests(suite, "channels", 0, CHANNELS, what_is_put_comes_out, a_full_channel_is_not_waited_for, NULL);
+    add_loop_tests(suite, "readers", 0, TERMINAL, without_a_reader_it_is_dropped, NULL);
+    add_tests(suite, "others", a_file_is_written_where_the_others_are,
+              what_cannot_be_opened_once_more_is_not_waited_for_either, what_is_closed_takes_everything, NULL);
+    return run_suite(suite);
+}
