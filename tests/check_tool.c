@@ -481,6 +481,46 @@ START_TEST(workers_tells_how_many_and_why)
 }
 END_TEST
 
+/* ---- brood gc ---- */
+
+static void leave_memory(const char *name)
+{
+    pid_t pid = fork();
+
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        struct brood_memory *memory;
+
+        _exit(brood_memory_create(&memory, name, 100000) < 0); /* dies with it, and unlinks nothing */
+    }
+    ck_assert_int_eq(waitpid(pid, &outcome.status, 0), pid);
+    exited_with(0);
+}
+
+START_TEST(gc_lists_what_was_left_and_removes_it_when_asked)
+{
+    brood_auto(memory) *memory = NULL, *kept = NULL;
+    char name[32], other[32];
+
+    snprintf(name, sizeof(name), "tool-%d", getpid());
+    snprintf(other, sizeof(other), "kept-%d", getpid());
+    ck_assert_int_eq(brood_memory_create(&kept, other, 1), 0);
+    leave_memory(name);
+    RUN(program("BROOD_PROGRAM"), "gc");
+    exited_with(0);
+    ck_assert_msg(strstr(outcome.out, name) && strstr(outcome.out, "KiB, of process"), "%s", outcome.out);
+    ck_assert_ptr_null(strstr(outcome.out, other));
+    RUN(program("BROOD_PROGRAM"), "gc", "--remove");
+    exited_with(0);
+    ck_assert_msg(strstr(outcome.out, name) && strstr(outcome.out, ": removed"), "%s", outcome.out);
+    ck_assert_int_eq(brood_memory_attach(&memory, name), -ENOENT);
+    RUN(program("BROOD_PROGRAM"), "gc");
+    exited_with(0);
+    ck_assert_ptr_null(strstr(outcome.out, name));
+    ck_assert_int_eq(brood_memory_unlink(other), 0);
+}
+END_TEST
+
 START_TEST(the_version_is_that_of_the_library)
 {
     char expected[64];
@@ -638,6 +678,7 @@ int main(int argc, char **argv)
               an_interrupt_ends_the_tool_and_its_workers, NULL);
     add_tests(suite, "chaos", chaos_prints_a_table_of_eighty_columns_that_ends_in_words, NULL);
     add_loop_tests(suite, "chaos", 0, 6, bad_arguments_of_chaos_are_one_line_on_stderr_and_status_2, NULL);
+    add_tests(suite, "gc", gc_lists_what_was_left_and_removes_it_when_asked, NULL);
     add_tests(suite, "brood", workers_tells_how_many_and_why, the_version_is_that_of_the_library,
               help_is_on_standard_output, no_command_and_an_unknown_one_are_status_2, NULL);
     add_tests(suite, "worker", a_worker_started_by_hand_explains_itself, a_module_that_cannot_be_loaded_is_named,

@@ -12,6 +12,7 @@
 
 #include "arguments.h"
 #include "chaos.h"
+#include "gc.h"
 #include "speedup.h"
 #include "words.h"
 
@@ -35,6 +36,7 @@ struct command {
 
 static const struct command commands[] = {
     {"chaos", chaos_main},
+    {"gc", gc_main},
     {"speedup", speedup_main},
     {"workers", workers_main},
 };
@@ -44,6 +46,7 @@ static const char purpose[] =
     "\v"
     "Commands:\n"
     "  chaos     kill the workers of a busy pool at random, and see whether every task is accounted for\n"
+    "  gc        find shared memory that killed programs have left, and remove it if asked to\n"
     "  speedup   compare threads, threads behind one lock, and processes on CPU-bound work\n"
     "  workers   print how many workers a pool has by default, and why\n\n"
     "`brood COMMAND --help' tells more about one.  Exit status: 0; 1 if something failed; 2 for bad arguments.";
@@ -70,13 +73,13 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_ARG:
         request->command = find_command(arg);
         if (!request->command)
-            argp_failure(state, USAGE, 0, "no command is called '%s'; there are chaos, speedup and workers", arg);
+            argp_failure(state, USAGE, 0, "no command is called '%s'; there are chaos, gc, speedup and workers", arg);
         /* What follows is for the command to read. */
         request->index = state->next - 1;
         state->next = state->argc;
         return 0;
     case ARGP_KEY_NO_ARGS:
-        argp_failure(state, USAGE, 0, "which command?  There are chaos, speedup and workers; --help tells more");
+        argp_failure(state, USAGE, 0, "which command?  There are chaos, gc, speedup and workers; --help tells more");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
