@@ -48,6 +48,7 @@ START_TEST(a_task_whose_worker_is_killed_fails_with_pid_and_signal)
 }
 END_TEST
 
+/* semantics: X12 */
 START_TEST(every_way_to_die_is_told_apart)
 {
     static const int signals[] = {SIGSEGV, SIGABRT, SIGTERM, SIGFPE, SIGKILL};
@@ -285,6 +286,7 @@ static void be_host(int kind, int ready)
 }
 
 /* The fixture makes orphans this process's children, and fails if one stays. */
+/* semantics: K9 */
 START_TEST(when_the_host_is_killed_in_a_map_nothing_stays)
 {
     int ready[2], status;
@@ -366,6 +368,7 @@ START_TEST(a_child_of_a_task_does_not_answer_in_its_place)
 }
 END_TEST
 
+/* semantics: M21 */
 START_TEST(standard_descriptors_may_be_closed)
 {
     int saved[3];

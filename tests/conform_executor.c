@@ -424,7 +424,7 @@ START_TEST(idle_workers_that_die_without_end_break_the_pool_too)
 }
 END_TEST
 
-/* semantics: X8 K3 */
+/* semantics: X8 K3 X9 */
 START_TEST(deaths_between_which_tasks_are_finished_do_not_count)
 {
     brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 1, .deaths_max = 3, .deaths_ms = 60000));
@@ -685,6 +685,103 @@ START_TEST(a_thread_that_comes_later_and_whose_initializer_fails_breaks_the_pool
 }
 END_TEST
 
+/* ---- many, few, and none in time ---- */
+
+static int refuse_the_third(void *context, void **ret_state)
+{
+    (void)context;
+    (void)ret_state;
+    return brood_worker_id() == 2 ? brood_fail(-ENODEV, "no third one") : 0;
+}
+
+/* semantics: M19 */
+START_TEST(when_one_of_the_first_workers_cannot_begin_the_others_are_gone)
+{
+    struct brood_pool *pool = NULL;
+
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.kind = kinds[_i], .workers = 4, .initializer = refuse_the_third)),
+                     -ENODEV);
+    ck_assert_ptr_nonnull(strstr(brood_error(), "no third one"));
+    ck_assert_ptr_null(pool); /* and the fixture finds nothing left behind */
+}
+END_TEST
+
+/* semantics: M20 */
+START_TEST(a_pool_of_two_hundred_workers_works)
+{
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 200));
+    struct brood_future *futures[QUEUED];
+
+    ck_assert_int_eq(count_alive(pool), 200);
+    submit_squares(pool, futures);
+    ck_assert_int_eq(count_outcomes(futures, 0), QUEUED);
+}
+END_TEST
+
+/* semantics: M18 X11 */
+START_TEST(closing_finishes_everything_although_each_worker_runs_one_task)
+{
+    struct brood_pool *pool = open_kind(_i, BROOD_POOL(.workers = 2, .worker_tasks = 1));
+    struct brood_future *futures[QUEUED];
+
+    submit_squares(pool, futures);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+    ck_assert_int_eq(count_outcomes(futures, 0), QUEUED);
+}
+END_TEST
+
+/* semantics: M22 */
+START_TEST(arguments_and_results_give_their_memory_back)
+{
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 1, .memory_bytes = 1 << 20));
+    static char bytes[200000], reversed[200000];
+
+    for (int i = 0; i < 50; i++) {
+        struct brood_space result = {reversed, sizeof(reversed)};
+
+        ck_assert_msg(brood_apply_bytes(pool, reverse, &result, (struct brood_bytes){bytes, sizeof(bytes)}) == 0, "%s",
+                      brood_error());
+    }
+}
+END_TEST
+
+static void open_without_stdin(void *argument)
+{
+    struct brood_pool *pool;
+
+    (void)argument;
+    (void)close(0);
+    pool = open_kind(FORKS, BROOD_POOL(.workers = 2));
+    expect_working(pool);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+
+/* semantics: M21 */
+START_TEST(a_process_without_standard_input_has_pools_too)
+{
+    in_child(open_without_stdin, NULL);
+}
+END_TEST
+
+/* semantics: K5 K6 */
+START_TEST(workers_that_crash_together_cost_only_what_they_ran)
+{
+    static const int crowds[] = {1, 2, 5, 13};
+    int crowd = crowds[_i];
+    brood_auto(pool) *pool = open_kind(FORKS, BROOD_POOL(.workers = crowd, .queue = (size_t)crowd + 3));
+    struct brood_future *deadly[13], *futures[QUEUED];
+
+    for (int i = 0; i < crowd; i++)
+        ck_assert_int_eq(brood_apply_async(pool, die_by, &deadly[i], &(int){SIGSEGV}), 0);
+    submit_squares(pool, futures); /* more than the queue holds, while they die */
+    ck_assert_int_eq(count_outcomes(futures, 0), QUEUED);
+    for (int i = 0; i < crowd; i++) {
+        ck_assert_int_eq(outcome_of(deadly[i]), -EOWNERDEAD);
+        brood_future_free(deadly[i]);
+    }
+}
+END_TEST
+
 /* ---- pools in pools ---- */
 
 /* semantics: K11 */
@@ -720,6 +817,15 @@ int main(int argc, char **argv)
     add_tests(suite, "late threads",
               a_thread_that_comes_later_and_whose_initializer_fails_breaks_the_pool_but_not_what_runs, NULL);
     add_tests(suite, "threads", threads_are_asked_to_stop_and_what_has_not_started_fails, NULL);
+    add_loop_tests(suite, "numbers", THREADS, end < EXECS ? end : EXECS,
+                   when_one_of_the_first_workers_cannot_begin_the_others_are_gone, a_pool_of_two_hundred_workers_works,
+                   NULL);
+    add_loop_tests(suite, "ends", CALLER, end, closing_finishes_everything_although_each_worker_runs_one_task,
+                   arguments_and_results_give_their_memory_back, NULL);
+    if (end == KINDS) {
+        add_tests(suite, "without input", a_process_without_standard_input_has_pools_too, NULL);
+        add_loop_tests(suite, "crowds", 0, 4, workers_that_crash_together_cost_only_what_they_ran, NULL);
+    }
     if (end == KINDS)
         add_loop_tests(suite, "deaths", FORKS, KINDS, killed_workers_are_gone_and_leave_a_broken_pool,
                        workers_are_killed_at_once_on_request, workers_that_die_without_end_break_the_pool,

@@ -77,6 +77,7 @@ START_TEST(a_task_that_asks_is_told_and_spared)
 }
 END_TEST
 
+/* semantics: K1 */
 START_TEST(a_task_that_blocks_every_signal_is_killed_after_the_grace)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
@@ -216,6 +217,7 @@ START_TEST(a_thread_that_is_to_be_killed_is_asked_to_stop)
 }
 END_TEST
 
+/* semantics: M15 K1 */
 START_TEST(a_pool_with_ten_thousand_sleepers_that_defy_signals_closes_at_once)
 {
     struct brood_pool *pool = open_processes(_i, BROOD_POOL(.workers = 2, .queue = 10000));
@@ -236,6 +238,7 @@ END_TEST
 
 /* ---- certificates ---- */
 
+/* semantics: M23 */
 START_TEST(a_fault_is_certified_with_its_address_and_a_backtrace)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
@@ -472,6 +475,7 @@ END_TEST
 
 /* ---- retirement ---- */
 
+/* semantics: M17 */
 START_TEST(a_worker_retires_after_its_tasks_and_none_is_lost)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .worker_tasks = 5));
@@ -487,6 +491,7 @@ START_TEST(a_worker_retires_after_its_tasks_and_none_is_lost)
 }
 END_TEST
 
+/* semantics: M17 X11 */
 START_TEST(many_tasks_at_once_outlive_many_workers)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 2, .worker_tasks = 30));
@@ -509,6 +514,7 @@ START_TEST(many_tasks_at_once_outlive_many_workers)
 }
 END_TEST
 
+/* semantics: K13 */
 START_TEST(a_worker_that_has_leaked_too_much_retires)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .worker_memory_mib = 64));
@@ -578,6 +584,7 @@ START_TEST(a_program_that_handles_interrupts_itself_keeps_its_handler)
 }
 END_TEST
 
+/* semantics: M1 */
 START_TEST(bad_terms_are_refused)
 {
     struct brood_pool *pool = NULL;

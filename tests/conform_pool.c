@@ -299,6 +299,7 @@ START_TEST(a_thousand_futures_each_have_their_own_result)
 }
 END_TEST
 
+/* semantics: X14 */
 START_TEST(many_more_tasks_than_the_queue_holds_all_run)
 {
     brood_auto(pool) *pool = open_pool(_i, 2, 8);
@@ -904,6 +905,7 @@ START_TEST(closing_waits_for_threads_that_wait)
 }
 END_TEST
 
+/* semantics: M16 M24 X18 */
 START_TEST(a_scope_may_be_left_with_everything_open)
 {
     brood_auto(pool) *pool = open_pool(_i, 2, 0);
@@ -934,6 +936,7 @@ START_TEST(a_fork_of_the_host_cannot_use_its_pool)
 }
 END_TEST
 
+/* semantics: M1 X1 */
 START_TEST(bad_options_are_refused_with_words)
 {
     struct brood_pool *pool = NULL;
@@ -941,6 +944,12 @@ START_TEST(bad_options_are_refused_with_words)
     ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = -1)), -EINVAL);
     ck_assert_ptr_nonnull(strstr(brood_error(), "-1 workers"));
     ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = BROOD_WORKERS_MAX + 1)), -EINVAL);
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = 2, .workers_max = 1)), -EINVAL);
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = 2, .workers_min = 3)), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(brood_error(), ".workers_min = 3"));
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = 2, .workers_min = -1)), -EINVAL);
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.idle_ms = -1)), -EINVAL);
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.deaths_ms = -1)), -EINVAL);
     ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.kind = (enum brood_kind)9)), -EINVAL);
     ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.kind = BROOD_THREADS, .worker = "x")), -EINVAL);
     ck_assert_int_eq(brood_pool_open(&pool, &(struct brood_pool_options){.size = 0}), -EINVAL);
