@@ -1,8 +1,9 @@
 #!/bin/sh
 # usage: snippets.sh
 # Holds the documentation against the code, so that it cannot rot:
-#   - a block of C in README.md, docs/guide.md and docs/man is, but for its indentation, a part of a program that the tests run;
+#   - a block of C in README.md, docs/guide.md, docs/objects.md and docs/man is, but for its indentation, a part of a program that the tests run;
 #   - a test that README.md or docs/reliability.md names in backticks, as words_with_underscores, is there, and so is a file in tests/;
+#   - a file that a document links to is there;
 #   - a function that a document names, as brood_name(), is one that a public header has;
 #   - a line of a manual page's synopsis is what a public header declares, and every function that one declares is in a page.
 # Prints what is not so; exits 1 if there is anything.
@@ -87,6 +88,15 @@ named() # <document>...: names of four words and more are those of tests
     done
 }
 
+links() # <document>...
+{
+    for page in "$@"; do
+        grep -oE '\]\([^)#:]+[)#]' "$page" | sed -E 's/^\]\(//; s/[)#]$//' | sort -u | while read -r file; do
+            [ -e "$(dirname "$page")/$file" ] || echo "$page: there is no $file"
+        done
+    done
+}
+
 functions() # <document>...: not the page's own title, brood_ring(3)
 {
     grep -ohE 'brood_[a-z0-9_]+\([^0-9]' "$@" | grep -oE 'brood_[a-z0-9_]+' | grep -v '__' | sort -u >"$work/said"
@@ -100,9 +110,10 @@ for page in docs/man/brood_*.md; do
     synopsis "$page" >"$work/synopsis.$(basename "$page")"
 done
 {
-    parts docs/examples/*.c workers/integrate.c README.md docs/guide.md docs/man/*.md
+    parts docs/examples/*.c workers/integrate.c README.md docs/guide.md docs/objects.md docs/man/*.md
     named README.md docs/reliability.md
     functions README.md docs/*.md docs/man/*.md
+    links ./*.md docs/*.md docs/man/*.md
     declarations
     missing
 } >"$work/complaints"
