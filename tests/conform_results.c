@@ -59,6 +59,7 @@ static struct brood_future *submit(struct brood_pool *pool, const struct large *
 static void expect_large(struct brood_future *future, uint64_t bytes, uint32_t seed)
 {
     unsigned char *got = malloc(bytes + 1);
+    struct brood_bytes there;
     uint64_t wrong = 0;
     int r;
 
@@ -66,6 +67,9 @@ static void expect_large(struct brood_future *future, uint64_t bytes, uint32_t s
     r = brood_future_result(future, got, bytes);
     ck_assert_msg(r == 0, "%d: %s", r, brood_error());
     ck_assert_uint_eq(brood_future_size(future), bytes);
+    ck_assert_int_eq(brood_future_bytes(future, &there), 0);
+    ck_assert_uint_eq(there.len, bytes);
+    ck_assert(bytes == 0 || memcmp(there.ptr, got, bytes) == 0);
     for (uint64_t i = 0; i < bytes; i++)
         wrong += got[i] != byte_of(seed, i);
     ck_assert_uint_eq(wrong, 0);
@@ -165,6 +169,34 @@ static long held_after_a_call(struct brood_pool *pool)
     return held_kib();
 }
 
+static void count_done(struct brood_future *future, void *context)
+{
+    *(size_t *)context += brood_future_size(future);
+}
+
+START_TEST(large_results_are_told_of_as_any_are)
+{
+    brood_auto(pool) *pool = open_pool(_i);
+    brood_auto(as_completed) *order = NULL;
+    struct brood_future *futures[20], *next;
+    size_t told = 0, bytes = 0;
+
+    for (uint32_t i = 0; i < 20; i++) {
+        futures[i] = submit(pool, &(struct large){.bytes = i * 1000, .seed = i});
+        ck_assert_int_eq(brood_future_on_done(futures[i], count_done, &told), 0);
+        bytes += i * 1000;
+    }
+    ck_assert_int_ge(brood_futures_wait(futures, 20, BROOD_FIRST_COMPLETED, NULL, brood_after_ms(20000)), 1);
+    ck_assert_int_eq(brood_as_completed_open(&order, futures, 20), 0);
+    for (int i = 0; i < 20; i++)
+        ck_assert_int_eq(brood_as_completed_next(order, &next, brood_after_ms(20000)), 0);
+    ck_assert_int_eq(brood_as_completed_next(order, &next, BROOD_NOW), -ENODATA);
+    ck_assert_uint_eq(told, bytes);
+    for (uint32_t i = 0; i < 20; i++)
+        expect_large(futures[i], i * 1000, i);
+}
+END_TEST
+
 START_TEST(what_is_no_result_takes_no_memory)
 {
     brood_auto(pool) *pool = open_pool(_i);
@@ -176,6 +208,7 @@ START_TEST(what_is_no_result_takes_no_memory)
 
     brood_future_free(dropped);
     ck_assert_int_eq(outcome_of(fails), -EDOM);
+    ck_assert_int_eq(brood_future_bytes(fails, &(struct brood_bytes){0}), -EDOM);
     ck_assert_str_eq(brood_future_error(fails), "large enough");
     ck_assert_int_eq(outcome_of(shrinks), 0);
     ck_assert_uint_eq(brood_future_size(shrinks), 5);
@@ -246,7 +279,7 @@ int main(int argc, char **argv)
     add_loop_tests(suite, "results", 0, end, results_of_any_size_come_whole,
                    a_result_of_any_size_goes_into_the_callers_memory,
                    a_large_result_waits_for_a_caller_with_room_and_outlives_the_pool, many_large_results_wait_side_by_side,
-                   what_is_no_result_takes_no_memory, NULL);
+                   large_results_are_told_of_as_any_are, what_is_no_result_takes_no_memory, NULL);
     if (end == KINDS)
         add_loop_tests(
             suite, "results and deaths", PROCESSES, end, a_death_with_a_large_result_in_hand_loses_that_and_leaks_nothing,

@@ -423,12 +423,33 @@ static int fail(const struct brood_future *future)
     return brood_fail(future->outcome, "%s", brood_future_error(future));
 }
 
-int brood_future_result(struct brood_future *future, void *ret_result, size_t size)
+/* 0 if there is a result. */
+static int ask(struct brood_future *future)
 {
     if (!brood_future_done(future))
         return not_done(future);
-    if (future->outcome < 0)
-        return fail(future);
+    return future->outcome < 0 ? fail(future) : 0;
+}
+
+int brood_future_bytes(struct brood_future *future, struct brood_bytes *ret_bytes)
+{
+    int r = ask(future);
+
+    if (r < 0)
+        return r;
+    *ret_bytes = (struct brood_bytes){future->length == 0 ? NULL
+                                      : future->is_inline ? future->inline_result
+                                                          : future->result,
+                                      future->length};
+    return 0;
+}
+
+int brood_future_result(struct brood_future *future, void *ret_result, size_t size)
+{
+    int r = ask(future);
+
+    if (r < 0)
+        return r;
     if (future->length > size)
         return brood_fail(-EMSGSIZE, "the result has %u bytes, and there is room for %zu", future->length, size);
     if (future->length > 0)
