@@ -523,6 +523,44 @@ START_TEST(waiting_for_one_task_calls_the_callbacks_of_another)
 }
 END_TEST
 
+static _Atomic pid_t runner;
+
+static void *run_all(void *pool)
+{
+    int r = 1;
+
+    atomic_store(&runner, gettid());
+    while (r > 0)
+        r = brood_pool_run(pool, BROOD_FOREVER);
+    return (void *)(intptr_t)r;
+}
+
+START_TEST(a_thread_that_sleeps_calls_what_was_added_later)
+{
+    brood_auto(pool) *pool = open_pool(_i, 2);
+    struct held before = hold(pool);
+    pthread_t runs;
+    void *r;
+
+    await_running(&before);
+    add_notes(before.future, 1, 2);
+    ck_assert_int_eq(pthread_create(&runs, NULL, run_all, pool), 0);
+    await(atomic_load(&runner) != 0 && is_asleep(atomic_load(&runner)));
+    struct held later = hold(pool);
+
+    await_running(&later);
+    add_notes(later.future, 0, 1);
+    let_go(&later);
+    await(atomic_load(&notes.count) == 1); /* this thread does not wait in the pool */
+    let_go(&before);
+    ck_assert_int_eq(pthread_join(runs, &r), 0);
+    ck_assert_ptr_null(r);
+    expect_marks(2);
+    brood_future_free(before.future);
+    brood_future_free(later.future);
+}
+END_TEST
+
 static void note_and_free(struct brood_future *future, void *context)
 {
     note(future, context);
@@ -1396,9 +1434,9 @@ int main(int argc, char **argv)
     add_loop_tests(suite, "callbacks beside the caller", CONCURRENT, end, callbacks_are_called_on_failure_and_on_cancelling,
                    callbacks_are_not_called_inside_a_submission_but_by_any_wait,
                    a_callback_may_free_its_future_and_the_others_are_called,
-                   waiting_for_one_task_calls_the_callbacks_of_another, a_callback_may_wait_in_the_pool_and_not_close_it,
-                   closing_calls_the_callbacks_that_are_left, a_callback_that_blocks_holds_up_callbacks_and_no_results,
-                   NULL);
+                   a_thread_that_sleeps_calls_what_was_added_later, waiting_for_one_task_calls_the_callbacks_of_another,
+                   a_callback_may_wait_in_the_pool_and_not_close_it, closing_calls_the_callbacks_that_are_left,
+                   a_callback_that_blocks_holds_up_callbacks_and_no_results, NULL);
     add_loop_tests(suite, "several", 0, end, what_occurs_twice_counts_once,
                    what_was_given_may_be_freed_at_once_and_the_rest_be_left, no_completion_is_missed_while_a_wait_begins,
                    dropped_futures_leave_no_memory_taken, NULL);

@@ -44,6 +44,15 @@ int brood__call_due(struct brood_pool *pool)
     return brood__calls_are_due(pool) ? call_due(pool) : 0;
 }
 
+void brood__call_awaited(struct brood_pool *pool)
+{
+    uint64_t sleepers = pool->asleep & ~((uint64_t)1 << ATTENDANT_PARKER);
+
+    pool->calls_awaited++;
+    if (sleepers && brood__callers_wait(pool))
+        brood__wake_waiter(pool->shared.board, WAITER_ALL);
+}
+
 void brood__calls_left(struct brood_pool *pool)
 {
     if (pool->asleep)

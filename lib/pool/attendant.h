@@ -19,6 +19,9 @@ int brood__attendant_start(struct brood_pool *pool);
 /* Ends it, before the pool is closed.  Unlocks meanwhile. */
 void brood__attendant_stop(struct brood_pool *pool);
 
+/* A callback was added: who sleeps now, and is to call it, has not named itself in its slot. */
+void brood__call_awaited(struct brood_pool *pool);
+
 /* A callback is due: wakes who is to call it. */
 void brood__attendant_tell(struct brood_pool *pool);
 

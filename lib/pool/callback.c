@@ -189,8 +189,8 @@ static void add(struct brood_future *future, struct call *call)
     future->more.calls++;
     if (!is_done) {
         brood__hook_add(future, &call->hook);
-        if (future->pool)
-            future->pool->calls_awaited++;
+        if (pool)
+            brood__call_awaited(pool);
         return;
     }
     if (future->more.calls > 1) {
