@@ -291,7 +291,7 @@ struct brood_pool_stats {
     uint64_t retried;             /* times that a task was run again */
     uint64_t stolen;              /* tasks, and parts of maps, that another worker ran than was chosen for it */
     uint64_t deaths;              /* of worker processes, but those that ended in good order */
-    uint64_t restarts;            /* workers started in place of another */
+    uint64_t restarts;            /* worker processes started again: in place of another, or after a rest */
     size_t pending, queue;        /* submitted and not finished, and how many there may be */
 };
 
