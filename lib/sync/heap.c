@@ -8,9 +8,12 @@
  */
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include <brood/heap.h>
+
+#include "shm/segment.h"
 
 #define MAGIC UINT64_C(0x3130706165687262) /* "brheap01" in memory */
 #define LINE_BYTES 64
@@ -83,6 +86,39 @@ int brood_heap_init(struct brood_heap *heap, size_t bytes)
     return 0;
 }
 
+static uint64_t all_blocks(size_t class)
+{
+    size_t blocks = PAGE / (CLASS_0 << class);
+
+    return blocks == 64 ? UINT64_MAX : (UINT64_C(1) << blocks) - 1;
+}
+
+static bool is_run(const struct brood_heap *heap, size_t first, size_t length)
+{
+    if (length == 0 || length > heap->pages - first)
+        return false;
+    for (size_t i = first + 1; i < first + length; i++)
+        if (read_once(page_at(heap, i)->use) != PAGE_REST)
+            return false;
+    return true;
+}
+
+static bool is_sound(const struct brood_heap *heap, size_t index)
+{
+    const struct page *page = page_at(heap, index);
+    uint16_t use = read_once(page->use), class = read_once(page->class);
+
+    if (use == PAGE_SMALL)
+        return class < CLASSES && (read_once(page->used) & ~all_blocks(class)) == 0;
+    return use == PAGE_RUN ? is_run(heap, index, read_once(page->length)) : use <= PAGE_REST;
+}
+
+/* Others may be at the books, so that what is read in two moments need not fit together. */
+static bool is_sound_now_or_soon(const struct brood_heap *heap, size_t index)
+{
+    return is_sound(heap, index) || is_sound(heap, index) || is_sound(heap, index);
+}
+
 int brood_heap_check(const struct brood_heap *heap, size_t bytes)
 {
     int r = check_place(heap, bytes);
@@ -92,13 +128,9 @@ int brood_heap_check(const struct brood_heap *heap, size_t bytes)
     if (heap->magic != MAGIC || heap->pages == 0 || heap->pages > pages_for(bytes) ||
         heap->first_page != books_bytes((size_t)heap->pages))
         return brood_fail(-EINVAL, "these %zu bytes are no heap", bytes);
-    for (size_t i = 0; i < heap->pages; i++) {
-        const struct page *page = page_at(heap, i);
-
-        if (page->use > PAGE_REST || (page->use == PAGE_SMALL && page->class >= CLASSES) ||
-            (page->use == PAGE_RUN && (page->length == 0 || page->length > heap->pages - i)))
+    for (size_t i = 0; i < heap->pages; i++)
+        if (!is_sound_now_or_soon(heap, i))
             return brood_fail(-EINVAL, "the books of this heap were written over: page %zu", i);
-    }
     return 0;
 }
 
@@ -145,13 +177,6 @@ static size_t class_of(size_t bytes)
     while ((CLASS_0 << class) < bytes)
         class ++;
     return class;
-}
-
-static uint64_t all_blocks(size_t class)
-{
-    size_t blocks = PAGE / (CLASS_0 << class);
-
-    return blocks == 64 ? UINT64_MAX : (UINT64_C(1) << blocks) - 1;
 }
 
 static uint64_t offset_of(const struct brood_heap *heap, size_t page)
