@@ -20,6 +20,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "child.h"
 #include "os/clock.h"
@@ -70,6 +71,20 @@ BROOD_TASK(run_errand, struct errand, int)
     return 0;
 }
 
+#define LARGE_BYTES 2000 /* more than is put aside */
+
+BROOD_TASK_BYTES(run_large_errand, BROOD_ANY_SIZE)
+{
+    const struct errand *errand = arg.ptr;
+    unsigned char *to = brood_reply_space(reply, LARGE_BYTES);
+
+    atomic_fetch_add(&errand->cell->begun, 1);
+    if (to)
+        memset(to, errand->value * 3 + 1, LARGE_BYTES);
+    atomic_fetch_add(&errand->cell->ended, 1);
+    return 0;
+}
+
 /* ---- the scene ---- */
 
 enum { GATES = 2, JOBS = 8, ITEMS = 4, CELLS = JOBS + ITEMS };
@@ -77,6 +92,7 @@ enum { GATES = 2, JOBS = 8, ITEMS = 4, CELLS = JOBS + ITEMS };
 struct job_seen {
     struct brood_future *future;
     struct errand errand;
+    bool is_large;
     uint64_t ref; /* its slot */
 };
 
@@ -161,6 +177,19 @@ static void submit_job(struct scene *scene, struct gate *gate)
 
     job->errand = (struct errand){&scene->cells[i], gate, i};
     ck_assert_int_eq(brood_apply_async(scene->pool, run_errand, &job->future, &job->errand), 0);
+    job->ref = slot_ref(job->future->job.lane, job->future->job.position);
+}
+
+static void submit_large(struct scene *scene)
+{
+    int i = scene->job_count++;
+    struct job_seen *job = &scene->jobs[i];
+
+    job->errand = (struct errand){&scene->cells[i], NULL, i + 1};
+    job->is_large = true;
+    ck_assert_int_eq(brood_apply_bytes_async(scene->pool, run_large_errand, &job->future,
+                                             ((struct brood_bytes){&job->errand, sizeof(job->errand)})),
+                     0);
     job->ref = slot_ref(job->future->job.lane, job->future->job.position);
 }
 
@@ -339,13 +368,30 @@ static void expect_wait(struct scene *scene, struct brood_future *future)
     expect(scene, now_ms() - began < PATIENCE, "the wait was not woken");
 }
 
+/* The outcome; of a large result, all of it has to be the same, which is what goes to *ret_result. */
+static int take_result(struct scene *scene, const struct job_seen *job, int *ret_result)
+{
+    unsigned char bytes[LARGE_BYTES];
+    struct stat st;
+    int outcome;
+
+    if (!job->is_large)
+        return brood_future_result(job->future, ret_result, sizeof(*ret_result));
+    outcome = brood_future_result(job->future, bytes, sizeof(bytes));
+    *ret_result = bytes[0];
+    expect(scene, outcome < 0 || memcmp(bytes, bytes + 1, sizeof(bytes) - 1) == 0, "it is torn");
+    expect(scene, fstat(scene->shared->spill.fd, &st) == 0 && st.st_blocks == 0, "%ld blocks have leaked",
+           (long)st.st_blocks);
+    return outcome;
+}
+
 static void expect_job(struct scene *scene, const struct job_seen *job)
 {
     bool is_lost = scene->hand.task && scene->hand.ref == job->ref;
     int result = 0, value = job->errand.value, outcome;
 
     expect_wait(scene, job->future);
-    outcome = brood_future_result(job->future, &result, sizeof(result));
+    outcome = take_result(scene, job, &result);
     expect(scene, outcome == (is_lost ? -EOWNERDEAD : 0), "errand %d: %d, %s", value, outcome,
            brood_future_error(job->future));
     expect_count(scene, &job->errand, outcome);
@@ -490,6 +536,12 @@ static void submit_one(struct scene *scene)
 START_TEST(a_worker_with_one_task_dies_at_any_step)
 {
     tell(&(struct story){.workers = 1, .prepare = take_the_idle_one, .submit = submit_one}, _i);
+}
+END_TEST
+
+START_TEST(a_worker_with_a_large_result_dies_at_any_step)
+{
+    tell(&(struct story){.workers = 1, .prepare = take_the_idle_one, .submit = submit_large}, _i);
 }
 END_TEST
 
@@ -808,8 +860,8 @@ int main(void)
         return 77;
     }
     add_loop_tests(suite, "a worker", 0, WAITERS, a_worker_with_one_task_dies_at_any_step,
-                   a_worker_beside_an_idle_one_dies_at_any_step, a_worker_with_a_full_lane_dies_at_any_step,
-                   a_worker_in_a_map_dies_at_any_step, NULL);
+                   a_worker_with_a_large_result_dies_at_any_step, a_worker_beside_an_idle_one_dies_at_any_step,
+                   a_worker_with_a_full_lane_dies_at_any_step, a_worker_in_a_map_dies_at_any_step, NULL);
     add_loop_tests(suite, "a thief", ASLEEP, WAITERS, a_worker_that_steals_dies_at_any_step,
                    a_worker_that_steals_items_dies_at_any_step, NULL);
     add_loop_tests(suite, "a new worker", ASLEEP, WAITERS, a_worker_that_starts_dies_at_any_step, NULL);
