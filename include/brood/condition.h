@@ -17,7 +17,9 @@
  * Both serve threads and processes, lie wherever the user puts them, and need no goodbye.
  *
  * Exactly.  There are no wake-ups for no reason, and notify(n) wakes n of those who wait at that moment, or all if they are
- * fewer.  Who has timed out, or was killed, is not counted.  Which of them wake up first is not said.
+ * fewer.  Who has timed out, or was killed, is not counted.  Which of them wake up first is not said; and if there is
+ * another notification before all of them have returned, those who came in between are on a par with them: as many return
+ * as were notified.
  *
  * Death.  A process may be killed at any instruction.  notify() never waits for anybody.  If one dies that was woken and
  * had not returned, another one that waited then is woken in its place, within 20 ms.  If somebody dies who holds the lock,

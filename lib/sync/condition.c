@@ -1,6 +1,6 @@
 /* Who waits draws a ticket, is counted in the roster, and sleeps on the sequence.  A notification is a number of *grants*;
  * whoever wakes up takes one, with the lock, and returns.  Only who was there when somebody notified last may take one: its
- * ticket is below the boundary.  So a grant that is left over never goes to who came later.
+ * ticket is below the boundary.  So a grant that is left over never goes to who came after the last notification.
  *
  * Grants for the dead.  The roster counts who was killed until somebody finds out, which costs system calls, so notify()
  * mostly does not ask.  As long as all grants are from the last notification that does no harm: of n grants, the living
@@ -10,7 +10,9 @@
  *
  * Every step of it may be the last one of who makes it.  Grants are given before those who are counted off leave, so a
  * death in between takes the grant along; the counts of a dead process are not believed by anyone who looks.  A waiter that
- * finds a grant looks every LOOK_AGAIN_NS, whether or not somebody woke it. */
+ * finds a grant looks every LOOK_AGAIN_NS, whether or not somebody woke it.
+ *
+ * Model: tests/model/condition.pml. */
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
