@@ -35,7 +35,8 @@ struct brood_heap {
     uint64_t first_page; /* offset of page 0 */
     struct brood_lock lock;
     uint64_t hints[8]; /* of each size, where the search for a block begins */
-    uint64_t reserved[4];
+    uint64_t top;      /* the pages from here on have never been used */
+    uint64_t reserved[3];
 };
 
 #define BROOD_HEAP_BYTES_MIN ((size_t)16384)

@@ -203,19 +203,30 @@ static size_t find_run(const struct brood_heap *heap, size_t count, size_t from)
 /* All pages before the hint are taken. */
 static size_t find_free_run(struct brood_heap *heap, size_t count)
 {
-    size_t found = find_run(heap, count, (size_t)heap->hints[RUNS]);
+    size_t first = heap->hints[RUNS] = find_run(heap, 1, (size_t)heap->hints[RUNS]);
 
-    if (count == 1 && found < heap->pages)
-        heap->hints[RUNS] = found;
-    return found;
+    return count == 1 ? first : find_run(heap, count, first);
+}
+
+/* No page from `top` on was ever taken.  Before a page is. */
+static void raise_top(struct brood_heap *heap, size_t end)
+{
+    if (heap->top < end)
+        heap->top = end;
+    in_order();
+}
+
+static size_t pages_to_search(const struct brood_heap *heap)
+{
+    return (size_t)(heap->top < heap->pages ? heap->top : heap->pages);
 }
 
 /* A page of that class with a free block, or a free page that is made one; or heap->pages. */
 static size_t find_small(struct brood_heap *heap, size_t class)
 {
-    size_t i;
+    size_t i, end = pages_to_search(heap);
 
-    for (i = (size_t)heap->hints[class]; i < heap->pages; i++) {
+    for (i = (size_t)heap->hints[class]; i < end; i++) {
         const struct page *page = page_at(heap, i);
 
         if (page->use == PAGE_SMALL && page->class == class && page->used != all_blocks(class))
@@ -226,6 +237,7 @@ static size_t find_small(struct brood_heap *heap, size_t class)
     if (i == heap->pages)
         return i;
     heap->hints[class] = i;
+    raise_top(heap, i + 1);
     page_at(heap, i)->used = 0;
     page_at(heap, i)->class = (uint16_t) class;
     in_order();
@@ -252,6 +264,7 @@ static int alloc_run(struct brood_heap *heap, size_t bytes, uint64_t *ret_offset
 
     if (first == heap->pages)
         return -ENOMEM;
+    raise_top(heap, first + count);
     for (size_t i = first + 1; i < first + count; i++)
         page_at(heap, i)->use = PAGE_REST;
     page_at(heap, first)->length = (uint32_t)count;
