@@ -163,7 +163,7 @@ BROOD_TASK_DEFINE(nest, int, int)
 BROOD_TASK_DEFINE(dig, int, int)
 {
     brood_auto(pool) *pool = NULL;
-    int deeper, r = brood_pool_open(&pool, BROOD_POOL(.workers = 1, .kind = (enum brood_kind) * arg));
+    int deeper = 0, r = brood_pool_open(&pool, BROOD_POOL(.workers = 1, .kind = (enum brood_kind) * arg));
 
     if (r == -ELOOP) {
         *result = 1;
