@@ -12,6 +12,7 @@
 
 #include "child.h"
 #include "pools.h"
+#include "streams.h"
 #include "support.h"
 #include "tasks.h"
 
@@ -1140,6 +1141,41 @@ START_TEST(waiting_for_several_ends_when_workers_die_and_when_a_pool_is_closed)
 }
 END_TEST
 
+static struct brood_future *submit_large(struct brood_pool *pool, uint64_t bytes)
+{
+    const struct large large = {.bytes = bytes, .seed = 1};
+    struct brood_future *future = NULL;
+
+    ck_assert_int_eq(brood_apply_bytes_async(pool, make_large, &future, (struct brood_bytes){&large, sizeof(large)}), 0);
+    return future;
+}
+
+START_TEST(results_of_any_size_complete_and_call_back_like_others)
+{
+    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 2, .callbacks = BROOD_CALLBACK_THREAD));
+    brood_auto(as_completed) *iterator = NULL;
+    struct brood_future *futures[20], *next = NULL;
+
+    for (int i = 0; i < 20; i++) {
+        futures[i] = submit_large(pool, (uint64_t)i * 5000);
+        ck_assert_int_eq(brood_future_on_done(futures[i], note, NULL), 0);
+    }
+    if (_i >= CONCURRENT) /* by the thread alone */
+        await(atomic_load(&notes.count) == 20);
+    for (int i = 0; i < 20; i++) {
+        brood_future_free(futures[i]);
+        futures[i] = submit_large(pool, (uint64_t)i * 5000);
+    }
+    ck_assert_int_eq(brood_as_completed_open(&iterator, futures, 20), 0);
+    for (int i = 0; i < 20; i++)
+        ck_assert_int_eq(brood_as_completed_next(iterator, &next, brood_after_ms(10000)), 0);
+    for (int i = 0; i < 20; i++) {
+        ck_assert_uint_eq(brood_future_size(futures[i]), (size_t)i * 5000);
+        brood_future_free(futures[i]);
+    }
+}
+END_TEST
+
 /* ---- descriptors ---- */
 
 START_TEST(the_descriptor_of_a_pool_is_readable_when_something_is_done)
@@ -1438,6 +1474,7 @@ int main(int argc, char **argv)
                    a_callback_may_wait_in_the_pool_and_not_close_it, closing_calls_the_callbacks_that_are_left,
                    a_callback_that_blocks_holds_up_callbacks_and_no_results, NULL);
     add_loop_tests(suite, "several", 0, end, what_occurs_twice_counts_once,
+                   results_of_any_size_complete_and_call_back_like_others,
                    what_was_given_may_be_freed_at_once_and_the_rest_be_left, no_completion_is_missed_while_a_wait_begins,
                    dropped_futures_leave_no_memory_taken, NULL);
     add_loop_tests(suite, "several beside the caller", CONCURRENT, end,
