@@ -258,7 +258,7 @@ static bool shape_is_sound(const struct brood_queue *queue, size_t bytes)
 
     return queue->kind <= BROOD_PRIORITY && block_bytes >= BLOCK_BYTES_MIN && block_bytes <= BLOCK_BYTES_MAX &&
            block_bytes % LINE == 0 && blocks <= BLOCKS_MAX && index_at % LINE == 0 && blocks_at % LINE == 0 &&
-           index_at < bytes && blocks_at >= index_at && blocks_at <= bytes &&
+           blocks_at >= index_at && blocks_at <= bytes &&
            blocks * sizeof(uint32_t) <= blocks_at - index_at && blocks * block_bytes <= bytes - blocks_at &&
            ring_load(&queue->committed) <= blocks;
 }
