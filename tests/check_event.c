@@ -68,7 +68,7 @@ static void start_sleepers(struct peer *peers, int kind, struct scene *scene)
 {
     start_peers(peers, PEERS, kind, hear, scene);
     for (int i = 0; i < PEERS; i++)
-        await(is_asleep(peers[i].pid));
+        await_sleep(peers[i].pid);
 }
 
 /* semantics: E2 */
@@ -121,7 +121,9 @@ START_TEST(setting_does_not_wait_for_a_waiter_that_was_killed_or_stopped)
     pid_t dead = spawn(hear, scene), stopped = spawn(hear, scene), alive = spawn(hear, scene);
     int64_t began;
 
-    await(is_asleep(dead) && is_asleep(stopped) && is_asleep(alive));
+    await_sleep(dead);
+    await_sleep(stopped);
+    await_sleep(alive);
     put_to_death(dead);
     ck_assert_int_eq(kill(stopped, SIGSTOP), 0);
     began = now_ms();

@@ -76,6 +76,16 @@ static inline void join_peers(struct peer *peers, int count)
         join_peer(&peers[i]);
 }
 
+/* Waits until it sleeps for good, and not for a moment on its way there. */
+static inline void await_sleep(pid_t pid)
+{
+    for (int looks = 0; looks < 5; looks++) {
+        if (!is_asleep(pid))
+            looks = -1;
+        rest();
+    }
+}
+
 /* With --threads the program keeps to one process: for ThreadSanitizer, which does not follow shared memory. */
 static inline int kinds_for(int argc, char **argv)
 {

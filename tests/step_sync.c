@@ -35,7 +35,7 @@ struct scene {
     _Atomic uint32_t gate, never;
     _Atomic uint64_t victim;
     _Atomic bool is_at_end;
-    _Atomic int done, told, through, broken;
+    _Atomic int done, told, through, broken, waiting;
 };
 
 struct story {
@@ -407,9 +407,19 @@ static void want_notification(void *argument)
     struct scene *scene = argument;
 
     count_told(scene, brood_lock_acquire(&scene->all.lock, patience()));
+    atomic_fetch_add(&scene->waiting, 1);
     count_told(scene, brood_condition_wait(&scene->all.condition, patience()));
     ck_assert_int_eq(brood_lock_release(&scene->all.lock), 0);
     atomic_fetch_add(&scene->done, 1);
+}
+
+/* It has the lock then, which it gives back when it waits: whoever acquires that can notify it. */
+static void start_waiter(struct scene *scene)
+{
+    int already = atomic_load(&scene->waiting);
+
+    start_other(scene, want_notification);
+    await(atomic_load(&scene->waiting) > already);
 }
 
 static void notify(struct scene *scene, int n)
@@ -426,8 +436,8 @@ static void notify_one(struct scene *scene)
 
 static void prepare_waiters(struct scene *scene)
 {
-    start_sleeper(scene, want_notification);
-    start_sleeper(scene, want_notification);
+    start_waiter(scene);
+    start_waiter(scene);
 }
 
 /* What was left for the dead is not there for who comes later. */
@@ -461,7 +471,7 @@ static void wait_for_notification(struct scene *scene)
 
 static void notify_before_a_waiter(struct scene *scene)
 {
-    start_sleeper(scene, want_notification);
+    start_waiter(scene);
     notify(scene, 1);
 }
 
