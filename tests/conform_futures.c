@@ -463,7 +463,6 @@ START_TEST(callbacks_are_called_on_failure_and_on_cancelling)
 {
     brood_auto(pool) *pool = open_pool(_i, 1);
     struct held held = hold(pool);
-    brood_auto(future) *first = held.future;
     brood_auto(future) *bad = NULL;
     brood_auto(future) *cancelled = submit_square(pool, 3);
 
@@ -478,6 +477,7 @@ START_TEST(callbacks_are_called_on_failure_and_on_cancelling)
     expect_marks(2);
     ck_assert_int_eq(brood_future_item(bad, 0), -EDOM);
     ck_assert_int_eq(brood_pool_run(pool, BROOD_FOREVER), 0);
+    brood_future_free(held.future);
 }
 END_TEST
 
@@ -485,7 +485,6 @@ START_TEST(callbacks_are_not_called_inside_a_submission_but_by_any_wait)
 {
     brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .queue = 8));
     struct held held = hold(pool);
-    brood_auto(future) *first = held.future;
     struct brood_future *futures[50];
     double y;
 
@@ -503,6 +502,7 @@ START_TEST(callbacks_are_not_called_inside_a_submission_but_by_any_wait)
     expect_marks(6);
     for (int i = 0; i < 50; i++)
         brood_future_free(futures[i]);
+    brood_future_free(held.future);
 }
 END_TEST
 
