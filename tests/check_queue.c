@@ -427,7 +427,6 @@ static void consume(void *argument)
     ck_assert_int_eq(value, -ESHUTDOWN);
 }
 
-/* semantics: Q9 Q16 Q17 Q19 */
 static void many_to_many(int peers_kind, const struct brood_queue_options *options)
 {
     enum { SIDES = 4 };
@@ -435,7 +434,7 @@ static void many_to_many(int peers_kind, const struct brood_queue_options *optio
     struct scene *scene = scene_of(queue);
     struct peer producers[SIDES], consumers[SIDES];
 
-    scene->each = 1000;
+    scene->each = 500;
     start_peers(consumers, SIDES, peers_kind, consume, scene);
     start_peers(producers, SIDES, peers_kind, produce, scene);
     join_peers(producers, SIDES);
@@ -452,6 +451,7 @@ static int peer_kinds = KINDS;
 #define PEERS (_i % peer_kinds)
 #define WHICH (_i / peer_kinds)
 
+/* semantics: Q9 Q16 Q17 Q19 */
 START_TEST(many_producers_and_consumers_lose_and_double_nothing)
 {
     many_to_many(PEERS, &all_kinds[WHICH]);
@@ -818,7 +818,7 @@ START_TEST(threads_and_children_that_end_leave_room_for_others)
 {
     brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.bound = 4));
 
-    for (int i = 0; i < 3 * BROOD_QUEUE_USERS_MAX; i++) {
+    for (int i = 0; i < BROOD_QUEUE_USERS_MAX + 20; i++) {
         struct peer peer = start_peer(PEERS, put_one, queue);
 
         join_peer(&peer);
@@ -867,7 +867,7 @@ static void put_in_handler(int number)
 /* semantics: Q16 */
 START_TEST(a_put_may_interrupt_a_put)
 {
-    enum { COUNT = 100000 };
+    enum { COUNT = 30000 };
     brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.bound = 65536));
     int sum = 0, value, own = 0;
 

@@ -2,7 +2,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "os/clock.h"
 #include "sync/queue.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -13,7 +12,6 @@
 #define LOOKS 64     /* at blocks in use, one after the other, before memory is asked for more */
 #define GROW_MIN 64  /* blocks */
 #define GROW_SHARE 8 /* ... or this part of what there is */
-#define LOCK_WAIT_MS 1000
 
 /* ---- which are free ---- */
 
@@ -92,8 +90,8 @@ static int grow(struct brood_queue *queue, uint64_t had, bool has_lock)
 
     if (queue_gate(queue) & QUEUE_FIXED)
         return -EAGAIN;
-    if (!has_lock && (r = brood__queue_lock(queue, brood_after_ms(LOCK_WAIT_MS))) < 0)
-        return r;
+    if (!has_lock && brood__queue_lock(queue, BROOD_NOW) < 0)
+        return -EAGAIN;
     if (ring_load(&queue->committed) == had) /* else somebody else was faster */
         r = brood__blocks_commit(queue, had + more);
     if (!has_lock)
