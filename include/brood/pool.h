@@ -136,7 +136,8 @@ BROOD_API BROOD_MUST_USE int brood_pool_open(struct brood_pool **ret_pool, const
 /* Takes no more tasks, lets those submitted finish until `drain`, then kills.  BROOD_FOREVER: finish everything. BROOD_NOW:
  * kill at once; what is not done fails with -ESHUTDOWN.  (Threads cannot be killed: a running task is waited for.)
  * Afterwards no process, descriptor, thread or mapping of the pool remains; its futures may still be asked and freed.
- * 0: everything had finished; -ETIMEDOUT: something was killed or dropped.  NULL is fine. */
+ * 0: everything had finished; -ETIMEDOUT: something was killed or dropped; -EDEADLK: in a callback of the pool, which
+ * would wait for itself.  NULL is fine. */
 BROOD_API int brood_pool_close(struct brood_pool *pool, brood_deadline drain);
 
 /* For a program at a terminal.  The first Ctrl-C (SIGINT) lets the pool take no more tasks, with -EINTR, and finish what it
