@@ -357,7 +357,7 @@ END_TEST
 
 static void attach_and_exit(void *name)
 {
-    brood_auto(memory) *memory = attach(name);
+    (void)attach(name);
 }
 
 static void attach_and_wait(void *name)
@@ -390,9 +390,10 @@ static void create_and_unlink_for_ever(void *name)
 {
     die_after_us(500 + rand() % 3000);
     for (;;) {
-        brood_auto(memory) *memory = create(name, 3 * PAGE);
+        struct brood_memory *memory = create(name, 3 * PAGE);
 
         (void)brood_memory_unlink(name);
+        brood_memory_close(memory);
     }
 }
 
