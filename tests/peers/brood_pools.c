@@ -1,21 +1,25 @@
 /* brood_pools.c - the experiments of python_pools.py with brood: what happens when something dies, and how soon it is
  * known.
  *
- *     brood_pools [EXPERIMENT...]
+ *     brood_pools [--resident-mib N] [EXPERIMENT...]
  *
  * Prints a line (of a Markdown table) for each, with the median and the slowest of some rounds; exits with 1 if an outcome
- * is not what docs/reliability.md promises.  Times are for reading: no time makes it fail.
+ * is not what docs/reliability.md promises.  Times are for reading: no time makes it fail.  With --resident-mib the program
+ * has so much memory in use meanwhile, in pages of 4 KiB; the experiment `replace` is made only then.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -238,6 +242,84 @@ static void idle_killed(const char *about)
         rounds[i] = now_ns() - began;
     }
     print_row(about, "next call answered after %s", summary(rounds, ROUNDS, text));
+}
+
+/* ---- a worker of a large program dies ---- */
+
+static size_t resident_mib;
+
+static void become_large(void)
+{
+    size_t bytes = resident_mib << 20;
+    char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    expect(memory != MAP_FAILED, "memory for --resident-mib");
+    if (memory == MAP_FAILED)
+        return;
+    (void)madvise(memory, bytes, MADV_NOHUGEPAGE);
+    memset(memory, 1, bytes);
+}
+
+/* Between the kill and the death the kernel takes the worker's memory down, and nobody can know of it. */
+static int64_t kill_and_await_death(pid_t victim)
+{
+    struct pollfd death = {.fd = (int)syscall(SYS_pidfd_open, victim, 0), .events = POLLIN};
+    int64_t now;
+
+    expect(death.fd >= 0 && kill(victim, SIGKILL) == 0, "the worker can be killed");
+    while (poll(&death, 1, -1) != 1)
+        ;
+    now = now_ns();
+    (void)close(death.fd);
+    return now;
+}
+
+static void await_replacement(const struct brood_pool *pool, pid_t victim)
+{
+    pid_t next;
+
+    do
+        next = brood_pool_worker_pid(pool, 0);
+    while (next == 0 || next == victim);
+}
+
+static void replace(const char *about, int spares)
+{
+    brood_auto(pool) *pool = open_pool(BROOD_POOL(.workers = 1, .spares = spares));
+    int64_t died[ROUNDS], told[ROUNDS], ready[ROUNDS];
+    char texts[3][64];
+
+    for (int i = 0; i < ROUNDS; i++) {
+        brood_auto(future) *future = NULL;
+        pid_t victim = brood_pool_worker_pid(pool, 0);
+        int64_t killed, death;
+
+        expect(brood_apply_async(pool, hang, &future, &(int){0}) == 0, "a call is submitted");
+        while (!brood_future_running(future))
+            usleep(100);
+        usleep(100000); /* for the next spare to be there: what is measured is not a storm */
+        killed = now_ns();
+        death = kill_and_await_death(victim);
+        expect(brood_future_wait(future, PATIENCE) == 0 && brood_future_item(future, 0) == -EOWNERDEAD, "the call fails");
+        told[i] = now_ns() - death;
+        await_replacement(pool, victim);
+        ready[i] = now_ns() - death;
+        died[i] = death - killed;
+    }
+    print_row(about, "dead after %s; from then on: the call has failed after %s, the next worker is ready after %s",
+              summary(died, ROUNDS, texts[0]), summary(told, ROUNDS, texts[1]), summary(ready, ROUNDS, texts[2]));
+}
+
+static void replaced(const char *about)
+{
+    char words[128];
+
+    if (resident_mib == 0)
+        return;
+    (void)snprintf(words, sizeof(words), "%s of %zu MiB is killed, no spare", about, resident_mib);
+    replace(words, -1);
+    (void)snprintf(words, sizeof(words), "%s of %zu MiB is killed, a spare", about, resident_mib);
+    replace(words, 1);
 }
 
 /* ---- the program dies ---- */
@@ -540,6 +622,7 @@ static const struct experiment {
     {"call", "a worker is killed by its call", call_killed},
     {"map", "a worker is killed by one item of a map of 1000", map_killed},
     {"idle", "both workers are killed while idle", idle_killed},
+    {"replace", "a worker of a program", replaced},
     {"host", "the program is SIGKILLed in a map, one worker busy", host_killed},
     {"supervisor", "the supervisor is killed, a call is waited for", supervisor_killed},
     {"hang", "a call hangs", hang_stopped},
@@ -551,9 +634,9 @@ static const struct experiment {
 
 static bool is_wanted(const char *name, int argc, char **argv)
 {
-    bool wanted = argc < 2;
+    bool wanted = argc < 1;
 
-    for (int i = 1; i < argc; i++)
+    for (int i = 0; i < argc; i++)
         wanted |= strcmp(argv[i], name) == 0;
     return wanted;
 }
@@ -564,6 +647,14 @@ int main(int argc, char **argv)
 
     if (path)
         return be_worker(path, argc, argv);
+    argc--;
+    argv++;
+    if (argc >= 2 && strcmp(argv[0], "--resident-mib") == 0) {
+        resident_mib = strtoul(argv[1], NULL, 10);
+        become_large();
+        argc -= 2;
+        argv += 2;
+    }
     printf("brood %s, forked workers\n\n| experiment | brood |\n|---|---|\n", brood_version());
     (void)fflush(stdout);
     for (size_t i = 0; i < sizeof(experiments) / sizeof(experiments[0]); i++)
