@@ -62,12 +62,14 @@ static bool hears(struct ear *ear, const char *text)
     return strstr(ear->text, text) != NULL;
 }
 
+/* Not by strstr(): with the address sanitizer that measures the whole text each time. */
 static int count(const char *text, const char *part)
 {
+    size_t length = strlen(part);
     int found = 0;
 
-    for (const char *at = text; (at = strstr(at, part)) != NULL; at += strlen(part))
-        found++;
+    for (const char *at = text; *at; at++)
+        found += *at == *part && strncmp(at, part, length) == 0;
     return found;
 }
 
