@@ -1238,6 +1238,45 @@ START_TEST(wait_takes_pipes_sockets_and_processes_together)
 }
 END_TEST
 
+static int read_a_byte(void *fd)
+{
+    char byte = 0;
+
+    return read(*(int *)fd, &byte, 1) == 1 ? byte : -errno;
+}
+
+/* semantics: C11 */
+START_TEST(wait_takes_futures_and_processes_of_brood)
+{
+    brood_auto(pipe) *here = NULL, *there = NULL;
+    struct brood_future *answer = NULL;
+    struct brood_process *process = NULL;
+    int pipes[2];
+    bool ready[3];
+
+    ck_assert_int_eq(pipe2(pipes, O_CLOEXEC), 0);
+    open_pipe(&here, &there, BROOD_PIPE_DUPLEX);
+    ck_assert_int_eq(brood_promise_open(&answer), 0);
+    ck_assert_int_eq(brood_process_start(&process, BROOD_PROCESS(.run = read_a_byte, .context = &pipes[0])), 0);
+
+    struct brood_waited things[] = {BROOD_WAIT_FD(brood_future_fd(answer)), BROOD_WAIT_PIPE(here),
+                                    BROOD_WAIT_FD(brood_process_sentinel(process))};
+
+    ck_assert_int_eq(brood_wait(things, 3, ready, brood_after_ms(10)), -ETIMEDOUT);
+    ck_assert_int_eq(brood_promise_set_result(answer, "", 1), 0);
+    ck_assert_int_eq(brood_wait(things, 3, ready, BROOD_FOREVER), 1);
+    ck_assert(ready[0]);
+    ck_assert_int_eq(write(pipes[1], "", 1), 1);
+    ck_assert_int_eq(brood_process_join(process, brood_after_ms(5000)), 0);
+    ck_assert_int_eq(brood_wait(things, 3, ready, BROOD_FOREVER), 2);
+    ck_assert(ready[0] && !ready[1] && ready[2]);
+    brood_future_free(answer);
+    ck_assert_int_eq(brood_process_close(process), 0);
+    close(pipes[0]);
+    close(pipes[1]);
+}
+END_TEST
+
 /* semantics: C11 K19 */
 START_TEST(wait_keeps_its_deadline_and_refuses_what_it_cannot_wait_for)
 {
@@ -1337,7 +1376,7 @@ int main(int argc, char **argv)
               a_child_does_not_send_into_the_middle_of_its_parents_message,
               children_that_exit_or_close_do_not_end_it_for_others, NULL);
     add_tests(suite, "wait", wait_tells_all_that_are_ready, wait_takes_pipes_sockets_and_processes_together,
-              wait_keeps_its_deadline_and_refuses_what_it_cannot_wait_for, wait_knows_what_a_pipe_keeps_in_memory,
-              wait_takes_many_things, NULL);
+              wait_takes_futures_and_processes_of_brood, wait_keeps_its_deadline_and_refuses_what_it_cannot_wait_for,
+              wait_knows_what_a_pipe_keeps_in_memory, wait_takes_many_things, NULL);
     return run_suite(suite);
 }
