@@ -32,7 +32,7 @@ static void send_away(struct brood_pool *pool)
     brood__wake_workers(&pool->shared);
 }
 
-/* The roll first: who ends because of the board shall not be replaced. */
+/* The roll first: who is dismissed shall not be replaced. */
 static void set_wanted(struct brood_pool *pool, unsigned workers)
 {
     bool fewer = workers < pool->wanted;
@@ -40,6 +40,8 @@ static void set_wanted(struct brood_pool *pool, unsigned workers)
     pool->wanted = workers;
     atomic_store(&pool->shared.roll->wanted, workers);
     atomic_store(&pool->shared.board->wanted, workers);
+    for (unsigned i = 0; i < pool->workers; i++)
+        atomic_store(&pool->shared.lanes[i].station->is_dismissed, i >= workers);
     if (fewer)
         send_away(pool);
     pool->backend->recruit(pool);

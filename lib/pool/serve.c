@@ -560,7 +560,7 @@ static bool is_open(const struct server *server)
 
 static bool is_wanted(const struct server *server)
 {
-    return server->worker < atomic_load_explicit(&server->shared->board->wanted, memory_order_relaxed);
+    return !atomic_load_explicit(&server->lane->station->is_dismissed, memory_order_relaxed);
 }
 
 static int64_t rest_ns(const struct server *server)
@@ -728,7 +728,7 @@ void brood__serve(struct server *server)
     brood__away_leave(server->shared->board, server->worker); /* its predecessor may have died elsewhere */
     while (is_open(server) && !is_leaving(server) && !server->rests) {
         run_all_own(server);
-        if (server->retirement.tasks_left > 0 && !adopt(server))
+        if (server->retirement.tasks_left > 0 && (!orphans_of(server) || !adopt(server)))
             idle(server);
     }
     if (!is_open(server))

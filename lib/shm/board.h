@@ -51,7 +51,7 @@ struct board {
     _Atomic int32_t error; /* supervisor, before BROKEN: why */
     /* Supervisor: 1 once it watches all of the first workers; the host does not open the pool before. */
     _Atomic uint32_t watched;
-    /* Workers from this number on end after the task that they run.  Host writes, workers read.  Relaxed. */
+    /* Workers from this number on have been dismissed.  Host writes, workers read.  Relaxed. */
     _Atomic uint32_t wanted;
     /* There may be tasks in lanes from `wanted` on, whose workers are gone: another number each time.  Host, release; the
      * worker that has found nothing there clears it, by CAS.  Acquire. */

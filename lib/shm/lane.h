@@ -135,6 +135,8 @@ struct station {
     _Atomic uint64_t head;
     /* Worker: it has answered something since the supervisor, which asks after a death, cleared this.  Relaxed. */
     _Atomic uint32_t has_answered;
+    /* Host: the worker is to end after the task that it runs.  In this line because it looks after each.  Relaxed. */
+    _Atomic uint32_t is_dismissed;
 
     _Alignas(64) _Atomic uint32_t state; /* enum station_state; worker and supervisor; acquire / release */
     _Atomic uint32_t is_refused;         /* worker: the program's initializer has failed, and it is no use to try again */
