@@ -258,9 +258,8 @@ static bool shape_is_sound(const struct brood_queue *queue, size_t bytes)
 
     return queue->kind <= BROOD_PRIORITY && block_bytes >= BLOCK_BYTES_MIN && block_bytes <= BLOCK_BYTES_MAX &&
            block_bytes % LINE == 0 && blocks <= BLOCKS_MAX && index_at % LINE == 0 && blocks_at % LINE == 0 &&
-           blocks_at >= index_at && blocks_at <= bytes &&
-           blocks * sizeof(uint32_t) <= blocks_at - index_at && blocks * block_bytes <= bytes - blocks_at &&
-           ring_load(&queue->committed) <= blocks;
+           blocks_at >= index_at && blocks_at <= bytes && blocks * sizeof(uint32_t) <= blocks_at - index_at &&
+           blocks * block_bytes <= bytes - blocks_at && ring_load(&queue->committed) <= blocks;
 }
 
 static bool ring_is_sound(const struct brood_queue *queue)
@@ -276,11 +275,13 @@ static bool ring_is_sound(const struct brood_queue *queue)
 static bool store_is_sound(const struct brood_queue *queue)
 {
     uint64_t committed = ring_load(&queue->committed), stored = ring_load(&queue->stored);
+    uint64_t first = ring_load(&queue->first);
 
-    for (uint64_t i = 0; i < stored && i < committed; i++)
+    for (uint64_t i = first; i < first + stored && i < committed; i++)
         if (atomic_load_explicit(&queue_index(queue)[i], memory_order_relaxed) >= committed)
             return false;
-    return stored <= committed && atomic_load_explicit(&queue->users_up, memory_order_relaxed) <= BROOD_QUEUE_USERS_MAX;
+    return stored <= committed && first <= committed &&
+           atomic_load_explicit(&queue->users_up, memory_order_relaxed) <= BROOD_QUEUE_USERS_MAX;
 }
 
 int brood_queue_check(const struct brood_queue *queue, size_t bytes)

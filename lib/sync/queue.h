@@ -4,8 +4,8 @@
  *
  * Two places hold messages.  The **ring** (shm/ring.h) is lock-free, bounded, and first in first out; a slot's tag says how
  * long its message is, and what does not fit into the slot lies in a chain of blocks that the slot names.  The **store** is
- * under the queue's lock: each message is a chain of blocks, and the index, a heap or a stack of the first ones, says what
- * comes next.  A FIFO queue uses the ring, and the store for what the ring has no room for: once something is there
+ * under the queue's lock: each message is a chain of blocks, and the index, a heap of the first ones or a sorted list, says
+ * what comes next.  A FIFO queue uses the ring, and the store for what the ring has no room for: once something is there
  * (QUEUE_SPILLED), whatever is put goes there, too, until it is empty again; so all in the ring is older than all in the
  * store.  The other kinds use the store alone.
  *
@@ -89,6 +89,7 @@ struct brood_queue {
     uint64_t index_at, blocks_at, blocks_max;
     uint32_t kind;
     uint32_t block_bytes;
+    _Atomic uint64_t last_victim; /* whose messages were lost last; seldom written */
 
     /* What every call reads and few write. */
     _Alignas(64) _Atomic uint32_t gate; /* acquire / release, and see wait_for() in queue_pass.c */
@@ -99,13 +100,13 @@ struct brood_queue {
 
     /* The store's, by who has the lock; `stored` and `number` also read without it. */
     _Alignas(64) struct brood_lock lock;
-    _Atomic uint64_t stored;      /* how many messages: so much of the index counts */
-    _Atomic uint64_t number;      /* the last one's */
-    _Atomic uint64_t committed;   /* blocks that there is memory for; read by all who claim blocks */
-    _Atomic uint64_t next_block;  /* where to look for a free one; written by all, a hint */
-    _Atomic int64_t looked_ns;    /* when somebody last looked for the dead.  By CAS: one looks for all. */
-    _Atomic uint64_t told;        /* lost messages of which a join() told.  By CAS. */
-    _Atomic uint64_t last_victim; /* whose messages were lost last */
+    _Atomic uint64_t stored;     /* how many messages: so much of the index counts */
+    _Atomic uint64_t number;     /* the last one's */
+    _Atomic uint64_t committed;  /* blocks that there is memory for; read by all who claim blocks */
+    _Atomic uint64_t next_block; /* where to look for a free one; written by all, a hint */
+    _Atomic int64_t looked_ns;   /* when somebody last looked for the dead.  By CAS: one looks for all. */
+    _Atomic uint64_t told;       /* lost messages of which a join() told.  By CAS. */
+    _Atomic uint64_t first;      /* of a FIFO queue: the place in the index of what comes next */
 
     struct parker getters, putters, joiners;
 

@@ -27,7 +27,10 @@ void brood__queue_unlock(struct brood_queue *queue)
     (void)brood_lock_release(&queue->lock);
 }
 
-/* ---- the index: a heap of first blocks ---- */
+/* ---- the index ----
+ *
+ * By priority it is a heap of first blocks.  Else it is sorted by number, from place `first` on, since each that is put has
+ * the highest one: FIFO takes from the front, and LIFO from the back. */
 
 static uint32_t entry(const struct brood_queue *queue, uint64_t place)
 {
@@ -45,25 +48,23 @@ static bool comes_before(const struct brood_queue *queue, uint32_t a, uint32_t b
 
     if (queue->kind == BROOD_PRIORITY && first->priority != second->priority)
         return first->priority < second->priority;
-    return (first->number < second->number) == (queue->kind != BROOD_LIFO);
+    return first->number < second->number;
 }
 
-static void push(struct brood_queue *queue, uint32_t head)
+static void heap_push(struct brood_queue *queue, uint32_t head)
 {
-    uint64_t place = atomic_load_explicit(&queue->stored, memory_order_relaxed);
+    uint64_t count = ring_load(&queue->stored), place = count;
 
     for (; place > 0 && comes_before(queue, head, entry(queue, (place - 1) / 2)); place = (place - 1) / 2)
         set_entry(queue, place, entry(queue, (place - 1) / 2));
     set_entry(queue, place, head);
-    ring_store(&queue->stored, atomic_load_explicit(&queue->stored, memory_order_relaxed) + 1);
+    ring_store(&queue->stored, count + 1);
 }
 
-/* Takes the first one away. */
-static void pop(struct brood_queue *queue)
+static void heap_pop(struct brood_queue *queue)
 {
-    uint64_t count = atomic_load_explicit(&queue->stored, memory_order_relaxed) - 1;
+    uint64_t count = ring_load(&queue->stored) - 1, place = 0, child;
     uint32_t last = entry(queue, count);
-    uint64_t place = 0, child;
 
     for (; (child = 2 * place + 1) < count; place = child) {
         if (child + 1 < count && comes_before(queue, entry(queue, child + 1), entry(queue, child)))
@@ -74,6 +75,75 @@ static void pop(struct brood_queue *queue)
     }
     set_entry(queue, place, last);
     ring_store(&queue->stored, count);
+}
+
+static void swap_entries(struct brood_queue *queue, uint64_t a, uint64_t b)
+{
+    uint32_t head = entry(queue, a);
+
+    set_entry(queue, a, entry(queue, b));
+    set_entry(queue, b, head);
+}
+
+/* Each in turn goes behind what is left of the heap; that is the wrong way round. */
+static void sort_heap(struct brood_queue *queue)
+{
+    uint64_t count = ring_load(&queue->stored);
+
+    for (uint64_t left = count; left > 1; left--) {
+        uint32_t next = entry(queue, 0);
+
+        heap_pop(queue);
+        set_entry(queue, left - 1, next);
+    }
+    for (uint64_t i = 0; i < count / 2; i++)
+        swap_entries(queue, i, count - 1 - i);
+    ring_store(&queue->stored, count);
+}
+
+/* The index has as many places as there are blocks, so that there is room for all at its beginning. */
+static void append(struct brood_queue *queue, uint32_t head)
+{
+    uint64_t first = ring_load(&queue->first), count = ring_load(&queue->stored);
+
+    if (first + count >= ring_load(&queue->committed)) {
+        for (uint64_t i = 0; i < count; i++)
+            set_entry(queue, i, entry(queue, first + i));
+        first = 0;
+        ring_store(&queue->first, first);
+    }
+    set_entry(queue, first + count, head);
+    ring_store(&queue->stored, count + 1);
+}
+
+static void push(struct brood_queue *queue, uint32_t head)
+{
+    if (queue->kind == BROOD_PRIORITY)
+        heap_push(queue, head);
+    else
+        append(queue, head);
+}
+
+/* The first block of what comes next, if there is anything. */
+static uint32_t next_head(const struct brood_queue *queue)
+{
+    uint64_t count = ring_load(&queue->stored);
+
+    if (queue->kind == BROOD_LIFO)
+        return entry(queue, count > 0 ? count - 1 : 0);
+    return entry(queue, queue->kind == BROOD_FIFO ? ring_load(&queue->first) : 0);
+}
+
+/* Takes that one away. */
+static void pop(struct brood_queue *queue)
+{
+    if (queue->kind == BROOD_PRIORITY) {
+        heap_pop(queue);
+        return;
+    }
+    ring_store(&queue->stored, ring_load(&queue->stored) - 1);
+    if (queue->kind == BROOD_FIFO)
+        ring_store(&queue->first, ring_load(&queue->stored) == 0 ? 0 : ring_load(&queue->first) + 1);
 }
 
 /* ---- put and get ---- */
@@ -100,12 +170,13 @@ int brood__store_put(struct brood_queue *queue, struct brood_bytes message, int6
 
 int brood__store_get(struct brood_queue *queue, unsigned owner, struct brood_space *space)
 {
-    uint32_t head = entry(queue, 0);
+    uint32_t head;
     struct block *block;
     struct stored stored;
 
     if (atomic_load_explicit(&queue->stored, memory_order_relaxed) == 0)
         return -EAGAIN;
+    head = next_head(queue);
     block = queue_block(queue, head);
     stored = *block_stored(block);
     if (space && stored.length > space->len) {
@@ -146,7 +217,7 @@ static void mend_block(struct brood_queue *queue, uint32_t number)
     if (state == BLOCK_BUILDING || (state == BLOCK_STORED && was_given(queue, message))) {
         ring_store(&block->word, BLOCK_FREE);
     } else if (state == BLOCK_STORED) {
-        push(queue, number);
+        heap_push(queue, number);
         if (message > ring_load(&queue->number))
             ring_store(&queue->number, message);
     }
@@ -156,9 +227,12 @@ void brood__store_mend(struct brood_queue *queue)
 {
     uint64_t committed = ring_load(&queue->committed);
 
+    ring_store(&queue->first, 0);
     ring_store(&queue->stored, 0);
     for (uint64_t i = 0; i < committed; i++)
         mend_block(queue, (uint32_t)i);
+    if (queue->kind != BROOD_PRIORITY)
+        sort_heap(queue);
     if (queue->kind == BROOD_FIFO && ring_load(&queue->stored) > 0)
         queue_gate_set(queue, QUEUE_SPILLED);
     else
