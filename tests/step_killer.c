@@ -30,6 +30,7 @@
 #include "support.h"
 
 #define RANDOM_MS 100   /* of kills at random in each walk */
+#define SPARE_MS 1000   /* and where it takes long to get there, of nothing else */
 #define PATIENCE 10000  /* ms in which any wait has to end */
 #define HEAP_SPAN 65536 /* blocks of one size lie together in one of these */
 #define HEAP_SEEN 1024  /* and this far into each is something that the tests use */
@@ -130,6 +131,7 @@ struct story {
     void (*prepare)(struct scene *scene);
     /* Gives it something to do. */
     void (*submit)(struct scene *scene);
+    int spares;
     int bystanders; /* the first jobs are at the first gate, and not the victim's */
 };
 
@@ -256,7 +258,8 @@ static void open_scene(struct scene *ret_scene, const struct story *story, int w
 {
     struct scene scene = {.story = story, .has_waiter = waiter == ASLEEP};
 
-    ck_assert_int_eq(brood_pool_open(&scene.pool, BROOD_POOL(.workers = story->workers, .queue = JOBS)), 0);
+    ck_assert_int_eq(
+        brood_pool_open(&scene.pool, BROOD_POOL(.workers = story->workers, .queue = JOBS, .spares = story->spares)), 0);
     scene.shared = &scene.pool->shared;
     scene.cells = brood_alloc(scene.pool, CELLS * sizeof(struct cell));
     scene.gates = brood_alloc(scene.pool, GATES * sizeof(struct gate));
@@ -491,10 +494,10 @@ static unsigned long walk(struct scene *scene, bool (*play)(struct scene *, stru
     return scene->stepper.steps;
 }
 
-static void walk_at_random(struct scene *scene, bool (*play)(struct scene *, struct moment), unsigned long steps)
+static void walk_at_random(struct scene *scene, bool (*play)(struct scene *, struct moment), unsigned long steps, int ms)
 {
     const char *seed = getenv("BROOD_STEPS");
-    int64_t end = now_ms() + RANDOM_MS;
+    int64_t end = now_ms() + ms;
 
     scene->seed = seed ? (unsigned)strtoul(seed, NULL, 0) : (unsigned)brood__now_ns();
     srandom(scene->seed);
@@ -509,7 +512,7 @@ static void walk_through(struct scene *scene, bool (*play)(struct scene *, struc
     if (steps && strcmp(steps, "all") == 0)
         (void)walk(scene, play, false);
     else
-        walk_at_random(scene, play, walk(scene, play, true));
+        walk_at_random(scene, play, walk(scene, play, true), RANDOM_MS);
 }
 
 static void tell(const struct story *story, int waiter)
@@ -663,14 +666,12 @@ static void have_a_successor(struct scene *scene)
     stepper_seize_child(&scene->stepper, supervisor_of(scene));
 }
 
-static bool play_start(struct scene *scene, struct moment moment)
+/* The successor is stopped, has come to be worker 0 or is about to, and dies then. */
+static bool watch_successor(struct scene *scene, struct moment moment)
 {
     struct hand hand;
     bool has_come;
 
-    set_scene(scene);
-    open_gate(&scene->gates[1]);
-    have_a_successor(scene);
     expect_jobs(scene, 0, 1);
     start_waiter(scene);
 
@@ -684,6 +685,73 @@ static bool play_start(struct scene *scene, struct moment moment)
     expect_jobs(scene, 1, scene->job_count);
     return has_come;
 }
+
+static bool play_start(struct scene *scene, struct moment moment)
+{
+    set_scene(scene);
+    open_gate(&scene->gates[1]);
+    have_a_successor(scene);
+    return watch_successor(scene, moment);
+}
+
+static bool sleeps_in(pid_t pid, long call)
+{
+    char path[64];
+    long now = -1;
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/syscall", pid);
+    file = fopen(path, "re");
+    if (file && fscanf(file, "%ld", &now) != 1)
+        now = -1;
+    if (file)
+        (void)fclose(file);
+    return now == call && is_asleep(pid);
+}
+
+/* A child of the supervisor that waits for its number; 0: there is none yet. */
+static pid_t find_spare(const struct scene *scene)
+{
+    pid_t supervisor = supervisor_of(scene), child, found = 0;
+    char path[64];
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", supervisor, supervisor);
+    file = fopen(path, "re");
+    while (file && fscanf(file, "%d", &child) == 1)
+        if (child != scene->victim_pid && sleeps_in(child, SYS_recvfrom))
+            found = child;
+    if (file)
+        (void)fclose(file);
+    return found;
+}
+
+/* It is stopped where it waits for its number, and the supervisor has sent that when the walk begins. */
+static bool play_spare(struct scene *scene, struct moment moment)
+{
+    pid_t spare = 0;
+
+    set_scene(scene);
+    open_gate(&scene->gates[1]);
+    leave_work_behind(scene);
+    await((spare = find_spare(scene)) > 0);
+    stepper_seize(&scene->stepper, spare);
+    scene->hand = (struct hand){.task = true, .ref = scene->jobs[0].ref};
+    ck_assert_int_eq(kill(scene->victim_pid, SIGKILL), 0);
+    await(state_of(scene->victim_pid) == '?' && is_asleep(supervisor_of(scene)));
+    return watch_successor(scene, moment);
+}
+
+START_TEST(a_spare_that_takes_over_dies_at_any_step)
+{
+    struct scene scene;
+
+    open_scene(&scene, &(struct story){.workers = 1, .spares = 1}, _i);
+    (void)play_spare(&scene, (struct moment){.at = ULONG_MAX});
+    walk_at_random(&scene, play_spare, scene.stepper.steps, SPARE_MS);
+    ck_assert_int_eq(brood_pool_close(scene.pool, BROOD_FOREVER), 0);
+}
+END_TEST
 
 START_TEST(a_worker_that_starts_dies_at_any_step)
 {
@@ -865,6 +933,7 @@ int main(void)
     add_loop_tests(suite, "a thief", ASLEEP, WAITERS, a_worker_that_steals_dies_at_any_step,
                    a_worker_that_steals_items_dies_at_any_step, NULL);
     add_loop_tests(suite, "a new worker", ASLEEP, WAITERS, a_worker_that_starts_dies_at_any_step, NULL);
+    add_loop_tests(suite, "a spare", ASLEEP, WAITERS, a_spare_that_takes_over_dies_at_any_step, NULL);
     add_loop_tests(suite, "the supervisor", 0, POLLERS, a_supervisor_that_buries_and_forks_dies_at_any_step,
                    a_supervisor_that_stops_dies_at_any_step, NULL);
     add_tests(suite, "orphans", a_worker_that_starts_goes_with_its_supervisor_at_any_step, NULL);

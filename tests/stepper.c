@@ -61,8 +61,9 @@ static unsigned long next_call(struct stepper *s)
 
 static bool may_sleep(unsigned long call)
 {
-    static const unsigned long calls[] = {SYS_futex,        SYS_futex_waitv,    SYS_epoll_wait, SYS_epoll_pwait,
-                                          SYS_epoll_pwait2, SYS_io_uring_enter, SYS_poll,       SYS_ppoll};
+    static const unsigned long calls[] = {SYS_futex,          SYS_futex_waitv, SYS_epoll_wait,
+                                          SYS_epoll_pwait,    SYS_recvfrom,    SYS_epoll_pwait2,
+                                          SYS_io_uring_enter, SYS_poll,        SYS_ppoll};
 
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
         if (calls[i] == call)
