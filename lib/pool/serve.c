@@ -273,39 +273,35 @@ static void refuse_items(const struct work *work, struct slot *slot, struct note
 struct begin {
     struct range *range;
     char *words;
-    int64_t limit_ns, grace_ns;
-    bool is_heard, is_special; /* what it prints is told apart; either, or a limit */
-    unsigned task;
+    int64_t limit_ns, grace_ns; /* NO_LIMIT: there is none, and yet something to do before each item */
 };
 
-static inline struct begin open_begin(const struct server *server, const struct work *work)
-{
-    struct begin begin = {
-        .range = work->range,
-        .words = work->words,
-        .limit_ns = work->window->limit_ns,
-        .grace_ns = work->window->grace_ns,
-        .is_heard = server->output.pipes > 0,
-        .task = work->window->task,
-    };
+#define NO_LIMIT (-1)
 
-    begin.is_special = begin.limit_ns || begin.is_heard;
+static inline struct begin open_begin(struct server *server, const struct work *work)
+{
+    struct begin begin = {work->range, work->words, work->window->limit_ns, work->window->grace_ns};
+
+    server->map_task = work->window->task;
+    if (begin.limit_ns == 0 && server->output.pipes > 0)
+        begin.limit_ns = NO_LIMIT;
     return begin;
 }
 
-static void begin_specially(struct server *server, struct begin begin)
+/* What few maps need is out of the way of the others' loop. */
+static __attribute__((noinline)) void begin_specially(struct server *server, int64_t limit_ns, int64_t grace_ns)
 {
-    if (begin.limit_ns)
-        brood__limit_begin(&server->limit, begin.limit_ns, begin.grace_ns);
-    if (begin.is_heard)
-        brood__output_begin(&server->output, begin.task);
+    if (limit_ns != NO_LIMIT)
+        brood__limit_begin(&server->limit, limit_ns, grace_ns);
+    if (server->output.pipes > 0)
+        brood__output_begin(&server->output, server->map_task);
 }
 
 static inline void begin_item(struct server *server, struct begin begin, uint32_t item)
 {
     range_begin_item(begin.range, item);
-    if (begin.is_special)
-        begin_specially(server, begin);
+    if (begin.limit_ns)
+        begin_specially(server, begin.limit_ns, begin.grace_ns);
     if (begin.words[0])
         begin.words[0] = '\0';
 }

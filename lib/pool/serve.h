@@ -42,6 +42,7 @@ struct server {
     int64_t next_theft_ns;   /* when to look at the other lanes again */
     struct progress *seen;   /* of each other worker, when it last looked */
     struct output output;    /* of a process, if the supervisor listens */
+    unsigned map_task;       /* of the map that it has a part in, for that */
     void *state;             /* what the program's initializer has made */
     const struct brood_task *tasks[BOARD_TASKS];
 };
