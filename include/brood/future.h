@@ -37,7 +37,8 @@ BROOD_API BROOD_MUST_USE int brood_future_wait(struct brood_future *future, broo
  * For a map: the error of the first failing item, in order of the items; results are in the caller's array already. */
 BROOD_API BROOD_MUST_USE int brood_future_result(struct brood_future *future, void *ret_result, size_t size);
 
-/* The same without a copy: where the result lies, as long as the future lives; aligned for any type.  Of a map: no bytes. */
+/* The same without a copy: where the result lies, as long as the future lives; aligned for any type.  Of a map: no bytes.
+ */
 BROOD_API BROOD_MUST_USE int brood_future_bytes(struct brood_future *future, struct brood_bytes *ret_bytes);
 
 /* Bytes in the result of a task that succeeded, else 0. */
