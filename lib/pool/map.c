@@ -8,6 +8,7 @@
 #include "pool/fetch.h"
 #include "pool/future.h"
 #include "pool/map.h"
+#include "pool/placement.h"
 #include "shm/range.h"
 
 #define WINDOWS 2
@@ -331,16 +332,26 @@ static bool send_helper(struct brood_pool *pool, struct map_window *window, unsi
     return true;
 }
 
-/* Invites every worker, as far as there are items and slots for it.  One that comes is enough: it steals from all ranges.
- */
-static bool send(struct brood_pool *pool, struct map_window *window)
+/* Those who last ran on that CPU, or those who did not. */
+static unsigned send_to(struct brood_pool *pool, struct map_window *window, unsigned cpu, bool is_on)
 {
     unsigned sent = 0;
 
-    window->phase = WINDOW_RUNNING;
     for (unsigned i = 0; i < guests(window->map) && i < window->count; i++)
-        sent += send_helper(pool, window, i);
-    return sent > 0;
+        if (brood__placement_is_on(pool, i, cpu) == is_on)
+            sent += send_helper(pool, window, i);
+    return sent;
+}
+
+/* Invites every worker, as far as there are items and slots for it, and last those who may take this thread's CPU.  One
+ * that comes is enough: it steals from all ranges. */
+static bool send(struct brood_pool *pool, struct map_window *window)
+{
+    unsigned here = brood__placement_here(), sent;
+
+    window->phase = WINDOW_RUNNING;
+    sent = send_to(pool, window, here, false);
+    return send_to(pool, window, here, true) + sent > 0;
 }
 
 static void free_blocks(struct brood_pool *pool, struct map *map)

@@ -20,6 +20,16 @@ static unsigned cpu_of(const struct brood_pool *pool, unsigned worker)
     return atomic_load_explicit(&pool->shared.lanes[worker].station->cpu, memory_order_relaxed);
 }
 
+unsigned brood__placement_here(void)
+{
+    return brood__cpu_here();
+}
+
+bool brood__placement_is_on(const struct brood_pool *pool, unsigned worker, unsigned cpu)
+{
+    return atomic_load_explicit(&pool->shared.lanes[worker].station->cpu, memory_order_relaxed) == cpu;
+}
+
 static unsigned first_on(const struct brood_pool *pool, unsigned cpu)
 {
     unsigned worker = 0;
