@@ -103,6 +103,21 @@ START_TEST(a_long_line_is_cut)
 }
 END_TEST
 
+START_TEST(a_text_of_several_lines_is_one)
+{
+    struct channel log = open_log(BROOD_LOG_INFO);
+    char text[256];
+
+    brood_log(BROOD_LOG_INFO, "%s", "one\ntwo\r\nthree\n\n");
+    brood_log(BROOD_LOG_INFO, "%s", "\n");
+    read_log(&log, text, sizeof(text));
+    ck_assert_str_eq(strtok(strstr(text, "MainThread: "), "\n"), "MainThread: one two  three");
+    ck_assert_str_eq(strstr(strtok(NULL, "\n"), "MainThread: "), "MainThread: ");
+    ck_assert_ptr_null(strtok(NULL, "\n"));
+    close_log(&log);
+}
+END_TEST
+
 START_TEST(errors_stay_as_they_are)
 {
     struct channel log = open_log(BROOD_LOG_INFO);
@@ -289,7 +304,7 @@ int main(void)
     unsetenv("BROOD_LOG");
     add_tests(suite, "lines", the_environment_can_ask_for_lines, nothing_is_logged_unless_asked_for,
               a_line_has_a_time_a_level_and_names, only_lines_of_the_level_and_above_are_written, a_long_line_is_cut,
-              errors_stay_as_they_are, lines_can_go_to_a_function, NULL);
+              a_text_of_several_lines_is_one, errors_stay_as_they_are, lines_can_go_to_a_function, NULL);
     add_tests(suite, "names", lines_name_their_thread_and_process, the_start_and_end_of_a_process_are_logged,
               what_is_forked_while_there_are_threads_is_warned_of, NULL);
     add_tests(suite, "forks", a_fork_can_log_whatever_other_threads_did, NULL);

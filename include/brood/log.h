@@ -39,7 +39,8 @@ BROOD_API int brood_log_call(void (*function)(enum brood_log_level level, const 
 /* Would a line of this level be written?  For who must work to have something to say. */
 BROOD_API bool brood_log_is_on(enum brood_log_level level);
 
-/* Writes a line, of at most 1000 bytes.  errno and brood_error() stay as they are. */
+/* Writes a line, of at most 1000 bytes: newlines at the end of the text are dropped, those inside it become spaces.  errno
+ * and brood_error() stay as they are. */
 BROOD_API void brood_log(enum brood_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 BROOD_END

@@ -170,6 +170,17 @@ static void deliver(enum brood_log_level level, char *line, size_t length)
     (void)!write(to.fd, line, length + 1);
 }
 
+/* A line for each thing: whoever reads them by the line would take the rest of a message, or of a name, for another. */
+static size_t make_one_line(char *text, size_t length)
+{
+    while (length > 0 && text[length - 1] == '\n')
+        length--;
+    text[length] = '\0';
+    for (char *at = text; (at = strpbrk(at, "\n\r")) != NULL;)
+        *at = ' ';
+    return length;
+}
+
 void brood_log(enum brood_log_level level, const char *format, ...)
 {
     char line[LINE_BYTES], who[140], text[TEXT_BYTES], reason[512];
@@ -186,7 +197,7 @@ void brood_log(enum brood_log_level level, const char *format, ...)
     at = put_time(line, sizeof(line));
     put_names(who, sizeof(who));
     length = snprintf(line + at, sizeof(line) - at, " %s %s: %s", words[level], who, text);
-    deliver(level, line, at + (size_t)length);
+    deliver(level, line, at + make_one_line(line + at, (size_t)length));
     (void)brood_fail(0, "%s", reason);
     errno = before;
 }
