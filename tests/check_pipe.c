@@ -1179,6 +1179,8 @@ START_TEST(wait_tells_all_that_are_ready)
     for (int i = 0; i < 4; i++)
         brood_pipe_free(there[i]);
     ck_assert_int_eq(brood_wait(things, 4, ready, BROOD_FOREVER), 4);
+    ck_assert_int_eq(brood_wait(things, 4, NULL, BROOD_FOREVER), 4);
+    ck_assert_int_eq(brood_wait(NULL, 4, ready, BROOD_NOW), -EINVAL);
     while (ends < 4) {
         n = brood_wait(things, 4, ready, brood_after_ms(5000));
         ck_assert_int_eq(n, 4); /* what has ended stays ready */

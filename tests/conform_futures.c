@@ -292,8 +292,11 @@ START_TEST(a_promise_holds_a_result_of_any_size)
         ck_assert_uint_eq(brood_future_size(promise), sizes[i]);
         ck_assert_int_eq(brood_future_result(promise, out, sizes[i]), 0);
         ck_assert_mem_eq(in, out, sizes[i]);
-        if (sizes[i] > 0)
+        if (sizes[i] > 0) {
             ck_assert_int_eq(brood_future_result(promise, out, sizes[i] - 1), -EMSGSIZE);
+            ck_assert_int_eq(brood_future_result(promise, NULL, sizes[i]), -EINVAL);
+            ck_assert_ptr_nonnull(strstr(brood_error(), "NULL"));
+        }
         free(in);
         free(out);
     }
@@ -689,6 +692,25 @@ START_TEST(a_callback_may_wait_in_the_pool_and_not_close_it)
     while (brood_pool_run(pool, brood_after_ms(10000)) > 0)
         ;
     ck_assert_int_eq(atomic_load(&notes.count), 2);
+}
+END_TEST
+
+static void close_outside(struct brood_future *future, void *context)
+{
+    note(future, NULL);
+    ck_assert_int_eq(brood_pool_close(context, brood_after_ms(10000)), 0);
+}
+
+/* Nobody waits for a callback that is called at once. */
+START_TEST(a_callback_of_what_is_done_may_close_the_pool)
+{
+    struct brood_pool *pool = open_pool(_i, 1);
+    struct brood_future *future = submit_square(pool, 3);
+
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood_future_on_done(future, close_outside, pool), 0);
+    ck_assert_int_eq(atomic_load(&notes.count), 1);
+    brood_future_free(future);
 }
 END_TEST
 
@@ -1471,8 +1493,9 @@ int main(int argc, char **argv)
                    callbacks_are_not_called_inside_a_submission_but_by_any_wait,
                    a_callback_may_free_its_future_and_the_others_are_called,
                    a_thread_that_sleeps_calls_what_was_added_later, waiting_for_one_task_calls_the_callbacks_of_another,
-                   a_callback_may_wait_in_the_pool_and_not_close_it, closing_calls_the_callbacks_that_are_left,
-                   a_callback_that_blocks_holds_up_callbacks_and_no_results, NULL);
+                   a_callback_may_wait_in_the_pool_and_not_close_it, a_callback_of_what_is_done_may_close_the_pool,
+                   closing_calls_the_callbacks_that_are_left, a_callback_that_blocks_holds_up_callbacks_and_no_results,
+                   NULL);
     add_loop_tests(suite, "several", 0, end, what_occurs_twice_counts_once,
                    results_of_any_size_complete_and_call_back_like_others,
                    what_was_given_may_be_freed_at_once_and_the_rest_be_left, no_completion_is_missed_while_a_wait_begins,

@@ -33,7 +33,8 @@ struct brood_future;
 BROOD_API BROOD_MUST_USE int brood_future_wait(struct brood_future *future, brood_deadline deadline);
 
 /* The outcome, as listed above; never blocks.  -EINPROGRESS before there is one.  On success copies the result to
- * `ret_result`, which has room for `size` bytes; -EMSGSIZE if that is too little (see brood_future_size; nothing is lost).
+ * `ret_result`, which has room for `size` bytes; -EMSGSIZE if that is too little (see brood_future_size; nothing is lost),
+ * -EINVAL if it is NULL.
  * For a map: the error of the first failing item, in order of the items; results are in the caller's array already. */
 BROOD_API BROOD_MUST_USE int brood_future_result(struct brood_future *future, void *ret_result, size_t size);
 
@@ -127,8 +128,8 @@ typedef void brood_done(struct brood_future *future, void *context);
  * pool, so one that takes long holds up the others, but nobody's work or results.
  *
  * A callback may do all that the caller of brood_pool_run() may, submit tasks among that, but not close the pool
- * (-EDEADLK).  It may free its future.  A future that was freed before still calls its callbacks, and is given back behind
- * the last. */
+ * (-EDEADLK); one that is called at once, because the future was done, may do that, too, since nobody waits for it.  It may
+ * free its future.  A future that was freed before still calls its callbacks, and is given back behind the last. */
 BROOD_API BROOD_MUST_USE int brood_future_on_done(struct brood_future *future, brood_done *function, void *context);
 
 /* A descriptor that poll(2) finds readable when the future is done; made by the first call, with a thread that attends to

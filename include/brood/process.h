@@ -76,7 +76,8 @@ BROOD_API BROOD_MUST_USE int brood_process_start(struct brood_process **ret_proc
                                                  const struct brood_process_options *options);
 
 /* Gives the handle back.  0; -EBUSY: it runs, and the handle is still good.  NULL is fine; and so are, without effect,
- * brood_process_current() and brood_process_parent(). */
+ * brood_process_current() and brood_process_parent().  In a process that was forked since, which has a copy of the handle
+ * and no part in the child, 0 also while it runs: that gives back the copy, and changes nothing for the parent. */
 BROOD_API int brood_process_close(struct brood_process *process);
 
 /* Waits until the process has ended.  0; -EAGAIN: BROOD_NOW, and it runs; -ETIMEDOUT; -EDEADLK: a process cannot join

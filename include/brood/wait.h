@@ -27,11 +27,13 @@ struct brood_waited {
 #define BROOD_WAIT_FD(number) ((struct brood_waited){.fd = (number)})
 #endif
 
-/* Waits until one of `n` things is ready, and tells of each whether it is: ret_ready[i] of things[i].  A pipe is ready when
- * brood_pipe_poll() would say so; a descriptor, when it is readable or hung up.  The same thing may be there twice.
+/* Waits until one of `n` things is ready, and tells of each whether it is: ret_ready[i] of things[i]; NULL: only
+ * how many.  A pipe is ready when brood_pipe_poll() would say so; a descriptor, when it is readable or hung up.  The same
+ * thing may be there twice.
  *
  * Returns how many are ready; or -EAGAIN: none, and the deadline is BROOD_NOW; -ETIMEDOUT; -EBADF: one is not open, and the
- * words tell which; -EINVAL: nothing to wait for, and no deadline; -ENOMEM.  No signal ends it.  Callers: any number. */
+ * words tell which; -EINVAL: nothing to wait for, and no deadline, or the things are at NULL; -ENOMEM.  No signal ends it.
+ * Callers: any number. */
 BROOD_API BROOD_MUST_USE int brood_wait(const struct brood_waited *things, size_t n, bool *ret_ready,
                                         brood_deadline deadline);
 

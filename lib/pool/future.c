@@ -452,6 +452,8 @@ int brood_future_result(struct brood_future *future, void *ret_result, size_t si
         return r;
     if (future->length > size)
         return brood_fail(-EMSGSIZE, "the result has %u bytes, and there is room for %zu", future->length, size);
+    if (future->length > 0 && !ret_result)
+        return brood_fail(-EINVAL, "the result has %u bytes, and there is no room for it at NULL", future->length);
     if (future->length > 0)
         copy_small(ret_result, future->is_inline ? future->inline_result : future->result, future->length);
     return 0;

@@ -59,8 +59,11 @@ static int tell(const struct pollfd *fds, const struct brood_waited *things, siz
         if (fds[i].revents & POLLNVAL)
             return brood_fail(-EBADF, "thing %zu of %zu to wait for is not open: descriptor %d", i, n, fds[i].fd);
     for (size_t i = 0; i < n; i++) {
-        ret_ready[i] = fds[i].revents != 0 || is_ready_already(&things[i]);
-        count += ret_ready[i];
+        bool ready = fds[i].revents != 0 || is_ready_already(&things[i]);
+
+        if (ret_ready)
+            ret_ready[i] = ready;
+        count += ready;
     }
     return count;
 }
@@ -89,6 +92,8 @@ int brood_wait(const struct brood_waited *things, size_t n, bool *ret_ready, bro
 
     if (n == 0 && brood__is_forever(deadline))
         return brood_fail(-EINVAL, "there is nothing to wait for, so that it would last for ever");
+    if (n > 0 && !things)
+        return brood_fail(-EINVAL, "%zu things to wait for, at NULL", n);
     if (n > FEW)
         fds = reallocarray(NULL, n, sizeof(*fds));
     if (!fds)
