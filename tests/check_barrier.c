@@ -100,6 +100,57 @@ START_TEST(a_barrier_for_nobody_is_refused_in_words)
 }
 END_TEST
 
+START_TEST(zeroed_memory_is_a_barrier_for_nobody)
+{
+    struct brood_barrier barrier = {0};
+
+    ck_assert_int_eq(brood_barrier_wait(&barrier, BROOD_FOREVER), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(brood_error(), "brood_barrier_init"));
+}
+END_TEST
+
+static int fail_with(void *context)
+{
+    return *(int *)context;
+}
+
+static int fail_in_words(void *context)
+{
+    return brood_fail(*(int *)context, "no wind");
+}
+
+START_TEST(an_action_that_fails_has_words_of_its_own_or_those_of_the_number)
+{
+    struct scene *scene = new_scene(1);
+
+    (void)brood_fail(0, "stale");
+    ck_assert_int_eq(brood_barrier_wait_with(&scene->barrier, fail_with, &(int){-EDOM}, BROOD_NOW), -EDOM);
+    ck_assert_str_eq(brood_error(), strerror(EDOM));
+    brood_barrier_reset(&scene->barrier);
+    ck_assert_int_eq(brood_barrier_wait_with(&scene->barrier, fail_in_words, &(int){-EDOM}, BROOD_NOW), -EDOM);
+    ck_assert_str_eq(brood_error(), "no wind");
+    brood_barrier_reset(&scene->barrier);
+    ck_assert_int_eq(brood_barrier_wait_with(&scene->barrier, fail_with, &(int){-100000}, BROOD_NOW), -100000);
+    ck_assert_str_ne(brood_error(), "");
+}
+END_TEST
+
+START_TEST(one_process_too_many_is_told_and_breaks_nothing)
+{
+    struct scene *scene = new_scene(BROOD_BARRIER_PROCESSES + 7);
+    struct peer peers[BROOD_BARRIER_PROCESSES];
+
+    start_waiting(peers, BROOD_BARRIER_PROCESSES, PROCESSES, scene);
+    ck_assert_int_eq(brood_barrier_wait(&scene->barrier, brood_after_ms(10000)), -ENOSPC);
+    ck_assert_ptr_nonnull(strstr(brood_error(), "64"));
+    ck_assert(!brood_barrier_is_broken(&scene->barrier));
+    ck_assert_int_eq(brood_barrier_waiting(&scene->barrier), BROOD_BARRIER_PROCESSES);
+    brood_barrier_abort(&scene->barrier);
+    join_peers(peers, BROOD_BARRIER_PROCESSES);
+    ck_assert_int_eq(scene->broken, BROOD_BARRIER_PROCESSES);
+}
+END_TEST
+
 /* semantics: B7 */
 START_TEST(a_barrier_for_one_never_blocks)
 {
@@ -456,7 +507,8 @@ int main(int argc, char **argv)
     Suite *suite = suite_create("barrier");
     int kinds = kinds_for(argc, argv);
 
-    add_tests(suite, "alone", a_barrier_for_nobody_is_refused_in_words, a_barrier_for_one_never_blocks,
+    add_tests(suite, "alone", a_barrier_for_nobody_is_refused_in_words, zeroed_memory_is_a_barrier_for_nobody,
+              a_barrier_for_one_never_blocks, an_action_that_fails_has_words_of_its_own_or_those_of_the_number,
               one_who_gives_up_breaks_it_until_it_is_reset, one_who_only_tries_breaks_nothing,
               a_limit_of_its_own_counts_for_every_wait, NULL);
     add_loop_tests(suite, "together", THREADS, kinds, each_party_gets_another_number, a_thousand_cycles_work,
@@ -469,7 +521,8 @@ int main(int argc, char **argv)
                        a_party_that_is_killed_in_its_action_breaks_it,
                        a_party_that_is_killed_in_the_middle_of_a_change_breaks_it,
                        one_who_is_stopped_on_its_way_out_holds_up_nobody, NULL);
-        add_tests(suite, "processes", a_party_that_was_killed_alone_breaks_it_for_who_comes_later,
+        add_tests(suite, "processes", one_process_too_many_is_told_and_breaks_nothing,
+                  a_party_that_was_killed_alone_breaks_it_for_who_comes_later,
                   one_made_before_a_fork_works_in_every_child_and_outlives_each, NULL);
     }
     return run_suite(suite);

@@ -555,8 +555,9 @@ START_TEST(more_processes_than_there_is_room_for_are_told_until_one_dies)
 
     start_waiters(peers, BROOD_CONDITION_PROCESSES, PROCESSES, scene);
     acquire(scene);
-    ck_assert_int_eq(brood_condition_wait(&scene->condition, brood_after_ms(10000)), -EAGAIN);
+    ck_assert_int_eq(brood_condition_wait(&scene->condition, brood_after_ms(10000)), -ENOSPC);
     ck_assert_ptr_ne(strstr(brood_error(), "64"), NULL);
+    ck_assert_int_eq(brood_condition_wait(&scene->condition, BROOD_NOW), -ENOSPC);
     put_to_death(peers[0].pid);
     ck_assert_int_eq(brood_condition_wait(&scene->condition, brood_after_ms(20)), -ETIMEDOUT);
     ck_assert_int_eq(brood_condition_notify_all(&scene->condition), 0);

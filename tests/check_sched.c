@@ -327,6 +327,35 @@ START_TEST(an_action_that_fails_leaves_the_rest_as_it_is)
 }
 END_TEST
 
+static int fail_with(void *context)
+{
+    return *(int *)context;
+}
+
+static int fail_to_sleep(int64_t ns, void *context)
+{
+    (void)ns;
+    (void)context;
+    return -ENODEV;
+}
+
+START_TEST(an_action_that_fails_without_words_has_those_of_the_number)
+{
+    brood_auto(sched) *sched = open_sched(NULL);
+    brood_auto(sched) *slow = NULL;
+
+    ck_assert_int_eq(brood_sched_enter(sched, 0, 1, fail_with, &(int){-EIO}, NULL), 0);
+    (void)brood_fail(0, "stale");
+    ck_assert_int_eq(brood_sched_run(sched, NULL, BROOD_NOW), -EIO);
+    ck_assert_str_eq(brood_error(), strerror(EIO));
+    ck_assert_int_eq(brood_sched_open(&slow, BROOD_SCHED(.delay = fail_to_sleep)), 0);
+    ck_assert_int_eq(brood_sched_enter(slow, 0, 1, fail_with, &(int){0}, NULL), 0);
+    (void)brood_fail(0, "stale");
+    ck_assert_int_eq(brood_sched_run(slow, NULL, BROOD_FOREVER), -ENODEV);
+    ck_assert_str_eq(brood_error(), strerror(ENODEV));
+}
+END_TEST
+
 struct chain {
     struct brood_sched *sched;
     int left;
@@ -452,6 +481,9 @@ START_TEST(bad_arguments_are_refused)
     ck_assert_int_eq(brood_sched_enter(NULL, 1, 0, tell, NULL, NULL), -EINVAL);
     ck_assert_int_eq(brood_sched_cancel(NULL, 1), -EINVAL);
     ck_assert_int_eq(brood_sched_run(NULL, NULL, BROOD_NOW), -EINVAL);
+    ck_assert_int_eq(brood_sched_queue(sched, NULL, 5), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(brood_error(), "NULL"));
+    ck_assert_int_eq(brood_sched_queue(sched, NULL, 0), 0);
     ck_assert_int_eq(brood_sched_enter(sched, INT64_MAX, 0, refuse, NULL, NULL), 0); /* never */
     ck_assert_int_eq(brood_sched_run(sched, NULL, BROOD_NOW), 1);
     ck_assert_int_eq(brood_sched_enter(sched, INT64_MIN, 0, refuse, NULL, NULL), 0); /* overdue */
@@ -499,7 +531,8 @@ int main(int argc, char **argv)
               thousands_are_entered_cancelled_and_run_in_order, NULL);
     add_tests(suite, "running", a_run_without_waiting_says_how_long_until_the_next, a_run_ends_at_its_deadline,
               clock_and_delay_can_be_the_programs_own, an_action_that_fails_leaves_the_rest_as_it_is,
-              an_action_can_enter_the_next, bad_arguments_are_refused, NULL);
+              an_action_that_fails_without_words_has_those_of_the_number, an_action_can_enter_the_next,
+              bad_arguments_are_refused, NULL);
     add_tests(suite, "threads", who_waits_for_an_event_is_told_of_one_that_comes_before,
               who_waits_for_an_event_is_told_that_it_was_cancelled, threads_enter_cancel_and_run_at_the_same_time, NULL);
     if (forks)

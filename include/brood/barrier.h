@@ -45,7 +45,8 @@ struct brood_barrier { /* all of it is private */
     } roster[BROOD_BARRIER_PROCESSES];
 };
 
-/* 0; -EINVAL: fewer than one party.  Not while others use it. */
+/* 0; -EINVAL: fewer than one party.  There may be more parties than BROOD_BARRIER_PROCESSES, since they may be threads: who
+ * comes from one process too many is told then.  Not while others use it. */
 BROOD_API BROOD_MUST_USE int brood_barrier_init(struct brood_barrier *barrier, int parties);
 
 /* From now on no wait lasts longer than that, whatever its deadline.  Zero or less: no such limit.  Before others use it.
@@ -54,12 +55,14 @@ BROOD_API void brood_barrier_set_timeout(struct brood_barrier *barrier, int64_t 
 
 /* Waits until all parties have come.  0 … parties-1: they have, and each has another number.  -ENOTRECOVERABLE: it is
  * broken.  -ETIMEDOUT: they have not, and now it is broken.  -EAGAIN: the deadline was BROOD_NOW and this was not the last
- * one to come, so it has not entered and nothing is broken; or too many processes wait. */
+ * one to come, so it has not entered and nothing is broken.  -ENOSPC: parties of BROOD_BARRIER_PROCESSES other processes
+ * wait; nothing is broken either.  -EINVAL: it is zeroed memory, for nobody. */
 BROOD_API BROOD_MUST_USE int brood_barrier_wait(struct brood_barrier *barrier, brood_deadline deadline);
 
 /* The same; and the last one to come calls action(context) before any of them goes on.  When it returns a negative errno,
- * its caller returns that, and the barrier is broken.  All parties name an action, since a pointer to one would mean
- * nothing in another process: only that of the last one is called.  NULL: none. */
+ * its caller returns that, in the words of brood_fail() or else those of the errno, and the barrier is broken.  All parties
+ * name an action, since a pointer to one would mean nothing in another process: only that of the last one is called.  NULL:
+ * none. */
 BROOD_API BROOD_MUST_USE int brood_barrier_wait_with(struct brood_barrier *barrier, int (*action)(void *context),
                                                      void *context, brood_deadline deadline);
 

@@ -57,9 +57,9 @@ BROOD_API BROOD_MUST_USE int brood_condition_init_rlock(struct brood_condition *
 /* Gives the lock back, waits until notified, and acquires the lock again, which it has whatever it returns, but for -EPERM.
  * An rlock is given back wholly, and has its depth again at the end.  0: notified.  -EOWNERDEAD: whoever held the lock
  * meanwhile has died with it, and what it guards may be half changed; one may have been notified or not.  -ETIMEDOUT;
- * -EAGAIN: the deadline was BROOD_NOW, or too many processes wait; -EPERM: the caller does not hold the lock, and
- * -EINVAL: the condition has none.  The deadline is for being notified: it then takes as long as it takes to get the
- * lock.  Callers: any number, that hold the lock. */
+ * -EAGAIN: the deadline was BROOD_NOW; -ENOSPC: BROOD_CONDITION_PROCESSES other processes wait; -EPERM: the caller does not
+ * hold the lock, and -EINVAL: the condition has none.  The deadline is for being notified: it then takes as long as it
+ * takes to get the lock.  Callers: any number, that hold the lock. */
 BROOD_API BROOD_MUST_USE int brood_condition_wait(struct brood_condition *condition, brood_deadline deadline);
 
 /* Waits until predicate(context) is not 0: looks first, and each time when notified, with the lock.  0: it is so.

@@ -59,8 +59,8 @@ BROOD_API int brood_sched_cancel(struct brood_sched *sched, uint64_t event);
 
 /* Runs what is due, waits for what is next, and so on, until nothing is left or the deadline has passed: BROOD_NOW runs
  * what is due.  0: nothing is left; 1: there is more, and `ret_next_ns`, if not NULL, is how long from now, at least 0;
- * negative: what an action or the delay function returned: that event is done with, the others are as they were, and it may
- * be called again. */
+ * negative: what an action or the delay function returned, in its words of brood_fail() or else those of the errno: that
+ * event is done with, the others are as they were, and it may be called again. */
 BROOD_API BROOD_MUST_USE int brood_sched_run(struct brood_sched *sched, int64_t *ret_next_ns, brood_deadline deadline);
 
 /* What time it is on the scheduler's clock. */
@@ -80,7 +80,7 @@ struct brood_sched_entry {
 };
 
 /* Fills in the events that wait, in the order in which they will be run, at most `room` of them.  Returns how many there
- * are, which may be more; or -ENOMEM. */
+ * are, which may be more; or -ENOMEM; or -EINVAL: `ret_entries` is NULL and `room` is not 0. */
 BROOD_API BROOD_MUST_USE int64_t brood_sched_queue(struct brood_sched *sched, struct brood_sched_entry *ret_entries,
                                                    size_t room);
 

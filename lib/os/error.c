@@ -1,6 +1,7 @@
 /* error.c - why the last call of this thread failed, in words. */
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "os/error.h"
 
@@ -30,6 +31,13 @@ int brood_fail(int error, const char *format, ...)
     (void)vsnprintf(reason, sizeof(reason), format, arguments);
     va_end(arguments);
     return error;
+}
+
+int brood__error_complete(int error)
+{
+    const char *words = error >= -ERRNO_MAX ? strerrordesc_np(-error) : NULL;
+
+    return reason[0] ? error : brood_fail(error, "%s", words ? words : "failed");
 }
 
 #define TEXT_(x) #x

@@ -9,6 +9,10 @@
 /* Forgets the thread's last reason: what brood_error() says afterwards was said since. */
 void brood__error_clear(void);
 
+/* For who has called a function of the user's that returned `error`, and had cleared the words before: if it said none,
+ * what the number means.  Returns `error`. */
+int brood__error_complete(int error);
+
 /* Where the words of this thread are, for who clears them very often: the first byte is 0 when there are none. */
 char *brood__error_words(void);
 

@@ -13,6 +13,7 @@
 #include <brood/sched.h>
 
 #include "os/clock.h"
+#include "os/error.h"
 #include "run/run.h"
 
 #define NOWHERE UINT32_MAX
@@ -294,10 +295,16 @@ static void sleep_until_changed(struct brood_sched *sched, uint32_t seen, brood_
     sleepers(sched, -1);
 }
 
+/* What a function of the program's has returned. */
+static int in_words(int r)
+{
+    return r < 0 ? brood__error_complete(r) : r;
+}
+
 static int delay(struct brood_sched *sched, int64_t ns, uint32_t seen, brood_deadline deadline)
 {
     if (sched->options.delay)
-        return sched->options.delay(ns, sched->options.context);
+        return in_words(sched->options.delay(ns, sched->options.context));
     if (ns > 0) /* other threads need nobody to let them run */
         sleep_until_changed(sched, seen, brood__sooner(brood__after_ns(ns), deadline));
     return 0;
@@ -315,6 +322,7 @@ int brood_sched_run(struct brood_sched *sched, int64_t *ret_next_ns, brood_deadl
     while (r >= 0) {
         enum next next = look(sched, &event, &ns, &seen);
 
+        brood__error_clear();
         if (next == NEXT_NONE)
             return 0;
         if (next == NEXT_LATER && brood__is_past(deadline)) {
@@ -323,7 +331,7 @@ int brood_sched_run(struct brood_sched *sched, int64_t *ret_next_ns, brood_deadl
             return 1;
         }
         if (next == NEXT_DUE) {
-            r = event.action(event.context);
+            r = in_words(event.action(event.context));
             ns = 0;
         }
         if (r >= 0)
@@ -391,6 +399,8 @@ int64_t brood_sched_queue(struct brood_sched *sched, struct brood_sched_entry *r
 
     if (!sched)
         return brood_fail(-EINVAL, "the scheduler is NULL");
+    if (!ret_entries && room > 0)
+        return brood_fail(-EINVAL, "there is no room for %zu events at NULL", room);
     brood__lock(&brood__run_lock);
     r = copy_in_order(sched, ret_entries, room);
     count = sched->count;

@@ -228,7 +228,8 @@ static int enter(struct brood_barrier *barrier, brood_deadline deadline, uint32_
         return brood_fail(-EAGAIN, "not all of the other parties have come to the barrier");
     entry = roster_enter(roster_of(barrier), &barrier->entries, BROOD_BARRIER_PROCESSES);
     if (!entry)
-        return brood_fail(-EAGAIN, "%d processes wait at the barrier: no more can", BROOD_BARRIER_PROCESSES);
+        return brood_fail(-ENOSPC, "%d processes wait at the barrier: no more can (threads of one count as one)",
+                          BROOD_BARRIER_PROCESSES);
     entry->waiting++;
     *ret_index = barrier->arrived;
     set(&barrier->arrived, barrier->arrived + 1);
@@ -245,7 +246,10 @@ static int act(struct brood_barrier *barrier, int (*action)(void *context), void
         return 0;
     set(&barrier->state, ACTING);
     release(barrier);
+    brood__error_clear();
     r = action(context);
+    if (r < 0)
+        (void)brood__error_complete(r);
     acquire(barrier);
     if (barrier->generation != mine)
         return r < 0 ? r : broken();
@@ -269,6 +273,8 @@ int brood_barrier_wait_with(struct brood_barrier *barrier, int (*action)(void *c
     bool is_last = false;
     int r;
 
+    if (barrier->parties == 0)
+        return brood_fail(-EINVAL, "the barrier is for nobody: brood_barrier_init() says for how many it is");
     acquire(barrier);
     r = enter(barrier, until, &index);
     mine = barrier->generation;
