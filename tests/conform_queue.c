@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include <brood/pool.h>
+#include <brood/process.h>
+
 #include "child.h"
 #include "os/clock.h"
 #include "sync/queue.h"
@@ -188,6 +191,89 @@ START_TEST(an_end_is_no_death_but_without_a_word_it_is)
         in_child(get_and_leave, scene);
         ck_assert_uint_eq(brood_queue_lost(queue, NULL), way == 3);
     }
+}
+END_TEST
+
+enum { OTHERS = 20 };
+
+static struct brood_queue *others[OTHERS];
+
+/* Each queue gives one message, and then all take part again; so each was used since the first message came to hand. */
+static void get_from_many_and_die(void *argument)
+{
+    struct scene *scene = argument;
+
+    ck_assert_int_gt(get(scene->queue, BROOD_NOW), 0);
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i < OTHERS; i++)
+            ck_assert_int_eq(put(others[i], 1, BROOD_NOW), 0);
+    for (int i = 0; i < OTHERS; i++)
+        ck_assert_int_eq(get(others[i], BROOD_NOW), 1);
+    (void)raise(SIGKILL);
+}
+
+START_TEST(a_death_is_noticed_in_as_many_queues_as_the_dead_one_had_messages_of)
+{
+    brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.kind = kinds[_i], .joinable = true));
+    struct scene *scene = scene_of(queue);
+    pid_t pid;
+
+    for (int i = 0; i < OTHERS; i++)
+        others[i] = open_queue(BROOD_QUEUE(.kind = kinds[_i], .joinable = i % 2 == 0));
+    ck_assert_int_eq(put(queue, 1, BROOD_NOW), 0);
+    pid = spawn(get_from_many_and_die, scene);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+    ck_assert_int_eq(brood_queue_join(queue, brood_after_ms(LONG_MS)), -EOWNERDEAD);
+    ck_assert_uint_eq(brood_queue_lost(queue, NULL), 1);
+    for (int i = 0; i < OTHERS; i++) {
+        ck_assert_uint_eq(brood_queue_lost(others[i], NULL), 1);
+        ck_assert_int_eq(brood_queue_close(others[i]), 0);
+    }
+}
+END_TEST
+
+static int get_and_return(void *context)
+{
+    struct scene *scene = context;
+
+    return get(scene->queue, brood_after_ms(LONG_MS)) > 0 ? 0 : 1;
+}
+
+START_TEST(a_process_that_returns_has_lost_nothing)
+{
+    brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.kind = kinds[_i]));
+    brood_auto(process) *process = NULL;
+
+    ck_assert_int_eq(put(queue, 1, BROOD_NOW), 0);
+    ck_assert_int_eq(brood_process_start(&process, BROOD_PROCESS(.run = get_and_return, .context = scene_of(queue))), 0);
+    ck_assert_int_eq(brood_process_join(process, brood_after_ms(LONG_MS)), 0);
+    ck_assert_uint_eq(brood_queue_size(queue), 0);
+    ck_assert_uint_eq(brood_queue_lost(queue, NULL), 0);
+}
+END_TEST
+
+static struct brood_queue *of_tasks;
+
+BROOD_TASK(get_in_task, int, int)
+{
+    *result = get(of_tasks, brood_after_ms(*arg));
+    return 0;
+}
+
+START_TEST(a_worker_that_ends_with_its_pool_has_lost_nothing)
+{
+    brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.kind = kinds[_i]));
+    brood_auto(pool) *pool = NULL;
+    int result = 0;
+
+    of_tasks = queue;
+    ck_assert_int_eq(put(queue, 7, BROOD_NOW), 0);
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = 1)), 0);
+    ck_assert_int_eq(brood_apply(pool, get_in_task, &result, &(int){LONG_MS}), 0);
+    ck_assert_int_eq(result, 7);
+    ck_assert_int_eq(brood_pool_close(pool, brood_after_ms(LONG_MS)), 0);
+    pool = NULL;
+    ck_assert_uint_eq(brood_queue_lost(queue, NULL), 0);
 }
 END_TEST
 
@@ -391,7 +477,8 @@ int main(int argc, char **argv)
                        a_getter_that_is_killed_after_it_was_woken_leaves_the_message_to_another,
                        a_sleeping_putter_is_killed_and_its_message_was_never_there,
                        a_join_ends_and_tells_when_what_is_unfinished_was_lost, an_end_is_no_death_but_without_a_word_it_is,
-                       NULL);
+                       a_death_is_noticed_in_as_many_queues_as_the_dead_one_had_messages_of,
+                       a_process_that_returns_has_lost_nothing, a_worker_that_ends_with_its_pool_has_lost_nothing, NULL);
     add_loop_tests(suite, "storms", 0, STORMS, a_storm_of_kills_loses_only_what_was_in_the_hand_of_the_dead, NULL);
     return run_suite(suite);
 }

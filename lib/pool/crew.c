@@ -9,6 +9,7 @@
 
 #include "os/clock.h"
 #include "os/error.h"
+#include "os/goodbye.h"
 #include "os/process.h"
 #include "pool/crew.h"
 #include "pool/worker.h"
@@ -100,6 +101,12 @@ static void close_inherited(struct supervisor *s, int orders)
     }
 }
 
+static _Noreturn void end(int r)
+{
+    brood__goodbye();
+    _exit(r < 0 ? 1 : 0);
+}
+
 static void be_worker(struct supervisor *s, const struct voice *voice, unsigned worker, int orders)
 {
     const struct brood_pool_options *options = s->options;
@@ -119,7 +126,7 @@ static void be_worker(struct supervisor *s, const struct voice *voice, unsigned 
     close_inherited(s, orders);
     if (options->worker)
         exec_worker(s, worker, orders);
-    _exit(brood__worker_run(s->shared, worker, orders, &s->sandbox, &hooks) < 0 ? 1 : 0);
+    end(brood__worker_run(s->shared, worker, orders, &s->sandbox, &hooks));
 }
 
 /* ---- starting ---- */

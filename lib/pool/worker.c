@@ -11,6 +11,7 @@
 #include <brood/worker.h>
 
 #include "os/fence.h"
+#include "os/goodbye.h"
 #include "os/process.h"
 #include "pool/serve.h"
 #include "pool/task.h"
@@ -113,6 +114,7 @@ static unsigned stand_by(struct shared *shared, int orders, const struct hooks *
         if (ret_outfit->result == 0)
             brood__server_end(&nobody, hooks);
         (void)fflush(stdout);
+        brood__goodbye();
         _exit(0);
     }
     (void)snprintf(suffix, sizeof(suffix), "%u", worker);

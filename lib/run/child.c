@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "os/error.h"
+#include "os/goodbye.h"
 #include "os/log.h"
 #include "os/process.h"
 #include "run/failure.h"
@@ -109,6 +110,7 @@ static void last_handler(int status, void *context)
     (void)context;
     brood__run_end();
     brood__streams_flush();
+    brood__goodbye();
     _exit(status & 0xff);
 }
 

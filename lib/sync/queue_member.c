@@ -3,18 +3,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "os/goodbye.h"
 #include "os/identity.h"
 #include "os/lock.h"
 #include "sync/queue.h"
 
-#define QUEUES_PER_THREAD 8 /* who uses more by turns gives numbers back and gets new ones */
+#define QUEUES_AT_ONCE 8 /* who uses more by turns gives numbers back and gets new ones, if it has nothing in hand */
 
 _Thread_local struct queue_member brood__queue_member;
 
-/* The queues that one thread uses.  All are in a list, so that who closes a queue finds those of other threads. */
+/* Queues that one thread uses; `more` of them only while it has messages in hand in all of these. */
+struct members {
+    struct queue_member at[QUEUES_AT_ONCE];
+    struct members *more;
+};
+
+/* All threads are in a list, so that who closes a queue finds those of other threads. */
 struct thread {
-    struct queue_member members[QUEUES_PER_THREAD]; /* the latest first */
-    struct queue_member *latest;                    /* the thread's brood__queue_member, a copy of one of these */
+    struct members members;
+    unsigned next_leave;         /* where to look for a member to give back */
+    struct queue_member *latest; /* the thread's brood__queue_member, a copy of one of these */
     struct thread *next, *before;
     bool is_listed;
 };
@@ -70,6 +78,19 @@ static void unlist(struct thread *thread)
     thread->is_listed = false;
 }
 
+static void free_more(struct thread *thread)
+{
+    struct members *members = thread->members.more;
+
+    thread->members.more = NULL;
+    while (members) {
+        struct members *more = members->more;
+
+        free(members);
+        members = more;
+    }
+}
+
 static void leave_all(void *argument)
 {
     struct thread *thread = argument;
@@ -79,12 +100,14 @@ static void leave_all(void *argument)
         unlist(thread);
     brood__unlock(&threads_lock);
     forget(thread->latest);
-    for (int i = 0; i < QUEUES_PER_THREAD; i++)
-        give_back(&thread->members[i]);
+    for (struct members *members = &thread->members; members; members = members->more)
+        for (int i = 0; i < QUEUES_AT_ONCE; i++)
+            give_back(&members->at[i]);
+    free_more(thread);
 }
 
-/* The thread that ends the process by exit() runs no destructors of keys: what it had in hand would look lost. */
-__attribute__((destructor)) static void leave_all_at_exit(void)
+/* The thread that ends the process runs no destructors of keys: what it had in hand would look lost. */
+static void leave_all_at_exit(void)
 {
     if (mine.is_listed)
         leave_all(&mine);
@@ -96,6 +119,7 @@ static void forget_in_child(void)
     threads_lock = (struct lock){0};
     threads = NULL;
     is_known = false;
+    free_more(&mine);
     memset(&mine, 0, sizeof(mine));
     forget(&brood__queue_member);
 }
@@ -104,6 +128,7 @@ static void prepare(void)
 {
     (void)pthread_key_create(&at_end, leave_all);
     (void)pthread_atfork(NULL, NULL, forget_in_child);
+    brood__goodbye_call(leave_all_at_exit);
 }
 
 static void list(struct thread *thread)
@@ -152,25 +177,69 @@ static unsigned claim_number(struct brood_queue *queue)
 
 static struct queue_member *find(struct brood_queue *queue)
 {
-    for (int i = 0; i < QUEUES_PER_THREAD; i++)
-        if (queue_of(&mine.members[i]) == queue && mine.members[i].serial == queue->serial)
-            return &mine.members[i];
+    for (struct members *members = &mine.members; members; members = members->more)
+        for (int i = 0; i < QUEUES_AT_ONCE; i++)
+            if (queue_of(&members->at[i]) == queue && members->at[i].serial == queue->serial)
+                return &members->at[i];
     return NULL;
 }
 
-/* Makes room for a new one in front. */
-static void add(struct brood_queue *queue, unsigned owner)
+/* A message that nobody has in hand would not be missed when its getter dies. */
+static bool has_in_hand(const struct queue_member *member)
 {
-    give_back(&mine.members[QUEUES_PER_THREAD - 1]);
-    for (int i = QUEUES_PER_THREAD - 1; i > 0; i--)
-        copy(&mine.members[i], &mine.members[i - 1]);
-    set(&mine.members[0], queue, queue->serial, owner);
+    const struct brood_queue *queue = queue_of(member);
+
+    return queue && queue->serial == member->serial &&
+           atomic_load_explicit(&queue_owner(queue, member->owner)->hand, memory_order_relaxed) != 0;
+}
+
+/* One that may be used for another queue; NULL: each has something in hand, or is in the middle of a call that a signal has
+ * interrupted. */
+static struct queue_member *vacate(struct members *members)
+{
+    for (unsigned i = 0; i < QUEUES_AT_ONCE; i++) {
+        struct queue_member *member = &members->at[(mine.next_leave + i) % QUEUES_AT_ONCE];
+
+        if (has_in_hand(member) || (queue_of(member) && queue_of(member) == queue_of(&brood__queue_member)))
+            continue;
+        mine.next_leave += i + 1;
+        give_back(member);
+        return member;
+    }
+    return NULL;
+}
+
+/* A place for one more member; NULL: there is no memory for it. */
+static struct queue_member *make_room(void)
+{
+    struct members *members = &mine.members;
+    struct queue_member *member = vacate(members);
+
+    while (!member && members->more) {
+        members = members->more;
+        member = vacate(members);
+    }
+    if (member)
+        return member;
+    members->more = calloc(1, sizeof(*members->more));
+    return members->more ? &members->more->at[0] : NULL;
 }
 
 static int no_number(void)
 {
     return brood_fail(-EAGAIN, "%d threads use the queue already: let some of them end, or call brood_queue_close()",
                       BROOD_QUEUE_USERS_MAX);
+}
+
+static const struct queue_member *add(struct brood_queue *queue, unsigned owner)
+{
+    struct queue_member *member = make_room();
+
+    if (member)
+        set(member, queue, queue->serial, owner);
+    else
+        ring_store(&queue->users[owner - 1], 0);
+    return member;
 }
 
 int brood__queue_join_in(struct brood_queue *queue)
@@ -192,22 +261,22 @@ int brood__queue_join_in(struct brood_queue *queue)
     }
     brood__lock(&threads_lock);
     list(&mine);
-    if (!member) {
-        add(queue, owner);
-        member = &mine.members[0];
-    }
-    copy(&brood__queue_member, member);
+    if (!member)
+        member = add(queue, owner);
+    if (member)
+        copy(&brood__queue_member, member);
     brood__unlock(&threads_lock);
-    return (int)member->owner;
+    return member ? (int)member->owner : brood_fail(-ENOMEM, "no memory to note one more queue that this thread uses");
 }
 
 static void leave(struct thread *thread, const struct brood_queue *queue)
 {
     if (queue_of(thread->latest) == queue)
         forget(thread->latest);
-    for (int i = 0; i < QUEUES_PER_THREAD; i++)
-        if (queue_of(&thread->members[i]) == queue)
-            give_back(&thread->members[i]);
+    for (struct members *members = &thread->members; members; members = members->more)
+        for (int i = 0; i < QUEUES_AT_ONCE; i++)
+            if (queue_of(&members->at[i]) == queue)
+                give_back(&members->at[i]);
 }
 
 void brood__queue_leave(struct brood_queue *queue)
