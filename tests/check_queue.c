@@ -777,6 +777,7 @@ END_TEST
 START_TEST(a_queue_that_is_not_there_is_refused)
 {
     struct brood_queue *queue = open_queue(NULL);
+    int pid = 1;
 
     ck_assert_int_eq(brood_queue_close(queue), 0);
     ck_assert_int_eq(brood_queue_close(NULL), 0);
@@ -786,6 +787,39 @@ START_TEST(a_queue_that_is_not_there_is_refused)
     ck_assert_int_eq(brood_queue_join(NULL, BROOD_NOW), -EBADF);
     ck_assert_int_eq(brood_queue_shutdown(NULL, false), -EBADF);
     ck_assert_int_eq(brood_queue_set_bound(NULL, 1), -EBADF);
+    ck_assert_uint_eq(brood_queue_size(NULL), 0);
+    ck_assert(brood_queue_empty(NULL));
+    ck_assert(!brood_queue_full(NULL));
+    ck_assert_uint_eq(brood_queue_bound(NULL), 0);
+    ck_assert_uint_eq(brood_queue_unfinished(NULL), 0);
+    ck_assert_uint_eq(brood_queue_lost(NULL, &pid), 0);
+    ck_assert_int_eq(pid, 0);
+    ck_assert(!brood_queue_is_shut_down(NULL));
+}
+END_TEST
+
+/* semantics: K19 */
+START_TEST(bytes_at_no_address_are_refused_in_words)
+{
+    brood_auto(queue) *queue = open_queue(&all_kinds[_i]);
+    char byte = 0;
+    struct brood_bytes messages[] = {{&byte, 1}, {NULL, 5}};
+    struct brood_space nowhere = {NULL, 5}, empty = {NULL, 0}, spaces[] = {{&byte, 1}, {NULL, 5}};
+    size_t count;
+
+    ck_assert_int_eq(brood_queue_put(queue, messages[1], BROOD_NOW), -EINVAL);
+    ck_assert_str_ne(brood_error(), "");
+    ck_assert_int_eq(brood_queue_put_many(queue, messages, 2, &count, BROOD_NOW), -EINVAL);
+    ck_assert_uint_eq(count, 0);
+    ck_assert_uint_eq(brood_queue_unfinished(queue), 0);
+    ck_assert_int_eq(brood_queue_put(queue, (struct brood_bytes){NULL, 0}, BROOD_NOW), 0);
+    ck_assert_int_eq(brood_queue_get(queue, &nowhere, BROOD_NOW), -EINVAL);
+    ck_assert_str_ne(brood_error(), "");
+    ck_assert_int_eq(brood_queue_get(queue, NULL, BROOD_FOREVER), -EINVAL);
+    ck_assert_int_eq(brood_queue_get_many(queue, spaces, 2, &count, BROOD_NOW), -EINVAL);
+    ck_assert_uint_eq(brood_queue_size(queue), 1);
+    ck_assert_int_eq(brood_queue_get(queue, &empty, BROOD_NOW), 0);
+    ck_assert_uint_eq(empty.len, 0);
 }
 END_TEST
 
@@ -895,7 +929,7 @@ int main(int argc, char **argv)
                    size_counts_what_was_put_and_not_got, messages_have_any_size,
                    a_message_that_is_too_long_stays_and_says_its_size,
                    a_queue_that_is_shut_down_takes_nothing_and_gives_what_is_left,
-                   shut_down_immediately_it_throws_away_what_is_left, NULL);
+                   shut_down_immediately_it_throws_away_what_is_left, bytes_at_no_address_are_refused_in_words, NULL);
     add_loop_tests(suite, "orders", 0, 3, a_full_queue_and_an_empty_one_say_so_at_once_or_at_the_deadline,
                    a_deadline_does_not_matter_where_nobody_has_to_wait,
                    a_bound_below_what_is_there_keeps_it_full_until_it_is_drained, blocks_are_used_again,

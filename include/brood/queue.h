@@ -92,8 +92,8 @@ BROOD_API BROOD_MUST_USE int brood_queue_check(const struct brood_queue *queue, 
 /* ---- messages ---- */
 
 /* Copies a message in; of a priority queue, with priority 0.  0; -EAGAIN: full, and the deadline was BROOD_NOW, or more
- * than BROOD_QUEUE_USERS_MAX use it; -ETIMEDOUT: full until the deadline; -ESHUTDOWN; -ENOSPC: no memory for it.  A put
- * that fails has done nothing.  Callers: any number. */
+ * than BROOD_QUEUE_USERS_MAX use it; -ETIMEDOUT: full until the deadline; -ESHUTDOWN; -ENOSPC, -ENOMEM: no memory for it;
+ * -EINVAL: bytes at NULL.  A put that fails has done nothing.  Callers: any number. */
 BROOD_API int brood_queue_put(struct brood_queue *queue, struct brood_bytes message, brood_deadline deadline);
 
 /* The same with a priority, lowest first, which means nothing to the other kinds of queues. */
@@ -102,7 +102,7 @@ BROOD_API int brood_queue_put_priority(struct brood_queue *queue, struct brood_b
 
 /* Copies the next message out; space->len says how long it was.  0; -EAGAIN: empty, and the deadline was BROOD_NOW;
  * -ETIMEDOUT: empty until the deadline; -ESHUTDOWN: shut down, and nothing is left; -EMSGSIZE: there is less space than it
- * has bytes: it stays, and space->len says how many.  Callers: any number. */
+ * has bytes: it stays, and space->len says how many; -EINVAL: bytes at NULL.  Callers: any number. */
 BROOD_API int brood_queue_get(struct brood_queue *queue, struct brood_space *space, brood_deadline deadline);
 
 /* As many messages as can be put without waiting, but at least one; as brood_queue_put() for that one.  *ret_count, also
@@ -114,7 +114,7 @@ BROOD_API int brood_queue_put_many(struct brood_queue *queue, const struct brood
 BROOD_API int brood_queue_get_many(struct brood_queue *queue, struct brood_space *spaces, size_t count, size_t *ret_count,
                                    brood_deadline deadline);
 
-/* ---- how full it is: each true of the moment ---- */
+/* ---- how full it is: each true of the moment; NULL is an empty queue without a bound ---- */
 
 BROOD_API size_t brood_queue_size(const struct brood_queue *queue);
 BROOD_API bool brood_queue_empty(const struct brood_queue *queue);

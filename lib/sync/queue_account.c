@@ -49,13 +49,24 @@ static uint64_t sum_of_done(const struct brood_queue *queue)
     return sum;
 }
 
+static uint64_t count_put(const struct brood_queue *queue)
+{
+    return ring_load(&queue->number) + brood__ring_tail(queue_ring(queue));
+}
+
+static uint64_t above(uint64_t count, uint64_t other)
+{
+    return count > other ? count - other : 0;
+}
+
 size_t brood_queue_unfinished(const struct brood_queue *queue)
 {
-    /* In this order: what is done was put before, so there is never less than is said here. */
-    uint64_t done = sum_of_done(queue);
-    uint64_t put = ring_load(&queue->number) + brood__ring_tail(queue_ring(queue));
+    uint64_t done;
 
-    return put > done ? put - done : 0;
+    if (!queue)
+        return 0;
+    done = sum_of_done(queue); /* first: what is done was put before, so there is never less than is said here */
+    return above(count_put(queue), done);
 }
 
 /* The owner is dead, and was writing this position. */
@@ -149,6 +160,10 @@ static uint64_t count_lost(const struct brood_queue *queue)
 
 size_t brood_queue_lost(struct brood_queue *queue, int *ret_pid)
 {
+    if (ret_pid)
+        *ret_pid = 0;
+    if (!queue)
+        return 0;
     brood__queue_look_for_dead(queue, true);
     if (ret_pid)
         *ret_pid = brood__identity_number(ring_load(&queue->last_victim));

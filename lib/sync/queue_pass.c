@@ -54,13 +54,16 @@ static inline void tell_putters(struct brood_queue *queue, size_t count)
 
 size_t brood_queue_bound(const struct brood_queue *queue)
 {
-    return (size_t)ring_load(&queue->bound);
+    return queue ? (size_t)ring_load(&queue->bound) : 0;
 }
 
 size_t brood_queue_size(const struct brood_queue *queue)
 {
-    size_t stored = (size_t)ring_load(&queue->stored);
+    size_t stored;
 
+    if (!queue)
+        return 0;
+    stored = (size_t)ring_load(&queue->stored);
     return queue->kind == BROOD_FIFO ? stored + brood_ring_count(queue_ring(queue)) : stored;
 }
 
@@ -414,6 +417,28 @@ static __attribute__((noinline)) int wait_for(const struct errand *errand, int r
 
 /* ---- the calls ---- */
 
+static inline bool is_message(struct brood_bytes message)
+{
+    return message.ptr || message.len == 0;
+}
+
+static inline bool is_space(const struct brood_space *space)
+{
+    return space && (space->ptr || space->len == 0);
+}
+
+static __attribute__((noinline, cold)) int no_message(size_t length)
+{
+    return brood_fail(-EINVAL, "a message of %zu bytes cannot be at NULL", length);
+}
+
+static __attribute__((noinline, cold)) int no_space(const struct brood_space *space)
+{
+    if (!space)
+        return brood_fail(-EINVAL, "a get needs to be told where there is space: it was given NULL");
+    return brood_fail(-EINVAL, "%zu bytes of space cannot be at NULL", space->len);
+}
+
 /* A shutdown that came in the meantime may have thrown the rest away before this was there. */
 static inline void see_to_discarded(struct brood_queue *queue, unsigned me)
 {
@@ -428,6 +453,8 @@ int brood_queue_put_priority(struct brood_queue *queue, struct brood_bytes messa
 
     if (__builtin_expect(me < 0, 0))
         return me;
+    if (__builtin_expect(!is_message(message), 0))
+        return no_message(message.len);
     r = try_put(queue, (unsigned)me, message, priority);
     if (__builtin_expect(r != 0, 0)) {
         struct errand errand = {.queue = queue, .me = (unsigned)me, .message = message, .priority = priority};
@@ -464,6 +491,8 @@ int brood_queue_get(struct brood_queue *queue, struct brood_space *space, brood_
 
     if (__builtin_expect(me < 0, 0))
         return me;
+    if (__builtin_expect(!is_space(space), 0))
+        return no_space(space);
     queue_hand_begin(queue, (unsigned)me);
     r = get_one(queue, (unsigned)me, space, deadline);
     if (r == 0)
@@ -481,6 +510,9 @@ int brood_queue_put_many(struct brood_queue *queue, const struct brood_bytes *me
     *ret_count = 0;
     if (me < 0 || count == 0)
         return me < 0 ? me : 0;
+    for (size_t n = 0; n < count; n++)
+        if (!is_message(messages[n]))
+            return no_message(messages[n].len);
     r = brood_queue_put(queue, messages[0], deadline);
     if (r < 0)
         return r;
@@ -502,6 +534,9 @@ int brood_queue_get_many(struct brood_queue *queue, struct brood_space *spaces, 
     *ret_count = 0;
     if (me < 0 || count == 0)
         return me < 0 ? me : 0;
+    for (size_t n = 0; n < count; n++)
+        if (!is_space(&spaces[n]))
+            return no_space(&spaces[n]);
     queue_hand_begin(queue, (unsigned)me);
     r = get_one(queue, (unsigned)me, &spaces[0], deadline);
     if (r < 0)
@@ -531,5 +566,5 @@ int brood_queue_shutdown(struct brood_queue *queue, bool immediate)
 
 bool brood_queue_is_shut_down(const struct brood_queue *queue)
 {
-    return (queue_gate(queue) & QUEUE_SHUT) != 0;
+    return queue && (queue_gate(queue) & QUEUE_SHUT) != 0;
 }
