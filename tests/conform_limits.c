@@ -1,6 +1,7 @@
 /* conform_limits.c - limits, kills, retries and what a death leaves to read: over forked and exec'ed workers, and threads.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -341,16 +342,66 @@ START_TEST(a_worker_that_the_kernel_kills_for_memory_says_so)
 }
 END_TEST
 
+/* Who waits for something else is woken by each death, and takes it in before the certificates run out. */
+START_TEST(deaths_are_all_certified_while_the_host_waits_for_another_task)
+{
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 2));
+    brood_auto(future) *first = NULL;
+    struct brood_future *futures[100];
+    struct brood_death death;
+
+    ck_assert_int_eq(brood_apply_async(pool, hang, &first, &(int){0}), 0);
+    for (int i = 0; i < 100; i++)
+        ck_assert_int_eq(brood_apply_async(pool, touch_nothing, &futures[i], &(int){0}), 0);
+    ck_assert_int_eq(brood_future_wait(first, brood_after_ms(300)), -ETIMEDOUT);
+    for (int i = 0; i < 100; i++) {
+        ck_assert_int_eq(outcome_of(futures[i]), -EOWNERDEAD);
+        ck_assert_int_eq(brood_future_death(futures[i], &death), 0);
+        ck_assert_msg(death.backtrace[0], "death %d has no backtrace", i);
+        ck_assert_msg(death.peak_rss_kib > 0, "death %d has no rusage", i);
+        brood_future_free(futures[i]);
+    }
+}
+END_TEST
+
+/* The worker has begun the task, and waits in it.  Without a word to the pool, which would collect what is over. */
+static void await_mark(const char *mark)
+{
+    await(access(mark, F_OK) == 0);
+    ck_assert_int_eq(unlink(mark), 0);
+}
+
+static void open_gate(const struct gate *gate)
+{
+    int fd = open(gate->path, O_WRONLY | O_CLOEXEC);
+
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    ck_assert_int_eq(unlink(gate->path), 0);
+}
+
 START_TEST(many_deaths_that_nobody_asks_about_use_up_nothing)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
     struct brood_future *futures[50];
+    brood_auto(future) *survivor = NULL;
     brood_auto(future) *without = NULL; /* its worker started when there was no certificate left */
     brood_auto(future) *last = NULL;
     struct brood_death death;
+    struct gate gate;
+    char mark[sizeof(gate.path) + 8];
 
+    (void)snprintf(gate.path, sizeof(gate.path), "/tmp/brood-limits-%d-%d-%lld", getpid(), _i, (long long)now_ms());
+    (void)snprintf(mark, sizeof(mark), "%s.here", gate.path);
+    ck_assert_int_eq(mkfifo(gate.path, 0600), 0);
     for (int i = 0; i < 50; i++)
         ck_assert_int_eq(brood_apply_async(pool, die_by, &futures[i], &(int){SIGSEGV}), 0);
+    ck_assert_int_eq(brood_apply_async(pool, wait_at, &survivor, &gate), 0);
+    await_mark(mark);
+    ck_assert_int_eq(outcome_of(futures[49]), -EOWNERDEAD);
+    ck_assert_int_eq(brood_future_death(futures[49], &death), 0);
+    ck_assert_str_eq(death.backtrace, "");
+    open_gate(&gate);
     for (int i = 0; i < 50; i++) {
         ck_assert_int_eq(outcome_of(futures[i]), -EOWNERDEAD);
         brood_future_free(futures[i]);
@@ -610,6 +661,7 @@ int main(void)
                    a_pool_with_ten_thousand_sleepers_that_defy_signals_closes_at_once, NULL);
     add_loop_tests(suite, "certificates", 0, PROCESS_KINDS, a_fault_is_certified_with_its_address_and_a_backtrace,
                    a_stack_overflow_is_certified_too, a_worker_that_the_kernel_kills_for_memory_says_so,
+                   deaths_are_all_certified_while_the_host_waits_for_another_task,
                    many_deaths_that_nobody_asks_about_use_up_nothing, NULL);
     add_loop_tests(suite, "retries", 0, PROCESS_KINDS, a_task_whose_worker_died_is_tried_again_as_often_as_allowed,
                    a_task_that_kills_every_worker_fails_in_the_end_with_its_last_certificate,

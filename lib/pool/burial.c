@@ -103,6 +103,7 @@ static void charge(struct supervisor *s, unsigned worker, struct brood__ending e
     note->exit_code = ending.exit_code;
     note->item_lost = slot_kind(read_once(slot->kind)) == SLOT_MAP ? item_of(s, slot, worker) : 0;
     slot_lose(slot, position, worker);
+    atomic_fetch_add_explicit(&s->shared->roll->losses, 1, memory_order_release);
 }
 
 /* Why a worker was never ready. */

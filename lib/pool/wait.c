@@ -126,6 +126,18 @@ static void collect_scattered(struct brood_pool *pool)
                 (void)brood__collect(pool, pool->mirrors[i].jobs[index]);
 }
 
+/* There are few certificates, so who waits for something else takes in what has died meanwhile, too. */
+static void collect_lost(struct brood_pool *pool)
+{
+    const struct roll *roll = pool->shared.roll;
+    uint64_t losses = roll ? atomic_load_explicit(&roll->losses, memory_order_acquire) : 0;
+
+    if (losses == pool->losses)
+        return;
+    pool->losses = losses;
+    collect_scattered(pool);
+}
+
 bool brood__is_claimed(struct brood_pool *pool, struct job *job)
 {
     const struct lane *lane = &pool->shared.lanes[job->lane];
@@ -332,6 +344,7 @@ static bool awaits_anything(const struct brood_pool *pool, const struct watch *w
 bool brood__nap_is_needless(struct brood_pool *pool, struct watch *watch, const struct nap *nap)
 {
     brood__check_life(pool); /* said before this thread was announced, and not again */
+    collect_lost(pool);      /* so is this */
     if (watch->is_ready(pool, watch) || brood__maps_need_turn(pool) || brood__retry_is_due(pool) ||
         (!watch->is_silent && brood__calls_are_due(pool)))
         return true;
@@ -416,6 +429,7 @@ static void sleep_once(struct brood_pool *pool, struct watch *watch, brood_deadl
 bool brood__bring_on(struct brood_pool *pool, struct watch *watch)
 {
     brood__check_life(pool);
+    collect_lost(pool);
     if (brood__maps_turn(pool) || brood__retry_due(pool)) {
         brood__run_inline(pool);
         return true;

@@ -14,8 +14,8 @@
 
 #include <brood/base.h>
 
-#define CERTIFICATE_NONE 0  /* else its index + 1 */
-#define CERTIFICATES_MORE 6 /* than there are workers: deaths that nobody has asked about yet */
+#define CERTIFICATE_NONE 0   /* else its index + 1 */
+#define CERTIFICATES_MORE 30 /* than there are workers: while the host has no processor, so many may die */
 
 #define CERTIFICATE_OUTPUT 4096
 

@@ -23,6 +23,9 @@ struct roll {
     /* How many have been started, how many of these in place of another, how many have died a death that was no orderly
      * end.  Who starts them writes; the host reads.  Relaxed. */
     _Atomic uint64_t starts, restarts, deaths;
+    /* How many tasks have been lost with their worker.  Who starts them adds, behind the slot and before the wake, release;
+     * the host acquires, and collects them for the sake of their certificates. */
+    _Atomic uint64_t losses;
     /* A process id, or one of the above.  Who starts them writes; but the host changes ROLL_RESTS to ROLL_NOBODY, when it
      * wants that worker. */
     _Atomic int32_t entries[];
