@@ -332,26 +332,24 @@ static bool send_helper(struct brood_pool *pool, struct map_window *window, unsi
     return true;
 }
 
-/* Those who last ran on that CPU, or those who did not. */
-static unsigned send_to(struct brood_pool *pool, struct map_window *window, unsigned cpu, bool is_on)
-{
-    unsigned sent = 0;
-
-    for (unsigned i = 0; i < guests(window->map) && i < window->count; i++)
-        if (brood__placement_is_on(pool, i, cpu) == is_on)
-            sent += send_helper(pool, window, i);
-    return sent;
-}
-
-/* Invites every worker, as far as there are items and slots for it, and last those who may take this thread's CPU.  One
+/* Invites every worker, as far as there are items and slots for it, and last the one that may take this thread's CPU.  One
  * that comes is enough: it steals from all ranges. */
 static bool send(struct brood_pool *pool, struct map_window *window)
 {
-    unsigned here = brood__placement_here(), sent;
+    unsigned count = guests(window->map), last = count, here = brood__placement_here(), sent = 0;
 
+    if (count > window->count)
+        count = (unsigned)window->count;
     window->phase = WINDOW_RUNNING;
-    sent = send_to(pool, window, here, false);
-    return send_to(pool, window, here, true) + sent > 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (last >= count && brood__placement_is_on(pool, i, here))
+            last = i;
+        else
+            sent += send_helper(pool, window, i);
+    }
+    if (last < count)
+        sent += send_helper(pool, window, last);
+    return sent > 0;
 }
 
 static void free_blocks(struct brood_pool *pool, struct map *map)
