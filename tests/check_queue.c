@@ -530,14 +530,13 @@ START_TEST(what_was_put_before_a_fork_and_in_the_child_arrives)
     pid = fork();
     ck_assert_int_ge(pid, 0);
     if (pid == 0) {
-        brood_queue_task_done(queue);
         _exit(put(queue, 4, BROOD_NOW) == 0 && put(queue, 8, BROOD_NOW) == 0 && brood_queue_close(queue) == 0 ? 0 : 1);
     }
     for (int i = 0; i < 4; i++)
         sum += get(queue, brood_after_ms(LONG_MS));
     join(pid);
     ck_assert_int_eq(sum, 15);
-    ck_assert_uint_eq(brood_queue_unfinished(queue), 3);
+    ck_assert_uint_eq(brood_queue_unfinished(queue), 4);
     expect_put(queue, 16);
     expect_get(queue, 16);
 }
@@ -565,6 +564,31 @@ START_TEST(done_too_often_is_refused_and_join_can_be_used_again)
         ck_assert_int_eq(brood_queue_join(queue, BROOD_FOREVER), 0);
         ck_assert_int_eq(brood_queue_task_done(queue), -EOVERFLOW);
     }
+}
+END_TEST
+
+static void get_only(void *argument)
+{
+    expect_get(argument, 1);
+}
+
+/* semantics: Q8 */
+START_TEST(who_got_a_message_says_that_it_is_done_or_anybody_when_that_one_has_left)
+{
+    struct brood_queue_options options = all_kinds[WHICH];
+    brood_auto(queue) *queue = NULL;
+    struct peer peer;
+
+    options.joinable = true;
+    queue = open_queue(&options);
+    expect_put(queue, 1);
+    ck_assert_int_eq(brood_queue_task_done(queue), -EPERM);
+    ck_assert_str_ne(brood_error(), "");
+    peer = start_peer(PEERS, get_only, queue);
+    join_peer(&peer);
+    ck_assert_int_eq(brood_queue_join(queue, BROOD_NOW), PEERS == THREADS ? -EAGAIN : -EOWNERDEAD);
+    ck_assert_int_eq(brood_queue_task_done(queue), PEERS == THREADS ? 0 : -EOVERFLOW);
+    ck_assert_int_eq(brood_queue_join(queue, BROOD_NOW), 0);
 }
 END_TEST
 
@@ -942,7 +966,8 @@ int main(int argc, char **argv)
               more_users_than_there_are_numbers_are_refused_in_words, a_put_may_interrupt_a_put, NULL);
     add_loop_tests(suite, "kinds, between peers", 0, ALL_KINDS * peer_kinds,
                    many_producers_and_consumers_lose_and_double_nothing, a_put_wakes_who_waits_for_a_message,
-                   the_last_one_done_wakes_who_joins, NULL);
+                   the_last_one_done_wakes_who_joins,
+                   who_got_a_message_says_that_it_is_done_or_anybody_when_that_one_has_left, NULL);
     add_loop_tests(suite, "orders, between peers", 0, 3 * peer_kinds, a_get_wakes_who_waits_for_room,
                    a_larger_bound_wakes_who_waits_for_room, NULL);
     add_loop_tests(suite, "shutting down", 0, 6 * peer_kinds, shutting_down_wakes_all_who_wait, NULL);

@@ -194,6 +194,38 @@ START_TEST(an_end_is_no_death_but_without_a_word_it_is)
 }
 END_TEST
 
+static void get_one_and_stay(void *argument)
+{
+    struct scene *scene = argument;
+
+    ck_assert_int_gt(get(scene->queue, BROOD_FOREVER), 0);
+    atomic_store(&scene->step, 1);
+    for (;;)
+        rest();
+}
+
+/* semantics: Q8 */
+START_TEST(nobody_says_for_another_what_its_death_will_say)
+{
+    brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.kind = kinds[_i], .joinable = true));
+    struct scene *scene = scene_of(queue);
+    pid_t pid;
+
+    ck_assert_int_eq(put(queue, 1, BROOD_NOW), 0);
+    pid = spawn(get_one_and_stay, scene);
+    await(atomic_load(&scene->step) == 1);
+    ck_assert_int_eq(brood_queue_task_done(queue), -EPERM);
+    ck_assert_int_eq(put(queue, 2, BROOD_NOW), 0);
+    put_to_death(pid);
+    ck_assert_uint_eq(brood_queue_lost(queue, NULL), 1);
+    ck_assert_uint_eq(brood_queue_unfinished(queue), 1);
+    ck_assert_int_eq(brood_queue_join(queue, BROOD_NOW), -EAGAIN);
+    ck_assert_int_eq(get(queue, BROOD_NOW), 2);
+    ck_assert_int_eq(brood_queue_task_done(queue), 0);
+    ck_assert_int_eq(brood_queue_join(queue, BROOD_NOW), -EOWNERDEAD);
+}
+END_TEST
+
 enum { OTHERS = 20 };
 
 static struct brood_queue *others[OTHERS];
@@ -477,6 +509,7 @@ int main(int argc, char **argv)
                        a_getter_that_is_killed_after_it_was_woken_leaves_the_message_to_another,
                        a_sleeping_putter_is_killed_and_its_message_was_never_there,
                        a_join_ends_and_tells_when_what_is_unfinished_was_lost, an_end_is_no_death_but_without_a_word_it_is,
+                       nobody_says_for_another_what_its_death_will_say,
                        a_death_is_noticed_in_as_many_queues_as_the_dead_one_had_messages_of,
                        a_process_that_returns_has_lost_nothing, a_worker_that_ends_with_its_pool_has_lost_nothing, NULL);
     add_loop_tests(suite, "storms", 0, STORMS, a_storm_of_kills_loses_only_what_was_in_the_hand_of_the_dead, NULL);

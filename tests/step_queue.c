@@ -141,8 +141,10 @@ static void set_stage(const struct scene *scene, struct stage *stage)
 
     expect(brood_queue_init(stage->queue, &scene->options) == 0);
     stage->go = stage->over = 0;
-    /* One more, which is got and which the victim says is done. */
+    /* One more, which is got by somebody who leaves, and which the victim says is done. */
     expect(put_number(stage->queue, 1, 8, BROOD_NOW) == 0 && get_number(stage->queue, BROOD_NOW) == 1);
+    if (scene->prepare != prepare_first)
+        (void)brood_queue_close(stage->queue);
     if (scene->prepare == prepare_first)
         expect(brood_queue_task_done(stage->queue) == 0);
     for (int i = 1; i <= scene->before; i++)

@@ -129,8 +129,9 @@ BROOD_API int brood_queue_set_bound(struct brood_queue *queue, size_t bound);
 /* Messages that were put and of which nobody has said that they are done.  One that was lost is done. */
 BROOD_API size_t brood_queue_unfinished(const struct brood_queue *queue);
 
-/* What this thread got is done: once for each message.  0; -EOVERFLOW: oftener than messages were put; -EAGAIN: more than
- * BROOD_QUEUE_USERS_MAX use it. */
+/* What this thread got is done: once for each message.  With nothing in hand it stands in for a thread that got a message
+ * and has ended, or closed the queue, without a word.  0; -EPERM: all that is unfinished is still in the queue, or in the
+ * hands of others; -EOVERFLOW: oftener than messages were put; -EAGAIN: more than BROOD_QUEUE_USERS_MAX use it. */
 BROOD_API int brood_queue_task_done(struct brood_queue *queue);
 
 /* Waits until nothing is unfinished.  0; -EOWNERDEAD: so it is, but since the last join some were lost with who had got

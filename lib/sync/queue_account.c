@@ -69,6 +69,51 @@ size_t brood_queue_unfinished(const struct brood_queue *queue)
     return above(count_put(queue), done);
 }
 
+static uint64_t in_ring(const struct brood_queue *queue)
+{
+    const struct brood_ring *ring = queue_ring(queue);
+    uint64_t count = 0;
+
+    for (uint64_t i = 0; i < ring->slots; i++) {
+        enum ring_state state = ring_word_state(ring_load(&ring_slot_at(ring, i)->word));
+
+        count += state != RING_FREE && state != RING_TOMB;
+    }
+    return count;
+}
+
+/* Those of which it is saying that they are done are still in its hand, for they do not count as done yet. */
+static uint64_t in_hand_of(const struct ring_owner *own)
+{
+    uint64_t was, hand;
+
+    do {
+        was = ring_load(&own->account);
+        hand = ring_load(&own->hand);
+    } while (ring_load(&own->account) != was);
+    return account_state(was) == ACCOUNT_REST ? ring_hand_count(hand) : account_hand(was);
+}
+
+static uint64_t in_hands(const struct brood_queue *queue)
+{
+    uint32_t up = atomic_load_explicit(&queue->users_up, memory_order_acquire);
+    uint64_t count = 0;
+
+    for (unsigned i = 1; i <= up; i++)
+        count += in_hand_of(queue_owner(queue, i));
+    return count;
+}
+
+/* Is something unfinished that is neither in the queue nor in anybody's hand?  By who has the lock.  It looks in the order
+ * in which a message goes its way, so that it may meet one twice and say no, but misses none. */
+static bool some_is_nobodys(const struct brood_queue *queue)
+{
+    uint64_t put = count_put(queue), held = in_ring(queue) + ring_load(&queue->stored);
+
+    held += in_hands(queue);
+    return put > held + sum_of_done(queue);
+}
+
 /* The owner is dead, and was writing this position. */
 static void abandon(struct brood_queue *queue, unsigned owner, uint64_t position)
 {
@@ -115,7 +160,8 @@ static void tell_joiners(struct brood_queue *queue)
         brood__queue_wake(queue, &queue->joiners, QUEUE_JOINERS, INT32_MAX);
 }
 
-/* With nothing in hand, others may be about to say the same of the same message. */
+/* With nothing in hand, others may be about to say the same of the same message.  What somebody else has in hand is done
+ * only when that one says so: if it died after that, the message would count twice, and a join would end too soon. */
 static int done_for_another(struct brood_queue *queue, unsigned owner)
 {
     int r = brood__queue_lock(queue, BROOD_FOREVER);
@@ -124,6 +170,8 @@ static int done_for_another(struct brood_queue *queue, unsigned owner)
         return r;
     if (brood_queue_unfinished(queue) == 0)
         r = brood_fail(-EOVERFLOW, "task_done was called oftener than messages were put");
+    else if (!some_is_nobodys(queue))
+        r = brood_fail(-EPERM, "this thread has no message in hand: who has got one says that it is done");
     else
         brood__queue_done_by(queue, owner);
     brood__queue_unlock(queue);
