@@ -1,8 +1,6 @@
 /* barrier.c - four processes average their neighbours' numbers, step by step, and none is ahead of the others. */
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <brood.h>
 
@@ -15,6 +13,11 @@ struct ring {
     double rows[2][PARTIES];
 };
 
+struct party {
+    struct ring *ring;
+    int me;
+};
+
 /* Called by the last one to come, before any of them goes on. */
 static int turn_over(void *context)
 {
@@ -24,8 +27,12 @@ static int turn_over(void *context)
     return 0;
 }
 
-static int relax(struct ring *ring, int me)
+static int relax(void *context)
 {
+    const struct party *party = context;
+    struct ring *ring = party->ring;
+    int me = party->me;
+
     for (int step = 0; step < STEPS; step++) {
         const double *old = ring->rows[ring->now];
         int r;
@@ -41,18 +48,21 @@ static int relax(struct ring *ring, int me)
 int main(void)
 {
     struct ring *ring = mmap(NULL, sizeof(*ring), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    int status, failed = 0;
+    struct brood_process *processes[PARTIES] = {NULL};
+    int r = 0;
 
     if (ring == MAP_FAILED || brood_barrier_init(&ring->barrier, PARTIES) < 0)
         return 1;
     ring->rows[0][0] = 100;
+    for (int me = 0; r == 0 && me < PARTIES; me++)
+        r = brood_process_start(&processes[me],
+                                BROOD_PROCESS(.run = relax, .context = &(struct party){.ring = ring, .me = me}));
+    if (r < 0)
+        brood_barrier_abort(&ring->barrier); /* nobody shall wait for those who could not start */
     for (int me = 0; me < PARTIES; me++)
-        if (fork() == 0)
-            _exit(relax(ring, me) == 0 ? 0 : 1);
-    while (wait(&status) > 0)
-        failed += status != 0;
+        brood_process_closep(&processes[me]); /* waits for it */
     for (int i = 0; i < PARTIES; i++)
         printf("%.3f ", ring->rows[ring->now][i]);
     printf("\n");
-    return failed == 0 && ring->rows[ring->now][2] > 24.9 ? 0 : 1;
+    return !brood_barrier_is_broken(&ring->barrier) && ring->rows[ring->now][2] > 24.9 ? 0 : 1;
 }

@@ -1,8 +1,6 @@
-/* condition.c - a shelf with four places between a producer and two consumers, all of them processes. */
+/* condition.c - a shelf with four places between a producer and two consumers: by threads, and once more by processes. */
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <brood.h>
 
@@ -66,27 +64,67 @@ static int take(struct shelf *shelf)
     return r;
 }
 
+static int produce(struct shelf *shelf)
+{
+    int r = 0;
+
+    for (int item = 1; item <= ITEMS && r == 0; item++)
+        r = put(shelf, item);
+    return r;
+}
+
+static int consume(void *context)
+{
+    int r;
+
+    do
+        r = take(context);
+    while (r == 1);
+    return r;
+}
+
+static int by_threads(struct shelf *shelf)
+{
+    brood_auto(thread) *first = NULL, *second = NULL;
+    int r = brood_thread_start(&first, BROOD_THREAD(.run = consume, .context = shelf));
+
+    if (r == 0)
+        r = brood_thread_start(&second, BROOD_THREAD(.run = consume, .context = shelf));
+    return r < 0 ? r : produce(shelf); /* leaving the scope waits for both */
+}
+
+static int by_processes(struct shelf *shelf)
+{
+    brood_auto(process) *first = NULL, *second = NULL;
+    int r = brood_process_start(&first, BROOD_PROCESS(.run = consume, .context = shelf));
+
+    if (r == 0)
+        r = brood_process_start(&second, BROOD_PROCESS(.run = consume, .context = shelf));
+    return r < 0 ? r : produce(shelf);
+}
+
+static bool works(const char *kind, struct shelf *shelf, int (*run)(struct shelf *shelf))
+{
+    int r = 0;
+
+    *shelf = (struct shelf){.left = ITEMS};
+    r |= brood_condition_init(&shelf->filled, &shelf->lock);
+    r |= brood_condition_init(&shelf->emptied, &shelf->lock);
+    if (r == 0)
+        r = run(shelf);
+    if (r < 0)
+        fprintf(stderr, "%s\n", brood_error());
+    printf("sum %ld, by %s\n", shelf->sum, kind);
+    return r == 0 && shelf->sum == ITEMS * (ITEMS + 1L) / 2;
+}
+
 int main(void)
 {
     struct shelf *shelf = mmap(NULL, sizeof(*shelf), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    int r = 0, status, failed = 0;
 
-    if (shelf == MAP_FAILED || brood_condition_init(&shelf->filled, &shelf->lock) < 0 ||
-        brood_condition_init(&shelf->emptied, &shelf->lock) < 0)
+    if (shelf == MAP_FAILED)
         return 1;
-    shelf->left = ITEMS;
-    for (int i = 0; i < 2; i++) {
-        if (fork() == 0) {
-            do
-                r = take(shelf);
-            while (r == 1);
-            _exit(r == 0 ? 0 : 1);
-        }
-    }
-    for (int item = 1; item <= ITEMS && r == 0; item++)
-        r = put(shelf, item);
-    while (wait(&status) > 0)
-        failed += status != 0;
-    printf("sum %ld\n", shelf->sum);
-    return r == 0 && failed == 0 && shelf->sum == ITEMS * (ITEMS + 1L) / 2 ? 0 : 1;
+    bool threads = works("threads", shelf, by_threads);
+    bool processes = works("processes", shelf, by_processes);
+    return threads && processes ? 0 : 1;
 }

@@ -3,10 +3,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <brood.h>
+
+#define DEPOSITS 1000 /* of each of two processes */
 
 struct account {
     struct brood_lock lock; /* zeroed: free */
@@ -25,32 +25,49 @@ static void deposit(struct account *account)
     }
 }
 
-static void die_in_a_deposit(struct account *account)
+static int deposit_often(void *context)
 {
+    for (int n = 0; n < DEPOSITS; n++)
+        deposit(context);
+    return 0;
+}
+
+static int die_in_a_deposit(void *context)
+{
+    struct account *account = context;
+
     BROOD_WITH_LOCK (&account->lock, NULL) {
         account->deposits++;
         (void)raise(SIGKILL);
     }
+    return -EOWNERDEAD; /* nobody comes here */
 }
 
 int main(void)
 {
     struct account *account = mmap(NULL, sizeof(*account), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    brood_auto(process) *first = NULL, *second = NULL, *killed = NULL;
+    int status = 0;
 
     if (account == MAP_FAILED)
         return 1;
-    for (int i = 0; i < 4; i++) {
-        if (fork() == 0) {
-            for (int n = 0; n < 1000; n++)
-                deposit(account);
-            if (i == 0)
-                die_in_a_deposit(account);
-            _exit(0);
-        }
+    int r = brood_process_start(&first, BROOD_PROCESS(.run = deposit_often, .context = account));
+    if (r == 0)
+        r = brood_process_start(&second, BROOD_PROCESS(.run = deposit_often, .context = account));
+    if (r == 0)
+        r = brood_process_start(&killed, BROOD_PROCESS(.run = die_in_a_deposit, .context = account));
+    if (r == 0)
+        r = brood_process_join(killed, BROOD_FOREVER);
+    if (r == 0)
+        r = brood_process_status(killed, &status);
+    if (r < 0) {
+        fprintf(stderr, "%s\n", brood_error());
+        return 1;
     }
-    while (wait(NULL) > 0)
-        ;
     deposit(account);
+    brood_process_join(first, BROOD_FOREVER);
+    brood_process_join(second, BROOD_FOREVER);
     printf("%ld deposits, %ld in the account\n", account->deposits, account->balance);
-    return account->balance == account->deposits * 10 ? 0 : 1;
+    return status == -SIGKILL && account->deposits == 2 * DEPOSITS + 2 && account->balance == account->deposits * 10 ? 0
+                                                                                                                     : 1;
 }

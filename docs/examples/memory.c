@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <brood.h>
@@ -68,7 +67,7 @@ static int make_station(struct brood_memory **ret_memory, const char *name)
     return r;
 }
 
-static int observe(const char *name)
+static int observe(void *name)
 {
     brood_auto(memory) *memory = NULL;
     int r = brood_memory_attach(&memory, name);
@@ -103,19 +102,23 @@ static void print(struct station *station)
 int main(void)
 {
     brood_auto(memory) *memory = NULL;
+    brood_auto(process) *observer = NULL;
     char name[32];
     int status = 1;
 
     snprintf(name, sizeof(name), "station-%d", getpid());
-    if (make_station(&memory, name) < 0) {
+    int r = make_station(&memory, name);
+    if (r == 0)
+        r = brood_process_start(&observer, BROOD_PROCESS(.run = observe, .context = name));
+    if (r == 0)
+        r = brood_process_join(observer, BROOD_FOREVER);
+    if (r == 0)
+        r = brood_process_status(observer, &status);
+    brood_memory_unlink(name); /* or the name would stay when we are gone */
+    if (r < 0) {
         fprintf(stderr, "%s\n", brood_error());
         return 1;
     }
-    pid_t child = fork();
-    if (child == 0)
-        _exit(observe(name) < 0);
-    waitpid(child, &status, 0);
-    brood_memory_unlink(name); /* or the name would stay when we are gone */
     print(brood_memory_address(memory));
     return status;
 }

@@ -5,8 +5,6 @@
  */
 #include <errno.h>
 #include <stdio.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <brood.h>
 
@@ -17,16 +15,23 @@ struct transfer {
     int from, to, amount;
 };
 
-/* A teller moves money about. */
-static int move_money(struct brood_pipe *pipe, int teller)
-{
-    for (int i = 0; i < 1000; i++) {
-        struct transfer transfer = {(i + teller) % ACCOUNTS, (i * 3 + 1) % ACCOUNTS, i % 10};
+struct teller {
+    struct brood_pipe *pipe;
+    int number;
+};
 
-        if (brood_pipe_send(pipe, (struct brood_bytes){&transfer, sizeof(transfer)}, BROOD_FOREVER) < 0)
-            return 1;
+/* A teller moves money about. */
+static int move_money(void *context)
+{
+    const struct teller *teller = context;
+    int r = 0;
+
+    for (int i = 0; r == 0 && i < 1000; i++) {
+        struct transfer transfer = {(i + teller->number) % ACCOUNTS, (i * 3 + 1) % ACCOUNTS, i % 10};
+
+        r = brood_pipe_send(teller->pipe, (struct brood_bytes){&transfer, sizeof(transfer)}, BROOD_FOREVER);
     }
-    return 0;
+    return r;
 }
 
 /* The owner: carries out what comes, from whomever, until all have gone. */
@@ -58,24 +63,31 @@ static long keep_accounts(struct brood_pipe **pipes, long *accounts)
     return done;
 }
 
+/* A teller keeps nothing but its own end: every other descriptor is closed in it. */
+static int start(struct brood_process **ret_process, struct teller *teller)
+{
+    int fd = brood_pipe_fd(teller->pipe);
+
+    return brood_process_start(ret_process, BROOD_PROCESS(.run = move_money, .context = teller, .close_fds = true,
+                                                          .pass_fds = &fd, .pass_fds_count = 1));
+}
+
 int main(void)
 {
-    struct brood_pipe *owners[TELLERS], *tellers[TELLERS];
+    struct brood_process *processes[TELLERS] = {NULL};
+    struct brood_pipe *owners[TELLERS];
     long accounts[ACCOUNTS] = {0}, done, sum = 0;
 
     for (int i = 0; i < TELLERS; i++) {
-        if (brood_pipe_open(&owners[i], &tellers[i], BROOD_PIPE_ONE_WAY) < 0)
+        struct teller teller = {.number = i};
+
+        if (brood_pipe_open(&owners[i], &teller.pipe, BROOD_PIPE_ONE_WAY) < 0 || start(&processes[i], &teller) < 0)
             return 1;
-        if (fork() == 0) {
-            for (int j = 0; j <= i; j++) /* a teller keeps nothing but its own end */
-                brood_pipe_close(owners[j]);
-            _exit(move_money(tellers[i], i));
-        }
-        brood_pipe_free(tellers[i]);
+        brood_pipe_free(teller.pipe); /* or its end would not be the end of the pipe */
     }
     done = keep_accounts(owners, accounts);
     for (int i = 0; i < TELLERS; i++) {
-        wait(NULL);
+        brood_process_closep(&processes[i]);
         brood_pipe_free(owners[i]);
     }
     for (int i = 0; i < ACCOUNTS; i++)

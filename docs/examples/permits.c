@@ -1,12 +1,12 @@
-/* permits.c - six processes start together, and no more than two of them are in the workshop at a time. */
+/* permits.c - a bounded semaphore around what is scarce: six threads, and once more six processes, start together, and no
+ * more than two of them are in the workshop at a time. */
+#include <errno.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <brood.h>
 
-#define PROCESSES 6
+#define VISITORS 6
 #define PERMITS 2
 
 struct workshop {
@@ -34,8 +34,9 @@ static void enter(struct workshop *shop)
     }
 }
 
-static int visit(struct workshop *shop)
+static int visit(void *context)
 {
+    struct workshop *shop = context;
     int r = brood_event_wait(&shop->open, brood_after_ms(5000));
 
     if (r == 0)
@@ -47,19 +48,54 @@ static int visit(struct workshop *shop)
     return brood_semaphore_release(&shop->permits, 1);
 }
 
+static int by_threads(struct workshop *shop)
+{
+    struct brood_thread *visitors[VISITORS] = {NULL};
+    int r = 0;
+
+    for (int i = 0; r == 0 && i < VISITORS; i++)
+        r = brood_thread_start(&visitors[i], BROOD_THREAD(.run = visit, .context = shop));
+    brood_event_set(&shop->open);
+    for (int i = 0; i < VISITORS; i++)
+        brood_thread_closep(&visitors[i]); /* waits for it */
+    return r;
+}
+
+static int by_processes(struct workshop *shop)
+{
+    struct brood_process *visitors[VISITORS] = {NULL};
+    int r = 0;
+
+    for (int i = 0; r == 0 && i < VISITORS; i++)
+        r = brood_process_start(&visitors[i], BROOD_PROCESS(.run = visit, .context = shop));
+    brood_event_set(&shop->open);
+    for (int i = 0; i < VISITORS; i++)
+        brood_process_closep(&visitors[i]);
+    return r;
+}
+
+static bool works(const char *kind, struct workshop *shop, int (*run)(struct workshop *shop))
+{
+    int r;
+
+    *shop = (struct workshop){0};
+    r = brood_semaphore_init(&shop->permits, PERMITS, PERMITS);
+    if (r == 0)
+        r = run(shop);
+    if (r < 0)
+        fprintf(stderr, "%s\n", brood_error());
+    printf("%d visits by %s, at most %d at a time\n", shop->visits, kind, shop->most);
+    return r == 0 && shop->visits == VISITORS && shop->most <= PERMITS &&
+           brood_semaphore_release(&shop->permits, 1) == -EOVERFLOW; /* all permits are back, and one more is an error */
+}
+
 int main(void)
 {
     struct workshop *shop = mmap(NULL, sizeof(*shop), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    int status, failed = 0;
 
-    if (shop == MAP_FAILED || brood_semaphore_init(&shop->permits, PERMITS, PERMITS) < 0)
+    if (shop == MAP_FAILED)
         return 1;
-    for (int i = 0; i < PROCESSES; i++)
-        if (fork() == 0)
-            _exit(visit(shop) == 0 ? 0 : 1);
-    brood_event_set(&shop->open);
-    while (wait(&status) > 0)
-        failed += status != 0;
-    printf("%d visits, at most %d at a time\n", shop->visits, shop->most);
-    return failed == 0 && shop->visits == PROCESSES && shop->most <= PERMITS ? 0 : 1;
+    bool threads = works("threads", shop, by_threads);
+    bool processes = works("processes", shop, by_processes);
+    return threads && processes ? 0 : 1;
 }

@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <brood.h>
+
+struct ends {
+    struct brood_pipe *mine, *its; /* the parent's, the child's */
+};
 
 static void shout(char *words, size_t length)
 {
@@ -16,11 +18,14 @@ static void shout(char *words, size_t length)
 }
 
 /* The child: answers until nobody asks any more. */
-static int answer(struct brood_pipe *pipe)
+static int answer(void *context)
 {
+    const struct ends *ends = context;
+    struct brood_pipe *pipe = ends->its;
     char words[64];
     int r;
 
+    brood_pipe_close(ends->mine); /* or the child would hold open the end whose closing it waits for */
     for (;;) {
         struct brood_space space = {words, sizeof(words)};
 
@@ -45,27 +50,29 @@ static int ask(struct brood_pipe *pipe, const char *question)
         r = brood_pipe_recv(pipe, &space, brood_after_ms(5000));
     if (r == 0)
         printf("%s -> %.*s\n", question, (int)space.len, words);
-    else
-        fprintf(stderr, "%s\n", brood_error());
     return r;
 }
 
 int main(void)
 {
-    brood_auto(pipe) *mine = NULL, *its = NULL;
-    int status;
+    brood_auto(process) *child = NULL;
+    struct ends ends;
+    int status = 1;
 
-    if (brood_pipe_open(&mine, &its, BROOD_PIPE_DUPLEX) < 0)
+    if (brood_pipe_open(&ends.mine, &ends.its, BROOD_PIPE_DUPLEX) < 0)
         return 1;
-    pid_t child = fork();
-    if (child == 0) {
-        brood_pipe_close(mine); /* or the child would hold open the end whose closing it waits for */
-        _exit(answer(its));
-    }
-    brood_pipe_close(its);
-    if (ask(mine, "hello") < 0 || ask(mine, "is anybody there?") < 0)
-        return 1;
-    brood_pipe_close(mine);
-    waitpid(child, &status, 0);
+    int r = brood_process_start(&child, BROOD_PROCESS(.run = answer, .context = &ends));
+    brood_pipe_free(ends.its);
+    if (r == 0)
+        r = ask(ends.mine, "hello");
+    if (r == 0)
+        r = ask(ends.mine, "is anybody there?");
+    brood_pipe_free(ends.mine);
+    if (r == 0)
+        r = brood_process_join(child, BROOD_FOREVER);
+    if (r == 0)
+        r = brood_process_status(child, &status);
+    if (r < 0)
+        fprintf(stderr, "%s\n", brood_error());
     return status;
 }

@@ -1,13 +1,15 @@
 /* queue.c - a producer and two consumers, three processes; an empty message for each consumer says that there is no more.
  */
 #include <stdio.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <brood.h>
 
 #define CONSUMERS 2
 #define MESSAGES 1000
+
+struct queues {
+    struct brood_queue *messages, *sums;
+};
 
 static void produce(struct brood_queue *queue)
 {
@@ -30,31 +32,35 @@ static long consume(struct brood_queue *queue)
     }
 }
 
+static int tell_sum(void *context)
+{
+    const struct queues *queues = context;
+    long sum = consume(queues->messages);
+
+    return brood_queue_put(queues->sums, (struct brood_bytes){&sum, sizeof(sum)}, BROOD_FOREVER);
+}
+
 int main(void)
 {
-    brood_auto(queue) *queue = NULL;
-    brood_auto(queue) *sums = NULL;
+    brood_auto(queue) *queue = NULL, *sums = NULL;
+    brood_auto(process) *first = NULL, *second = NULL;
+    struct queues queues;
     long total = 0, sum;
 
     if (brood_queue_open(&queue, BROOD_QUEUE(.bound = 64)) < 0 || brood_queue_open(&sums, NULL) < 0)
         return 1;
-    for (int i = 0; i < CONSUMERS; i++) {
-        if (fork() == 0) {
-            sum = consume(queue);
-            brood_queue_put(sums, (struct brood_bytes){&sum, sizeof(sum)}, BROOD_FOREVER);
-            brood_queue_close(queue);
-            _exit(0);
-        }
-    }
-    produce(queue);
-    for (int i = 0; i < CONSUMERS; i++) {
-        struct brood_space space = {&sum, sizeof(sum)};
-
-        brood_queue_get(sums, &space, BROOD_FOREVER);
+    queues = (struct queues){queue, sums};
+    int r = brood_process_start(&first, BROOD_PROCESS(.run = tell_sum, .context = &queues));
+    if (r == 0)
+        r = brood_process_start(&second, BROOD_PROCESS(.run = tell_sum, .context = &queues));
+    if (r == 0)
+        produce(queue);
+    else
+        brood_queue_shutdown(queue, true);
+    for (int i = 0; r == 0 && i < CONSUMERS; i++) {
+        r = brood_queue_get(sums, &(struct brood_space){&sum, sizeof(sum)}, BROOD_FOREVER);
         total += sum;
     }
-    while (wait(NULL) > 0)
-        ;
     printf("sum %ld\n", total);
     return total == MESSAGES * (MESSAGES + 1L) / 2 ? 0 : 1;
 }

@@ -1,61 +1,73 @@
-/* queue_priority.c - three named workers serve one priority queue: the most urgent job is always next. */
+/* queue_priority.c - three named threads serve one priority queue: the most urgent word is always next. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <brood.h>
 
+#define THREADS 3
+#define WORDS 5
+
 struct job {
     int level;
-    char words[40];
+    char word[16];
 };
 
-static void serve(struct brood_queue *queue, const char *name)
+/* Returns how many words there were; they were all in the queue before, so that to each thread they come in order. */
+static int process_data(void *context)
 {
+    const char *name = brood_thread_name(brood_thread_current());
+    int processed = 0, last = 0;
     struct job job;
 
-    for (;;) {
-        struct brood_space space = {&job, sizeof(job)};
-
-        if (brood_queue_get(queue, &space, BROOD_FOREVER) == -ESHUTDOWN)
-            break;
-        printf("%s: level %d, %s\n", name, job.level, job.words);
-        brood_queue_task_done(queue);
+    while (brood_queue_get(context, &(struct brood_space){&job, sizeof(job)}, BROOD_FOREVER) == 0) {
+        printf("%s processing %s, level %d\n", name, job.word, job.level);
+        if (job.level <= last)
+            return brood_fail(-EBADMSG, "%s came after level %d", job.word, last);
+        last = job.level;
+        processed++;
+        brood_queue_task_done(context);
     }
-    brood_queue_close(queue);
+    printf("Exiting %s\n", name);
+    return processed;
 }
 
-static int put_job(struct brood_queue *queue, int level, const char *words)
+static int put_job(struct brood_queue *queue, const char *word, int level)
 {
     struct job job = {.level = level};
 
-    strncpy(job.words, words, sizeof(job.words) - 1);
+    strncpy(job.word, word, sizeof(job.word) - 1);
     return brood_queue_put_priority(queue, (struct brood_bytes){&job, sizeof(job)}, level, BROOD_FOREVER);
+}
+
+static int join(struct brood_thread *thread)
+{
+    int result = 0, r = brood_thread_join(thread, BROOD_FOREVER);
+
+    if (r == 0)
+        r = brood_thread_result(thread, &result);
+    brood_thread_free(thread);
+    return r < 0 ? r : result;
 }
 
 int main(void)
 {
-    static const char *const names[] = {"Anna", "Bert", "Cleo"};
+    static const char *const names[THREADS] = {"Thread-1", "Thread-2", "Thread-3"};
+    static const char *const words[WORDS] = {"One", "Two", "Three", "Four", "Five"};
+    struct brood_thread *threads[THREADS];
     brood_auto(queue) *queue = NULL;
+    int processed = 0;
 
-    if (brood_queue_open(&queue, BROOD_QUEUE(.kind = BROOD_PRIORITY, .joinable = true)) < 0)
+    if (brood_queue_open(&queue, BROOD_QUEUE(.kind = BROOD_PRIORITY, .bound = 10, .joinable = true)) < 0)
         return 1;
-    put_job(queue, 5, "tidy up");
-    put_job(queue, 1, "put out the fire");
-    put_job(queue, 3, "answer the letter");
-
-    for (int i = 0; i < 3; i++) {
-        if (fork() == 0) {
-            serve(queue, names[i]);
-            fflush(stdout);
-            _exit(0);
-        }
-    }
-    int r = brood_queue_join(queue, BROOD_FOREVER); /* -EOWNERDEAD: a worker died with a job */
-    brood_queue_shutdown(queue, false);
-    while (wait(NULL) > 0)
-        ;
-    return r == 0 ? 0 : 1;
+    for (int i = WORDS; i-- > 0;) /* the least urgent first */
+        put_job(queue, words[i], i + 1);
+    for (int i = 0; i < THREADS; i++)
+        if (brood_thread_start(&threads[i], BROOD_THREAD(.run = process_data, .context = queue, .name = names[i])) < 0)
+            return 1;
+    int r = brood_queue_join(queue, brood_after_ms(5000)); /* until all words are done */
+    brood_queue_shutdown(queue, false);                    /* whoever waits for another one goes */
+    for (int i = 0; i < THREADS; i++)
+        processed += join(threads[i]);
+    return r == 0 && processed == WORDS ? 0 : 1;
 }
