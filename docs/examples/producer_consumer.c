@@ -1,5 +1,5 @@
-/* producer_consumer.c - a producer fills a queue until an event tells it to stop; a consumer empties it, also of what is
- * left then.  Both are processes, and would be the same as threads. */
+/* producer_consumer.c - a producer fills a queue until an event tells it to stop, and puts an empty message as the last
+ * one; a consumer empties the queue up to that, the sentinel.  Both are processes, and would be the same as threads. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -23,7 +23,7 @@ static int produce(void *context)
         r = brood_queue_put(plant->queue, (struct brood_bytes){&message, sizeof(message)}, BROOD_FOREVER);
     }
     brood_log(BROOD_LOG_INFO, "received the event, exiting");
-    return brood_queue_shutdown(plant->queue, false);
+    return r < 0 ? r : brood_queue_put(plant->queue, (struct brood_bytes){NULL, 0}, BROOD_FOREVER);
 }
 
 static int consume(void *context)
@@ -31,8 +31,13 @@ static int consume(void *context)
     const struct plant *plant = context;
     int message, messages = 0;
 
-    while (brood_queue_get(plant->queue, &(struct brood_space){&message, sizeof(message)}, BROOD_FOREVER) == 0)
+    for (;;) {
+        struct brood_space space = {&message, sizeof(message)};
+
+        if (brood_queue_get(plant->queue, &space, BROOD_FOREVER) < 0 || space.len == 0)
+            break; /* the sentinel: no more will come */
         messages++;
+    }
     brood_log(BROOD_LOG_INFO, "stored %d messages, %zu are left, exiting", messages, brood_queue_size(plant->queue));
     return messages > 0 ? 0 : 1;
 }

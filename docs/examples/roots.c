@@ -1,5 +1,6 @@
-/* roots.c - usage: roots [count]: a daemon thread calculates square roots; the main thread looks at its progress every so
- * often, and is told by the thread's end that it is complete. */
+/* roots.c - usage: roots [count]: a daemon thread calculates square roots; the main thread looks at its progress once a
+ * second, or without a count, when there is less to do, every 20 ms, and is told by the thread's end that it is complete.
+ */
 #include <errno.h>
 #include <math.h>
 #include <stdatomic.h>
@@ -8,10 +9,9 @@
 
 #include <brood.h>
 
-#define LOOK_EVERY_MS 1000
-
 struct calculator {
     long target;
+    int look_every_ms;
     double *results;
     atomic_long done; /* results that can be read: stored after them */
 };
@@ -37,7 +37,7 @@ static int watch(struct calculator *calculator)
         return r;
     do {
         printf("%ld square roots calculated so far.\n", atomic_load(&calculator->done));
-        r = brood_thread_join(thread, brood_after_ms(LOOK_EVERY_MS));
+        r = brood_thread_join(thread, brood_after_ms(calculator->look_every_ms));
     } while (r == -ETIMEDOUT);
     brood_thread_free(thread);
     return r;
@@ -45,8 +45,10 @@ static int watch(struct calculator *calculator)
 
 int main(int argc, char **argv)
 {
-    struct calculator calculator = {.target = argc > 1 ? atol(argv[1]) : 1000000};
+    struct calculator calculator = {.target = 10000000, .look_every_ms = 20};
 
+    if (argc > 1)
+        calculator = (struct calculator){.target = atol(argv[1]), .look_every_ms = 1000};
     if (calculator.target < 1) {
         fprintf(stderr, "usage: %s [number of square roots to calculate]\n", argv[0]);
         return 2;
