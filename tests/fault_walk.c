@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -64,6 +65,11 @@ struct io_uring_cqe;
     X(int, pipe2, (int e[2], int f), (e, f), -1)                                                                       \
     X(ssize_t, send, (int d, const void *b, size_t n, int f), (d, b, n, f), -1)                                        \
     X(ssize_t, recv, (int d, void *b, size_t n, int f), (d, b, n, f), -1)                                              \
+    X(ssize_t, read, (int d, void *b, size_t n), (d, b, n), -1)                                                        \
+    X(ssize_t, write, (int d, const void *b, size_t n), (d, b, n), -1)                                                 \
+    X(ssize_t, pread, (int d, void *b, size_t n, off_t o), (d, b, n, o), -1)                                           \
+    X(int, fstat, (int d, struct stat *s), (d, s), -1)                                                                 \
+    X(int, ioctl, (int d, unsigned long r, void *a), (d, r, a), -1)                                                    \
     X(int, fcntl, (int d, int c, long a), (d, c, a), -1)                                                               \
     X(int, close_range, (unsigned a, unsigned b, int f), (a, b, f), -1)                                                \
     X(int, dup2, (int a, int b), (a, b), -1)                                                                           \
@@ -220,6 +226,14 @@ static const struct fault faults[] = {
     {CALL_pipe2, EMFILE, 0},
     {CALL_send, ENOBUFS, 0},
     {CALL_recv, ENOMEM, 0},
+    {CALL_read, EIO, 0},
+    {CALL_read, EINTR, 0},
+    {CALL_write, EIO, 0},
+    {CALL_write, EINTR, 0},
+    {CALL_pread, EIO, 0},
+    {CALL_pread, EINTR, 0},
+    {CALL_fstat, EIO, 0},
+    {CALL_ioctl, ENOTTY, 0},
     {CALL_fcntl, EMFILE, 0},
     {CALL_close_range, ENOSYS, 0},
     {CALL_dup2, EMFILE, 0},
@@ -366,6 +380,24 @@ static int as_it_shall(int expected, int r)
     return r == expected ? 0 : r;
 }
 
+/* The second of these items kills its worker, and nothing is known of it alone. */
+static int lose_an_item(struct brood_pool *pool)
+{
+    int in[] = {1, 97, 2}, out[] = {0, 0, 0};
+    struct brood_future *map;
+    int r = brood_map_async(pool, die_if_divisible, &map, out, in, 3);
+
+    if (r < 0)
+        return r;
+    r = brood_future_wait(map, BROOD_FOREVER);
+    if (r == 0)
+        r = as_it_shall(-EOWNERDEAD, brood_future_item(map, 1));
+    for (size_t i = 0; i < 3 && r == 0; i += 2)
+        r = brood_future_item(map, i);
+    brood_future_free(map);
+    return r;
+}
+
 /* With a task that does not end. */
 static int close_at_once(struct brood_pool *pool)
 {
@@ -448,6 +480,8 @@ static void live(const struct variant *variant, struct ending *ending)
     (void)note(ending, "map", map_squares(pool));
     if (variant->kind == BROOD_PROCESSES)
         (void)note(ending, "death", as_it_shall(-EOWNERDEAD, brood_apply(pool, die_by, &(int){0}, &(int){SIGKILL})));
+    if (variant->kind == BROOD_PROCESSES)
+        (void)note(ending, "death in a map", lose_an_item(pool));
     (void)note(ending, "map after death", map_squares(pool));
     if (variant->attends)
         (void)note(ending, "attend", wait_in_every_way(pool));

@@ -21,15 +21,26 @@
 #define DEATHS_MS 10000
 
 /* The item of a map that it was running.  Now, since the next worker of this number will use the same range.  By pread():
- * the dead may have written any offset, and to touch memory that is not there would be this process's end. */
-static uint64_t item_of(const struct supervisor *s, const struct slot *slot, unsigned worker)
+ * the dead may have written any offset, and to touch memory that is not there would be this process's end.  What is not
+ * known to have been lost would be run again, though it may have had effects: rather no pool than that. */
+static uint64_t item_of(struct supervisor *s, const struct slot *slot, unsigned worker)
 {
     uint32_t number = range_number(worker, read_once(slot->arg_bytes));
     uint64_t at = read_once(slot->arg.offset) + offsetof(struct window, ranges) + number * sizeof(struct range) +
                   offsetof(struct range, item);
     uint64_t item;
+    ssize_t r;
 
-    return at <= INT64_MAX && pread(s->shared->segment.fd, &item, sizeof(item), (off_t)at) == sizeof(item) ? item : 0;
+    if (at > INT64_MAX)
+        return 0;
+    do
+        r = pread(s->shared->segment.fd, &item, sizeof(item), (off_t)at);
+    while (r < 0 && errno == EINTR);
+    if (r < 0)
+        brood__supervisor_break(
+            s,
+            brood_fail(-errno, "which item a worker died of cannot be read from the pool's memory: %s", strerror(errno)));
+    return r == sizeof(item) ? item : 0;
 }
 
 static enum brood_cause cause_of(const struct member *member, const struct station *station, struct brood__ending ending)

@@ -104,10 +104,10 @@ int brood__shared_attach(struct shared *ret_shared, int fd)
     struct shared shared = {.segment = SEGMENT_CLOSED, .spill = SPILL_CLOSED};
     int r = brood__segment_attach(&shared.segment, fd);
 
-    if (r == -ENOMEM)
-        return r;
-    if (r < 0)
+    if (r == -EINVAL)
         return brood_fail(-EPROTO, "descriptor %d is no segment of a pool", fd);
+    if (r < 0)
+        return r;
     shared.board = (struct board *)shared.segment.base;
     r = join(&shared);
     if (r < 0) {

@@ -142,7 +142,9 @@ int brood__segment_attach(struct segment *ret_segment, int fd)
     struct stat st;
     int r;
 
-    if (fstat(fd, &st) < 0 || st.st_size <= 0)
+    if (fstat(fd, &st) < 0)
+        return errno == EBADF ? -EINVAL : brood_fail(-errno, "descriptor %d cannot be looked at: %s", fd, strerror(errno));
+    if (st.st_size <= 0)
         return -EINVAL;
     r = map(&segment, (size_t)st.st_size, (size_t)st.st_size);
     if (r < 0)

@@ -110,7 +110,7 @@ int brood__spill_read(const struct spill *spill, uint32_t region, void *to, size
     while (done < bytes) {
         ssize_t r = pread(spill->fd, (char *)to + done, bytes - done, begin_of(region) + (off_t)done);
 
-        if (r <= 0 && errno != EINTR)
+        if (r == 0 || (r < 0 && errno != EINTR))
             return brood_fail(-EIO, "the pool's results cannot be read: %s", r < 0 ? strerror(errno) : "they end");
         done += r > 0 ? (size_t)r : 0;
     }
