@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -545,16 +544,15 @@ static void fault_known(const char *about)
               words(took, text), death.signal, (unsigned long long)death.fault_address, lines_in(death.backtrace));
 }
 
-/* This program as a worker: it crashes when it starts, if that file is there, which gets a byte for each. */
-static int be_worker(const char *path, int argc, char **argv)
+/* Crashes, if that file is there, which gets a byte for each. */
+static int crash_if_told(void *path, void **ret_state)
 {
     int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
 
-    if (fd < 0)
-        return brood_worker_main(argc, argv);
-    if (write(fd, "", 1) != 1)
-        return 1;
-    return raise(SIGKILL);
+    (void)ret_state;
+    if (fd >= 0 && write(fd, "", 1) == 1)
+        raise(SIGKILL);
+    return fd < 0 ? 0 : -EIO;
 }
 
 static int bytes_in(const char *path)
@@ -576,8 +574,9 @@ static void make_file(const char *path)
 }
 
 /* Workers that never start, and workers that once did. */
-static void crash_at_start(const char *about, const char *self, const char *path)
+static void crash_at_start(const char *about, char *path)
 {
+    struct brood_pool_options *crashing = BROOD_POOL(.workers = 2, .initializer = crash_if_told, .context = path);
     struct brood_pool *pool = NULL;
     char open_words[16], call_words[16];
     double y;
@@ -585,11 +584,11 @@ static void crash_at_start(const char *about, const char *self, const char *path
     make_file(path);
     int64_t began = now_ns();
 
-    expect(brood_pool_open(&pool, BROOD_POOL(.workers = 2, .worker = self)) == -ECHILD, "the pool is not opened");
+    expect(brood_pool_open(&pool, crashing) == -ECHILD, "the pool is not opened");
     int64_t open_took = now_ns() - began;
 
     unlink(path);
-    pool = open_pool(BROOD_POOL(.workers = 2, .worker = self));
+    pool = open_pool(crashing);
     make_file(path);
     kill_workers(pool);
     began = now_ns();
@@ -605,13 +604,11 @@ static void crash_at_start(const char *about, const char *self, const char *path
 
 static void start_crashed(const char *about)
 {
-    char folder[] = "/tmp/brood-pools-XXXXXX", path[sizeof(folder) + 8], self[PATH_MAX] = "";
+    char folder[] = "/tmp/brood-pools-XXXXXX", path[sizeof(folder) + 8];
 
-    expect(mkdtemp(folder) && readlink("/proc/self/exe", self, sizeof(self) - 1) > 0, "a folder");
+    expect(mkdtemp(folder), "a folder");
     (void)snprintf(path, sizeof(path), "%s/crash", folder);
-    setenv("BROOD_POOLS_CRASH", path, 1);
-    crash_at_start(about, self, path);
-    unsetenv("BROOD_POOLS_CRASH");
+    crash_at_start(about, path);
     rmdir(folder);
 }
 
@@ -643,10 +640,6 @@ static bool is_wanted(const char *name, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    const char *path = getenv("BROOD_POOLS_CRASH");
-
-    if (path)
-        return be_worker(path, argc, argv);
     argc--;
     argv++;
     if (argc >= 2 && strcmp(argv[0], "--resident-mib") == 0) {
