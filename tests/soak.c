@@ -1,6 +1,6 @@
 /* soak.c - `brood chaos` for a while: its exit status, and whether its numbers agree with each other.
  *
- * The environment says where the program is (BROOD_PROGRAM), and for how many seconds to run it (BROOD_SOAK_SECONDS, 8).
+ * The environment says where the program is (BROOD_PROGRAM), and for how many seconds to run it (BROOD_SOAK_SECONDS, 20).
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -129,7 +129,7 @@ static void nothing_was_left(const struct storm *storm)
 START_TEST(a_storm_of_deaths_costs_one_task_for_each_death_at_most)
 {
     const char *seconds = getenv("BROOD_SOAK_SECONDS");
-    struct storm storm = start(seconds ? seconds : "8");
+    struct storm storm = start(seconds ? seconds : "20");
 
     finish(&storm);
     ck_assert_str_eq(json_string_value(part(&storm, "first_fault")), "");

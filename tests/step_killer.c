@@ -10,7 +10,7 @@
  * that does either stands for all; that is the walk that is always made.  Then kills at random follow, for a while:
  *
  *   BROOD_STEPS=<seed>  the same random kills again
- *   BROOD_STEPS=all     a kill at every step instead of both, which takes minutes (ctest -C steps -L steps)
+ *   BROOD_STEPS=all     a kill at every step instead of both, which takes minutes (ctest --preset steps)
  */
 #include <errno.h>
 #include <limits.h>

@@ -9,7 +9,7 @@
  * all; that is the walk that is always made.  Then kills at random follow, for a while:
  *
  *   BROOD_STEPS=<seed>  the same random kills again
- *   BROOD_STEPS=all     a kill at every step instead of both (ctest -C steps -L steps)
+ *   BROOD_STEPS=all     a kill at every step instead of both (ctest --preset steps)
  */
 #include <errno.h>
 #include <linux/futex.h>

@@ -6,7 +6,7 @@
  * moment until the victim comes to its end first.
  *
  * What a dead process leaves is what it has stored in shared memory and asked of the kernel.  So one kill after each step
- * that does either stands for all.  With BROOD_STEPS=all each step is one (ctest -C steps -L steps).
+ * that does either stands for all.  With BROOD_STEPS=all each step is one (ctest --preset steps).
  */
 #include <brood.h>
 
