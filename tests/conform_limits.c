@@ -218,6 +218,33 @@ START_TEST(a_thread_that_is_to_be_killed_is_asked_to_stop)
 }
 END_TEST
 
+static int busy(struct brood_pool *pool)
+{
+    struct brood_pool_stats stats = {.size = sizeof(stats)};
+
+    ck_assert_int_eq(brood_pool_stats(pool, &stats), 0);
+    return stats.busy;
+}
+
+/* One that holds the map and has not begun an item never will. */
+START_TEST(all_threads_that_run_a_map_are_asked_to_stop)
+{
+    enum { THREADS = 3 };
+    brood_auto(pool) *pool = NULL;
+    brood_auto(future) *future = NULL;
+    int in[THREADS] = {0}, out[THREADS];
+
+    (void)_i;
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = THREADS, .kind = BROOD_THREADS)), 0);
+    ck_assert_int_eq(brood_pool_map_async(pool, &obey.task, &future, out, in, THREADS, BROOD_MAP(.chunk = 1)), 0);
+    await(busy(pool) == THREADS);
+    ck_assert_int_eq(brood_future_kill(future), -ENOTSUP);
+    ck_assert_int_lt(outcome_of(future), 0);
+    for (size_t i = 0; i < THREADS; i++)
+        ck_assert(brood_future_item(future, i) == -EINTR || brood_future_item(future, i) == -ECANCELED);
+}
+END_TEST
+
 /* semantics: M15 K1 */
 START_TEST(a_pool_with_ten_thousand_sleepers_that_defy_signals_closes_at_once)
 {
@@ -685,7 +712,8 @@ int main(int argc, char **argv)
                    a_worker_that_is_old_enough_retires_though_it_idles, NULL);
     add_loop_tests(suite, "interrupts", 0, PROCESS_KINDS, the_first_interrupt_drains_and_the_second_kills,
                    a_program_that_handles_interrupts_itself_keeps_its_handler, NULL);
-    add_tests(suite, "threads", threads_are_told_and_not_killed, a_thread_that_is_to_be_killed_is_asked_to_stop, NULL);
+    add_tests(suite, "threads", threads_are_told_and_not_killed, a_thread_that_is_to_be_killed_is_asked_to_stop,
+              all_threads_that_run_a_map_are_asked_to_stop, NULL);
     add_tests(suite, "options", bad_terms_are_refused, NULL);
     return run_suite(suite);
 }

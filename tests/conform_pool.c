@@ -62,7 +62,7 @@ static bool is_somebody_at(const struct gate *gate)
 {
     char mark[sizeof(gate->path) + 8];
 
-    snprintf(mark, sizeof(mark), "%s.here", gate->path);
+    snprintf(mark, sizeof(mark), "%.*s.here", (int)sizeof(gate->path), gate->path);
     return access(mark, F_OK) == 0;
 }
 
@@ -70,7 +70,7 @@ static void remove_gate(const struct gate *gate)
 {
     char mark[sizeof(gate->path) + 8];
 
-    snprintf(mark, sizeof(mark), "%s.here", gate->path);
+    snprintf(mark, sizeof(mark), "%.*s.here", (int)sizeof(gate->path), gate->path);
     ck_assert_int_eq(unlink(mark), 0);
     ck_assert_int_eq(unlink(gate->path), 0);
 }
@@ -974,6 +974,33 @@ START_TEST(a_map_without_arrays_is_refused)
 }
 END_TEST
 
+/* Each waits in an item, for a gate that nobody opens. */
+START_TEST(a_map_that_hangs_in_all_workers_can_be_killed)
+{
+    enum { WORKERS = 3 };
+    brood_auto(pool) *pool = open_pool(_i, WORKERS, 0);
+    brood_auto(future) *future = NULL;
+    struct gate gates[WORKERS];
+    struct brood_death death;
+    int out[WORKERS];
+
+    for (int i = 0; i < WORKERS; i++)
+        gates[i] = make_gate();
+    ck_assert_int_eq(brood_pool_map_async(pool, &wait_at.task, &future, out, gates, WORKERS, BROOD_MAP(.chunk = 1)), 0);
+    for (int i = 0; i < WORKERS; i++)
+        await(is_somebody_at(&gates[i]));
+    ck_assert_int_eq(brood_future_kill(future), 0);
+    ck_assert_int_eq(outcome_of(future), -ECANCELED);
+    for (size_t i = 0; i < WORKERS; i++)
+        ck_assert_int_eq(brood_future_item(future, i), -ECANCELED);
+    ck_assert_int_eq(brood_future_death(future, &death), 0);
+    ck_assert_int_eq(death.cause, BROOD_KILLED);
+    expect_working(pool);
+    for (int i = 0; i < WORKERS; i++)
+        remove_gate(&gates[i]);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("pool");
@@ -1011,5 +1038,7 @@ int main(int argc, char **argv)
     if (end == KINDS)
         add_loop_tests(suite, "with processes", 0, end, a_task_may_open_a_pool_of_its_own,
                        a_fork_of_the_host_cannot_use_its_pool, NULL);
+    if (end == KINDS)
+        add_loop_tests(suite, "kills", PROCESSES, end, a_map_that_hangs_in_all_workers_can_be_killed, NULL);
     return run_suite(suite);
 }

@@ -91,7 +91,8 @@ BROOD_API int brood_future_cancel(struct brood_future *future);
 /* Like cancel, and if the work is running already, kills the worker that runs it, or of a map all workers that run an item
  * of it; what they ran fails with -ECANCELED.  0: it has not started and never will, or the kill is on its way: wait for
  * the outcome, which is what the task returned if it was quicker.  -EBUSY: it is done; -ENOTSUP: it is running in a thread,
- * which has only been asked to stop (brood_cancelled()); -EAGAIN: too many kills at once. */
+ * which has only been asked to stop (brood_cancelled()); -EAGAIN: too many kills at once: of a map, some of them may be on
+ * their way, and to ask again asks for those that still run. */
 BROOD_API int brood_future_kill(struct brood_future *future);
 
 /* Is the outcome there?  Is the work in a worker's hands?  Neither blocks; both are hints the moment they return. */

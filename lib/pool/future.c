@@ -338,7 +338,7 @@ static bool is_done(struct brood_pool *pool, struct watch *watch)
 struct job *brood__future_job(struct brood_future *future)
 {
     if (brood__future_map(future))
-        return brood__map_job(future->map, NULL);
+        return brood__map_job(future->map);
     return future->job.in_lane ? &future->job : NULL;
 }
 
@@ -606,15 +606,6 @@ static int kill_running(struct brood_pool *pool, const struct job *job)
     return pool->backend->kill_task(pool, job->lane, job->position);
 }
 
-static int kill_map(struct brood_pool *pool, struct map *map)
-{
-    int r = 0;
-
-    for (struct job *job = brood__map_job(map, NULL); job && r == 0; job = brood__map_job(map, job))
-        r = kill_running(pool, job);
-    return r;
-}
-
 int brood_future_kill(struct brood_future *future)
 {
     struct brood_pool *pool = future->pool;
@@ -630,7 +621,7 @@ int brood_future_kill(struct brood_future *future)
     if (r < 0)
         return r;
     if (brood__future_map(future))
-        r = kill_map(pool, future->map);
+        r = brood__map_each(pool, future->map, kill_running);
     else if (future->job.in_lane)
         r = kill_running(pool, &future->job);
     brood__retry_never(future);

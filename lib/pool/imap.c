@@ -259,7 +259,7 @@ static struct job *job_of_any(struct brood_pool *pool, struct watch *watch, stru
     (void)pool;
     for (unsigned i = 0; i < imap->chunk_count; i++) {
         struct brood_future *future = imap->chunks[i].future;
-        struct job *job = future ? brood__map_job(future->map, NULL) : NULL;
+        struct job *job = future ? brood__map_job(future->map) : NULL;
 
         if (job && passed)
             return job;

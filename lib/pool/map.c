@@ -664,12 +664,10 @@ int64_t brood__map_took_ns(const struct map *map)
 
 /* ---- while it runs ---- */
 
-struct job *brood__map_job(struct map *map, struct job *previous)
+struct job *brood__map_job(struct map *map)
 {
     unsigned earlier = map->windows[1].phase == WINDOW_RUNNING && map->windows[1].first < map->windows[0].first;
 
-    if (previous)
-        return NULL;
     for (unsigned i = 0; i < WINDOWS; i++) {
         struct map_window *window = &map->windows[i ^ earlier];
 
@@ -678,6 +676,20 @@ struct job *brood__map_job(struct map *map, struct job *previous)
                 return &window->helpers[worker].job;
     }
     return NULL;
+}
+
+int brood__map_each(struct brood_pool *pool, struct map *map, int (*use)(struct brood_pool *, const struct job *))
+{
+    int first = 0;
+
+    for (unsigned i = 0; i < WINDOWS; i++)
+        for (unsigned worker = 0; map->windows[i].helpers && worker < map->workers; worker++) {
+            const struct job *job = &map->windows[i].helpers[worker].job;
+            int r = job->in_lane ? use(pool, job) : 0;
+
+            first = first < 0 ? first : r;
+        }
+    return first;
 }
 
 /* Calls `use` on each helper that is in a lane; true if it said so for any. */

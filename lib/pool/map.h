@@ -58,8 +58,12 @@ void brood__map_stop(struct job *job);
 /* The pool is gone: ends every map, whose helpers are settled.  Locked. */
 void brood__maps_abandon(struct brood_pool *pool);
 
-/* A job of the map whose settling brings it on, after `previous`, or NULL.  Locked. */
-struct job *brood__map_job(struct map *map, struct job *previous);
+/* A job of the map whose settling brings it on, or NULL: one, since who waits announces himself in one slot.  Locked. */
+struct job *brood__map_job(struct map *map);
+
+/* Calls `use` on each of its helpers that is in a lane.  0, or the first negative that it said, which keeps it from none of
+ * the others.  Locked. */
+int brood__map_each(struct brood_pool *pool, struct map *map, int (*use)(struct brood_pool *, const struct job *));
 
 /* Settles those of its helpers that are done.  Locked. */
 void brood__map_collect(struct brood_pool *pool, struct map *map);
