@@ -35,10 +35,9 @@ static long held_kib(const struct spill *spill)
 static void write_result(const struct spill *spill, uint32_t region, size_t bytes, int fill)
 {
     struct spilled spilled = {.spill = spill, .region = region};
-    void *memory = brood__spill_map(&spilled, bytes);
 
-    ck_assert_ptr_nonnull(memory);
-    memset(memory, fill, bytes);
+    ck_assert_int_eq(brood__spill_map(&spilled, bytes), 0);
+    memset(spilled.memory, fill, bytes);
     brood__spill_unmap(&spilled, true);
 }
 
@@ -88,8 +87,8 @@ START_TEST(the_last_room_that_was_asked_for_counts)
     struct spill spill = open_spill();
     struct spilled spilled = {.spill = &spill, .region = 7};
 
-    ck_assert_ptr_nonnull(brood__spill_map(&spilled, 10 * KIB));
-    ck_assert_ptr_nonnull(brood__spill_map(&spilled, 50 * KIB));
+    ck_assert_int_eq(brood__spill_map(&spilled, 10 * KIB), 0);
+    ck_assert_int_eq(brood__spill_map(&spilled, 50 * KIB), 0);
     ck_assert_uint_eq(spilled.bytes, 50 * KIB);
     brood__spill_unmap(&spilled, false); /* and it was no result */
     brood__spill_unmap(&spilled, false);
@@ -103,9 +102,9 @@ START_TEST(what_no_region_holds_is_refused_with_words)
     struct spill spill = open_spill(), none = SPILL_CLOSED;
     struct spilled nowhere = {.spill = &none, .region = 1}, huge = {.spill = &spill, .region = 1};
 
-    ck_assert_ptr_null(brood__spill_map(&nowhere, 10));
+    ck_assert_int_eq(brood__spill_map(&nowhere, 10), -ENOSPC);
     ck_assert_ptr_nonnull(strstr(brood_error(), "no place for more"));
-    ck_assert_ptr_null(brood__spill_map(&huge, SPILL_REGION));
+    ck_assert_int_eq(brood__spill_map(&huge, SPILL_REGION), -EMSGSIZE);
     ck_assert_ptr_nonnull(strstr(brood_error(), "less than 4 GiB"));
     ck_assert_uint_eq(brood__spill_take(&none, &(struct spill_regions){0}), SPILL_NONE);
     brood__spill_close(&none);
@@ -126,20 +125,30 @@ START_TEST(a_length_that_was_not_written_is_not_believed)
 }
 END_TEST
 
+/* In the host, in a forked worker, and in one that was given the descriptor. */
 START_TEST(another_file_with_the_descriptors_number_is_left_alone)
 {
-    struct spill spill = open_spill();
-    int other = memfd_create("other", MFD_CLOEXEC);
+    struct spill spill = open_spill(), given;
+    struct spilled forked = {.spill = &spill, .region = 1}, execed = {.spill = &given, .region = 1};
+    int other = memfd_create("other", MFD_CLOEXEC), number = spill.fd;
     char byte = 'x';
 
+    brood__spill_attach(&given, number);
+    ck_assert_int_eq(brood__spill_map(&execed, 10 * KIB), 0);
     ck_assert_int_eq(write(other, &byte, 1), 1);
-    ck_assert_int_eq(dup2(other, spill.fd), spill.fd);
+    ck_assert_int_eq(dup2(other, number), number);
+    brood__spill_unmap(&execed, false); /* which would have made a hole */
     ck_assert_int_eq(brood__spill_read(&spill, 1, &byte, 1), -EIO);
+    ck_assert_int_eq(brood__spill_map(&forked, 10), -EIO);
+    ck_assert_ptr_nonnull(strstr(brood_error(), "has been closed"));
+    ck_assert_int_eq(brood__spill_map(&execed, 10), -EIO);
     brood__spill_clear(&spill, 1);
     ck_assert_int_eq(pread(other, &byte, 1, 0), 1);
     ck_assert_int_eq(byte, 'x');
-    close(other);
     brood__spill_close(&spill);
+    brood__spill_close(&given);
+    ck_assert_int_eq(close(number), 0); /* it was there still */
+    close(other);
 }
 END_TEST
 

@@ -269,6 +269,37 @@ START_TEST(a_confined_worker_gives_no_more_than_was_put_aside)
 }
 END_TEST
 
+/* Whatever number the worker's own descriptor had, it is that file's now. */
+START_TEST(a_task_that_closes_descriptors_keeps_its_files)
+{
+    enum { BYTES = 1 << 20 };
+    static const char zeros[BYTES];
+    static char bytes[BYTES];
+    brood_auto(pool) *pool = open_processes(_i - PROCESSES, BROOD_POOL(.workers = 1));
+    struct stop victim = {.path = "/tmp/brood-victim-XXXXXX", .number = 40};
+    int fd = mkstemp(victim.path), last;
+    struct brood_future *future;
+    struct stat st;
+
+    ck_assert_int_eq(write(fd, zeros, BYTES), BYTES);
+    ck_assert_int_eq(brood_apply(pool, close_and_open, &last, &victim), 0);
+    ck_assert_int_ge(last, 30);
+    for (uint32_t i = LARGE_FINE; i <= LARGE_FAILS; i++) {
+        future = submit(pool, &(struct large){.bytes = BYTES, .seed = 1, .end = i});
+        ck_assert_int_eq(outcome_of(future), -EIO);
+        ck_assert_ptr_nonnull(strstr(brood_future_error(future), "has been closed"));
+        brood_future_free(future);
+    }
+    ck_assert_int_eq(pread(fd, bytes, BYTES, 0), BYTES);
+    ck_assert_int_eq(memcmp(bytes, zeros, BYTES), 0);
+    ck_assert_int_eq(fstat(fd, &st), 0);
+    ck_assert_int_eq(st.st_size, BYTES);
+    close(fd);
+    unlink(victim.path);
+    expect_large(submit(pool, &(struct large){.bytes = 1024, .seed = 1}), 1024, 1);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("results");
@@ -281,8 +312,9 @@ int main(int argc, char **argv)
                    a_large_result_waits_for_a_caller_with_room_and_outlives_the_pool, many_large_results_wait_side_by_side,
                    large_results_are_told_of_as_any_are, what_is_no_result_takes_no_memory, NULL);
     if (end == KINDS)
-        add_loop_tests(
-            suite, "results and deaths", PROCESSES, end, a_death_with_a_large_result_in_hand_loses_that_and_leaks_nothing,
-            a_second_attempt_begins_with_an_empty_hand, a_confined_worker_gives_no_more_than_was_put_aside, NULL);
+        add_loop_tests(suite, "results and deaths", PROCESSES, end,
+                       a_death_with_a_large_result_in_hand_loses_that_and_leaks_nothing,
+                       a_second_attempt_begins_with_an_empty_hand, a_confined_worker_gives_no_more_than_was_put_aside,
+                       a_task_that_closes_descriptors_keeps_its_files, NULL);
     return run_suite(suite);
 }

@@ -28,6 +28,16 @@ BROOD_TASK_DEFINE(hang_at, int, int)
     return 0;
 }
 
+BROOD_TASK_DEFINE(close_and_open, struct stop, int)
+{
+    *result = -1;
+    if (close_range(3, ~0U, 0) < 0)
+        return -errno;
+    for (int i = 0; i < arg->number; i++)
+        *result = open(arg->path, O_RDWR | O_CLOEXEC);
+    return *result < 0 ? -errno : 0;
+}
+
 static int end_large(const struct large *large, struct brood_reply *reply)
 {
     bool dies = large->end == LARGE_DIES;

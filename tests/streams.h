@@ -38,6 +38,8 @@ struct large {
 
 BROOD_TASK_BYTES_DECLARE(make_large); /* that many bytes, byte_of() each; then as `end` says: SHRINKS to 5 bytes */
 
+BROOD_TASK_DECLARE(close_and_open, struct stop, int); /* every descriptor but three; that file, so often; the last one */
+
 static inline unsigned char byte_of(uint32_t seed, uint64_t i)
 {
     return (unsigned char)(seed + i * 31 + i / 256);

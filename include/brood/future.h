@@ -11,7 +11,7 @@
  *     0               it ran and succeeded                -EOWNERDEAD  its worker died while running it
  *     other negative  what the task returned              -ECANCELED   it was cancelled and never started, or killed
  *     -EMSGSIZE       its result is larger than promised  -ESHUTDOWN   the pool closed, or broke, first
- *     -ENOSPC         there is no memory for its result (of any size)
+ *     -ENOSPC         there is no memory for its result (of any size); -EIO: a task had closed the descriptor for it
  *     -ENOENT         the worker does not know the task   -ETIMEDOUT   killed at its own deadline
  *
  * Threads: any number of threads may wait for, ask and cancel one future at once.  brood_future_free() must be the last

@@ -28,7 +28,7 @@ struct brood_reply {
     void *space;
     size_t room;             /* bytes at `space` */
     size_t length;           /* of the result */
-    int error;               /* 0, -EMSGSIZE, -ENOSPC */
+    int error;               /* 0, -EMSGSIZE, -ENOSPC, -EIO */
     struct spilled *spilled; /* where more than that goes, or NULL */
 };
 
@@ -54,12 +54,12 @@ BROOD_API BROOD_MUST_USE int brood_task_register(const struct brood_task *task);
 BROOD_API const struct brood_task *brood_task_find(const char *name);
 
 /* Room for a result of `size` bytes, which become the task's result; aligned for any type.  NULL, and the task's outcome
- * becomes -EMSGSIZE, if that is more than the task's result_size; or -ENOSPC, if there is no memory for it.  The last call
- * counts, and takes the space that one before it gave.  Callers: the task's own thread.
- */
+ * becomes -EMSGSIZE, if that is more than the task's result_size; -ENOSPC, if there is no memory for it; or -EIO, if a task
+ * has closed the descriptor for large results (close_range(2), say).  The last call counts, and takes the space that one
+ * before it gave. Callers: the task's own thread. */
 BROOD_API void *brood_reply_space(struct brood_reply *reply, size_t size);
 
-/* Copies `size` bytes to be the result.  0, -EMSGSIZE or -ENOSPC. */
+/* Copies `size` bytes to be the result.  0, -EMSGSIZE, -ENOSPC or -EIO. */
 BROOD_API int brood_reply_set(struct brood_reply *reply, const void *result, size_t size);
 
 #ifndef __cplusplus

@@ -88,13 +88,12 @@ int brood__tasks_check(void)
 /* What does not fit. */
 static void *large_space(struct brood_reply *reply, size_t size)
 {
-    void *space = reply->spilled ? brood__spill_map(reply->spilled, size) : NULL;
-
-    if (!reply->spilled)
-        (void)brood_fail(-EMSGSIZE, "a result of %zu bytes; the task promised at most %zu", size, reply->room);
-    reply->error = space ? 0 : !reply->spilled || size >= SPILL_REGION ? -EMSGSIZE : -ENOSPC;
-    reply->length = space ? size : 0;
-    return space;
+    if (reply->spilled)
+        reply->error = brood__spill_map(reply->spilled, size);
+    else
+        reply->error = brood_fail(-EMSGSIZE, "a result of %zu bytes; the task promised at most %zu", size, reply->room);
+    reply->length = reply->error ? 0 : size;
+    return reply->error ? NULL : reply->spilled->memory;
 }
 
 void *brood_reply_space(struct brood_reply *reply, size_t size)

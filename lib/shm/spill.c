@@ -43,10 +43,15 @@ void brood__spill_open(struct spill *ret_spill)
 
 void brood__spill_attach(struct spill *ret_spill, int fd)
 {
-    *ret_spill = (struct spill){.fd = fd, .regions = SPILL_REGIONS};
+    struct stat st;
+
+    *ret_spill = SPILL_CLOSED;
+    if (fd >= 0 && fstat(fd, &st) == 0)
+        *ret_spill = (struct spill){.fd = fd, .device = st.st_dev, .inode = st.st_ino, .regions = SPILL_REGIONS};
 }
 
-/* Is the descriptor still the file's? */
+/* Is the descriptor still the file's?  The program may have closed all descriptors that it does not know, and have opened
+ * files of its own. */
 static bool look(const struct spill *spill, struct stat *ret_st)
 {
     return spill->fd >= 0 && fstat(spill->fd, ret_st) == 0 && ret_st->st_dev == spill->device &&
@@ -55,7 +60,9 @@ static bool look(const struct spill *spill, struct stat *ret_st)
 
 void brood__spill_close(struct spill *spill)
 {
-    if (spill->fd >= 0)
+    struct stat st;
+
+    if (look(spill, &st))
         (void)close(spill->fd);
     *spill = SPILL_CLOSED;
 }
@@ -117,17 +124,12 @@ int brood__spill_read(const struct spill *spill, uint32_t region, void *to, size
     return 0;
 }
 
-static void punch(const struct spill *spill, uint32_t region, uint64_t bytes)
-{
-    (void)fallocate(spill->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, begin_of(region), (off_t)bytes);
-}
-
 void brood__spill_clear(const struct spill *spill, uint32_t region)
 {
     struct stat st;
 
     if (look(spill, &st))
-        punch(spill, region, SPILL_REGION);
+        (void)fallocate(spill->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, begin_of(region), (off_t)SPILL_REGION);
 }
 
 /* ---- the worker ---- */
@@ -142,30 +144,37 @@ static int commit(const struct spilled *spilled, size_t bytes)
     return r;
 }
 
-void *brood__spill_map(struct spilled *spilled, size_t bytes)
+static int check(const struct spilled *spilled, size_t bytes)
+{
+    struct stat st;
+
+    if (bytes >= SPILL_REGION)
+        return brood_fail(-EMSGSIZE, "a result of %zu bytes: results have less than 4 GiB", bytes);
+    if (spilled->region == SPILL_NONE || spilled->spill->fd < 0)
+        return brood_fail(-ENOSPC, "a result of %zu bytes, and this worker has no place for more than was put aside",
+                          bytes);
+    if (!look(spilled->spill, &st))
+        return brood_fail(-EIO, "a result of %zu bytes, and the worker's descriptor for it has been closed", bytes);
+    return 0;
+}
+
+int brood__spill_map(struct spilled *spilled, size_t bytes)
 {
     void *memory;
     int r;
 
     brood__spill_unmap(spilled, true); /* the memory is about to be used again */
-    if (spilled->region == SPILL_NONE || spilled->spill->fd < 0) {
-        (void)brood_fail(-ENOSPC, "a result of %zu bytes, and this worker has no place for more than was put aside", bytes);
-        return NULL;
-    }
-    if (bytes >= SPILL_REGION) {
-        (void)brood_fail(-EMSGSIZE, "a result of %zu bytes: results have less than 4 GiB", bytes);
-        return NULL;
-    }
+    r = check(spilled, bytes);
+    if (r < 0)
+        return r;
     r = commit(spilled, bytes);
     memory = r == 0 ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, spilled->spill->fd, begin_of(spilled->region))
                     : MAP_FAILED;
-    if (memory == MAP_FAILED) {
-        (void)brood_fail(-ENOSPC, "no memory for a result of %zu bytes: %s", bytes, strerror(r ? r : errno));
-        return NULL;
-    }
+    if (memory == MAP_FAILED)
+        return brood_fail(-ENOSPC, "no memory for a result of %zu bytes: %s", bytes, strerror(r ? r : errno));
     spilled->memory = memory;
     spilled->bytes = bytes;
-    return memory;
+    return 0;
 }
 
 void brood__spill_unmap(struct spilled *spilled, bool is_result)
@@ -175,5 +184,5 @@ void brood__spill_unmap(struct spilled *spilled, bool is_result)
     (void)munmap(spilled->memory, spilled->bytes);
     spilled->memory = NULL;
     if (!is_result)
-        punch(spilled->spill, spilled->region, SPILL_REGION);
+        brood__spill_clear(spilled->spill, spilled->region);
 }

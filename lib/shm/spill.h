@@ -22,9 +22,8 @@
 #define SPILL_NONE 0 /* no region; else its number + 1 */
 
 struct spill {
-    int fd; /* -1: there is none */
-    uint64_t device,
-        inode; /* the host's, of the file: a host may have closed the descriptor, and its number be another's */
+    int fd;                 /* -1: there is none */
+    uint64_t device, inode; /* of the file: who has the descriptor may have closed it, and its number be another's */
     uint32_t regions;
 };
 
@@ -33,8 +32,10 @@ struct spill {
 /* Makes one, or none where the system does not let: then a result has to fit into what was put aside. */
 void brood__spill_open(struct spill *ret_spill);
 
-/* A worker that has been given its descriptor; -1 is fine. */
+/* A worker that has been given its descriptor, before anybody else could close it; -1 is fine. */
 void brood__spill_attach(struct spill *ret_spill, int fd);
+
+/* Closes the descriptor, if it is still the file's. */
 void brood__spill_close(struct spill *spill);
 
 /* ---- the host ---- */
@@ -67,8 +68,9 @@ struct spilled {
     size_t bytes;
 };
 
-/* Room for `bytes` bytes, in place of what it had; NULL: -ENOSPC, or -EMSGSIZE for what no region holds, in words. */
-void *brood__spill_map(struct spilled *spilled, size_t bytes);
+/* Room for `bytes` bytes, in place of what it had: `memory`.  0; -EMSGSIZE for what no region holds; -ENOSPC; -EIO where
+ * the task has closed the descriptor; in words. */
+int brood__spill_map(struct spilled *spilled, size_t bytes);
 
 /* The task is over.  If nothing of it is its result, its memory goes back, too. */
 void brood__spill_unmap(struct spilled *spilled, bool is_result);
