@@ -1,6 +1,7 @@
-/* check_cpus.c - how many workers a machine is good for: the affinity mask, cgroup quotas, BROOD_WORKERS.
+/* check_cpus.c - how many workers a machine is good for: the affinity mask, cgroup quotas, BROOD_WORKERS; and how much
+ * memory it leaves.
  *
- * Quotas are read from a tree of files that the test makes: proc/cgroup, proc/mountinfo and what they point to.
+ * Quotas and limits are read from a tree of files that the test makes: proc/cgroup, proc/mountinfo and what they point to.
  */
 #include <errno.h>
 #include <ftw.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "child.h"
+#include "os/available.h"
 #include "os/cpus.h"
 #include "support.h"
 
@@ -561,6 +563,83 @@ START_TEST(without_a_mask_the_cpus_that_are_online_count)
 }
 END_TEST
 
+/* ---- memory ---- */
+
+#define MIB ((uint64_t)1 << 20)
+#define MEMINFO "MemTotal: 9000000 kB\nMemFree: 1 kB\nMemAvailable:    4194304 kB\nSwapTotal: 2048 kB\nSwapFree:  1024 kB\n"
+
+static uint64_t available(void)
+{
+    return brood__memory_available_to(proc, proc, tree);
+}
+
+START_TEST(without_a_limit_there_is_what_the_machine_has)
+{
+    clear_tree();
+    ck_assert_uint_eq(available(), UINT64_MAX);
+    put("/proc/meminfo", MEMINFO);
+    ck_assert_uint_eq(available(), 4097 * MIB);
+    put_v2("/user/job");
+    put("/sys/fs/cgroup/user/job/memory.max", "max\n");
+    put("/sys/fs/cgroup/user/job/memory.current", "1\n");
+    ck_assert_uint_eq(available(), 4097 * MIB);
+}
+END_TEST
+
+START_TEST(a_limit_leaves_what_is_not_in_use_but_for_files)
+{
+    clear_tree();
+    put("/proc/meminfo", MEMINFO);
+    put_v2("/user/job");
+    put("/sys/fs/cgroup/user/job/memory.max", "104857600\n");    /* 100 MiB */
+    put("/sys/fs/cgroup/user/job/memory.current", "83886080\n"); /* 80 */
+    ck_assert_uint_eq(available(), 21 * MIB);
+    put("/sys/fs/cgroup/user/job/memory.stat", "anon 1\ninactive_file 1048576\nactive_file 2097152\nactive_anon 9\n");
+    ck_assert_uint_eq(available(), 24 * MIB);
+    put("/sys/fs/cgroup/user/job/memory.swap.max", "0\n");
+    ck_assert_uint_eq(available(), 23 * MIB);
+    put("/sys/fs/cgroup/user/job/memory.current", "209715200\n"); /* over the limit, which was lowered */
+    ck_assert_uint_eq(available(), 0);
+}
+END_TEST
+
+START_TEST(the_tightest_limit_of_those_above_counts)
+{
+    clear_tree();
+    put("/proc/meminfo", MEMINFO);
+    put_v2("/user/job");
+    put("/sys/fs/cgroup/user/job/memory.max", "104857600\n");
+    put("/sys/fs/cgroup/user/job/memory.current", "0\n");
+    put("/sys/fs/cgroup/user/memory.max", "52428800\n");
+    put("/sys/fs/cgroup/user/memory.current", "1048576\n");
+    put("/sys/fs/cgroup/user/memory.swap.max", "0\n");
+    ck_assert_uint_eq(available(), 49 * MIB);
+}
+END_TEST
+
+START_TEST(a_limit_of_version_1_counts)
+{
+    clear_tree();
+    put("/proc/meminfo", MEMINFO);
+    put("/proc/cgroup", "4:memory:/job\n1:cpu:/\n");
+    put("/proc/mountinfo", OTHER_MOUNTS "31 23 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
+    put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"); /* none */
+    put("/sys/fs/cgroup/memory/memory.usage_in_bytes", "1\n");
+    ck_assert_uint_eq(available(), 4097 * MIB);
+    put("/sys/fs/cgroup/memory/job/memory.limit_in_bytes", "104857600\n");
+    put("/sys/fs/cgroup/memory/job/memory.usage_in_bytes", "10485760\n");
+    put("/sys/fs/cgroup/memory/job/memory.stat", "active_file 7\ntotal_inactive_file 1048576\n");
+    ck_assert_uint_eq(available(), 92 * MIB);
+}
+END_TEST
+
+START_TEST(this_machine_has_some)
+{
+    ck_assert_uint_gt(brood__memory_available(), 0);
+    ck_assert_uint_le(brood__memory_available(), (uint64_t)1 << 50);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("cpus");
@@ -581,6 +660,9 @@ int main(void)
               NULL);
     add_tests(suite, "this process", this_machine_has_workers, the_affinity_mask_limits,
               a_mask_of_more_than_1024_cpus_can_be_read, without_a_mask_the_cpus_that_are_online_count, NULL);
+    add_tests(suite, "memory", without_a_limit_there_is_what_the_machine_has,
+              a_limit_leaves_what_is_not_in_use_but_for_files, the_tightest_limit_of_those_above_counts,
+              a_limit_of_version_1_counts, this_machine_has_some, NULL);
     status = run_suite(suite);
     remove_tree();
     return status;

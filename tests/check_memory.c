@@ -111,6 +111,32 @@ START_TEST(names_that_cannot_be_are_refused)
 }
 END_TEST
 
+/* If it were not refused, the kernel should kill this process, and no other. */
+static void ask_for_more_than_there_is(void *name)
+{
+    brood_auto(memory) *memory = NULL;
+    FILE *file = fopen("/proc/self/oom_score_adj", "we");
+
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_ge(fputs("1000", file), 0);
+    ck_assert_int_eq(fclose(file), 0);
+    for (int shift = 45; shift >= 43; shift--) {
+        ck_assert_int_eq(brood_memory_create(&memory, name, (size_t)1 << shift), -ENOMEM);
+        ck_assert_ptr_nonnull(strstr(brood_error(), "no memory for"));
+    }
+    ck_assert_ptr_null(memory);
+}
+
+/* semantics: H1 */
+START_TEST(more_than_the_machine_has_is_refused_and_kills_nobody)
+{
+    const char *name = name_of("giant");
+
+    in_child(ask_for_more_than_there_is, _i == 0 ? NULL : (void *)(uintptr_t)name);
+    ck_assert_int_eq(try_attach(name), -ENOENT);
+}
+END_TEST
+
 /* semantics: H1 */
 START_TEST(sizes_that_cannot_be_are_refused)
 {
@@ -121,7 +147,6 @@ START_TEST(sizes_that_cannot_be_are_refused)
     ck_assert_int_eq(brood_memory_create(&memory, name, 0), -EINVAL);
     ck_assert_int_eq(brood_memory_create(&memory, name, SIZE_MAX), -EINVAL);
     ck_assert_int_eq(brood_memory_create(&memory, NULL, 0), -EINVAL);
-    ck_assert_int_eq(brood_memory_create(&memory, name, (size_t)1 << 45), -ENOSPC);
     ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
     little = (struct rlimit){100 * KIB, before.rlim_max};
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &little), 0);
@@ -251,6 +276,26 @@ START_TEST(what_brood_did_not_make_is_not_attached)
     ck_assert_int_eq(brood_memory_attach(&memory, name), 0);
     memset(brood_memory_address(memory), 1, brood_memory_size(memory));
     ck_assert_int_eq(brood_memory_unlink(name), 0);
+}
+END_TEST
+
+START_TEST(what_can_only_be_read_is_not_attached)
+{
+    brood_auto(memory) *memory = NULL, *good = NULL;
+    const char *name = name_of("readable");
+    int fd;
+
+    good = create(name, PAGE);
+    fd = open(path_of(name), O_RDONLY | O_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(brood_memory_unlink(name), 0);
+    ck_assert_int_eq(brood_memory_from_fd(&memory, fd), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(brood_error(), "only be read"));
+    ck_assert_int_eq(close(fd), 0); /* it stayed the caller's */
+    fd = open("/", O_RDONLY | O_CLOEXEC);
+    ck_assert_int_eq(brood_memory_from_fd(&memory, fd), -EINVAL);
+    ck_assert_int_eq(close(fd), 0);
+    ck_assert_ptr_null(memory);
 }
 END_TEST
 
@@ -457,12 +502,14 @@ int main(void)
     Suite *suite = suite_create("memory");
 
     add_loop_tests(suite, "sizes", 0, SIZES, two_programs_see_the_same_bytes, NULL);
+    add_loop_tests(suite, "too large", 0, 2, more_than_the_machine_has_is_refused_and_kills_nobody, NULL);
     add_tests(suite, "names", names_that_cannot_be_are_refused, sizes_that_cannot_be_are_refused,
               a_name_is_made_once_and_taken_away_once, NULL);
     add_tests(suite, "without a name", memory_without_a_name_travels_as_a_descriptor, memory_without_a_name_cannot_be_cut,
               NULL);
     add_loop_tests(suite, "forks", 0, 2, children_have_it_at_the_same_address_and_do_not_end_it, NULL);
-    add_tests(suite, "strangers", what_brood_did_not_make_is_not_attached, what_is_no_file_is_not_attached, NULL);
+    add_tests(suite, "strangers", what_brood_did_not_make_is_not_attached, what_can_only_be_read_is_not_attached,
+              what_is_no_file_is_not_attached, NULL);
     add_tests(suite, "deaths", what_a_killed_creator_left_is_found_and_removed, what_somebody_still_has_is_not_stale,
               who_attaches_and_goes_takes_nothing_away, a_name_never_stands_for_half_made_memory,
               only_what_is_broods_is_swept, NULL);

@@ -34,8 +34,9 @@ struct brood_memory; /* of one process; forked children may use it too */
 #define BROOD_MEMORY_NAME_MAX 200 /* bytes of a name */
 
 /* Makes `bytes` bytes of zeroed shared memory.  `name`: 1 to BROOD_MEMORY_NAME_MAX bytes without '/', or NULL: without a
- * name.  0; -EINVAL: no bytes, or such a name; -ENAMETOOLONG; -EEXIST: there is one of that name; -ENOSPC, -ENOMEM: not
- * that much memory; -EFBIG: see ulimit -f; else what the system says.  The handle is the caller's to close. */
+ * name.  0; -EINVAL: no bytes, or such a name; -ENAMETOOLONG; -EEXIST: there is one of that name; -ENOSPC: no room in
+ * /dev/shm; -ENOMEM: the machine, or a control group's limit, does not leave that much memory; -EFBIG: see ulimit -f; else
+ * what the system says.  The handle is the caller's to close. */
 BROOD_API BROOD_MUST_USE int brood_memory_create(struct brood_memory **ret_memory, const char *name, size_t bytes);
 
 /* Joins memory by its name.  0; -ENOENT: there is none; -EINVAL: no such name, or what has it was not made by brood, or was

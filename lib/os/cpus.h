@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "os/cgroup.h"
+
 /* The least of the CPUs in the calling thread's affinity mask and those that the quotas allow, rounded up; at least 1. */
 int brood__cpus_usable(void);
 
@@ -22,7 +24,7 @@ int brood__cpus_usable(void);
 struct brood__quota {
     int64_t quota_us, period_us;
     int version; /* of control groups: 2 reads cpu.max, 1 reads cpu.cfs_quota_us and cpu.cfs_period_us */
-    char where[4096];
+    char where[CGROUP_PATH_MAX];
 };
 
 /* Looks for the quotas of the process whose cgroup and mountinfo files lie in the directory `proc`.  Every path that these

@@ -158,8 +158,10 @@ static int adopt(struct brood_memory *memory, int fd)
     int r = brood__segment_attach(&memory->segment, fd);
     uint64_t bytes;
 
-    if (r < 0 && r != -EINVAL)
+    if (r == -ENOMEM)
         return r;
+    if (r == -EACCES || r == -EPERM)
+        return brood_fail(-EINVAL, "what is there can only be read, so it is no shared memory that brood made");
     if (r < 0 || memory->segment.reserved < FRONT_BYTES || !is_whole(fd))
         return brood_fail(-EINVAL, "what is there is no shared memory that brood made, or somebody has cut it");
     front = (const struct front *)(const void *)memory->segment.base;

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -9,6 +10,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "os/available.h"
 #include "os/process.h"
 #include "shm/segment.h"
 
@@ -20,6 +22,10 @@
 #define SHM_FREE_MIN ((size_t)256 << 20)
 
 #define PAGE ((size_t)4096)
+
+/* How much is committed without a look whether there is memory.  To take it costs tens of milliseconds, and to look
+ * less than one. */
+#define LOOK_EVERY ((size_t)64 << 20)
 
 static size_t round_up(size_t n, size_t to)
 {
@@ -87,9 +93,11 @@ static int map(struct segment *segment, size_t reserve, size_t least)
 
     for (; reserve >= least && reserve > 0; reserve = reserve / 2 / PAGE * PAGE) {
         base = mmap(NULL, reserve, PROT_READ | PROT_WRITE, flags, segment->fd, 0);
-        if (base != MAP_FAILED)
+        if (base != MAP_FAILED || (errno != ENOMEM && errno != EAGAIN))
             break;
     }
+    if (base == MAP_FAILED && errno != ENOMEM && errno != EAGAIN)
+        return brood_fail(-errno, "shared memory cannot be mapped: %s", strerror(errno));
     if (base == MAP_FAILED)
         return brood_fail(-ENOMEM, "no address space for %zu KiB of shared memory: %s (see ulimit -v)", least >> 10,
                           strerror(errno));
@@ -154,6 +162,25 @@ int brood__segment_attach(struct segment *ret_segment, int fd)
     return 0;
 }
 
+/* Of a file in memory, the kernel hands out what there is not, and then kills somebody.  A part is left, because the number
+ * is an estimate; and so is what will be committed before the next look. */
+static int look_for_memory(struct segment *segment, size_t bytes)
+{
+    size_t missing = bytes - segment->committed;
+    uint64_t available;
+
+    if (bytes - segment->looked_at <= LOOK_EVERY)
+        return 0;
+    available = brood__memory_available();
+    if (available != UINT64_MAX && (missing > LOOK_EVERY ? missing : LOOK_EVERY) > available - available / 16)
+        return brood_fail(
+            -ENOMEM,
+            "no memory for %zu KiB more: this machine, or the memory limit of a control group, leaves %" PRIu64 " KiB",
+            missing >> 10, available >> 10);
+    segment->looked_at = bytes;
+    return 0;
+}
+
 int brood__segment_commit(struct segment *segment, size_t bytes)
 {
     size_t missing;
@@ -166,6 +193,11 @@ int brood__segment_commit(struct segment *segment, size_t bytes)
                           segment->reserved >> 20);
     bytes = round_up(bytes, PAGE);
     missing = bytes - segment->committed;
+    if (segment->fd >= 0) {
+        r = look_for_memory(segment, bytes);
+        if (r < 0)
+            return r;
+    }
     do
         r = segment->fd < 0 ? 0 : posix_fallocate(segment->fd, (off_t)segment->committed, (off_t)missing);
     while (r == EINTR);

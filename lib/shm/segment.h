@@ -22,7 +22,8 @@ struct segment {
     char *base; /* NULL: not open */
     size_t reserved;
     size_t committed;
-    int fd; /* -1 for a private segment */
+    size_t looked_at; /* so much was committed when somebody last looked whether there is memory for more */
+    int fd;           /* -1 for a private segment */
 };
 
 #define SEGMENT_CLOSED ((struct segment){.fd = -1})
@@ -34,7 +35,8 @@ int brood__segment_open(struct segment *ret_segment, enum segment_kind kind, siz
 /* Maps the segment behind a descriptor, which becomes the segment's.  0 or a negative errno. */
 int brood__segment_attach(struct segment *ret_segment, int fd);
 
-/* Makes sure that the first `bytes` bytes are committed.  0; -ENOSPC, -ENOMEM. */
+/* Makes sure that the first `bytes` bytes are committed.  0; -ENOSPC: there is no room in /dev/shm; -ENOMEM: there is no
+ * memory left on this machine, or to this process. */
 int brood__segment_commit(struct segment *segment, size_t bytes);
 
 /* As many of `wanted` bytes as a file of this process may have: asking for more would be SIGXFSZ. */
