@@ -474,6 +474,137 @@ static void look_at_threads(void *context)
     ck_assert_int_eq(end_of(start(give_back, &(int){4})), 4);
 }
 
+static int wait_for_end(struct brood_thread *thread, brood_deadline deadline)
+{
+    int fd = brood_thread_sentinel(thread);
+    bool ready = false;
+    int r;
+
+    ck_assert_int_ge(fd, 0);
+    r = brood_wait(&BROOD_WAIT_FD(fd), 1, &ready, deadline);
+    ck_assert_int_eq(ready, r == 1);
+    return r;
+}
+
+START_TEST(the_end_of_a_thread_can_be_polled_for)
+{
+    struct stop stop = {0};
+    struct brood_thread *first = start(stay, &stop), *second = start(give_back, &(int){5});
+    int fd = brood_thread_sentinel(first);
+
+    ck_assert_int_gt(fd, 2);
+    ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    ck_assert_int_eq(brood_thread_sentinel(first), fd);
+    ck_assert_int_eq(wait_for_end(first, BROOD_NOW), -EAGAIN);
+    ck_assert_int_eq(wait_for_end(second, SOON), 1); /* also if it had ended before */
+    ck_assert_int_eq(wait_for_end(second, BROOD_NOW), 1);
+    ck_assert_int_eq(brood_thread_is_alive(second), 0);
+    ck_assert_int_eq(wait_for_end(first, brood_after_ms(10)), -ETIMEDOUT);
+    atomic_store(&stop.go, 1);
+    ck_assert_int_eq(wait_for_end(first, SOON), 1);
+    ck_assert_int_eq(brood_thread_join(first, BROOD_NOW), 0);
+    ck_assert_int_eq(brood_thread_sentinel(first), fd);
+    ck_assert_int_eq(end_of(first), 7); /* which frees it */
+    ck_assert_int_eq(fcntl(fd, F_GETFD), -1);
+    ck_assert_int_eq(end_of(second), 5);
+}
+END_TEST
+
+START_TEST(the_sentinel_of_a_thread_that_ended_before_is_readable)
+{
+    struct brood_thread *thread = start(give_back, &(int){5});
+
+    ck_assert_int_eq(brood_thread_join(thread, SOON), 0);
+    ck_assert_int_eq(wait_for_end(thread, BROOD_NOW), 1);
+    ck_assert_int_eq(end_of(thread), 5);
+    ck_assert_int_eq(brood_thread_sentinel(NULL), -EINVAL);
+    ck_assert_int_eq(brood_thread_sentinel(brood_thread_current()), -EINVAL);
+}
+END_TEST
+
+/* Asked for in the very moment of the end, none stays silent. */
+START_TEST(no_end_is_missed)
+{
+    for (int i = 0; i < 300; i++) {
+        struct brood_thread *thread = start(give_back, &(int){5});
+
+        ck_assert_int_eq(wait_for_end(thread, SOON), 1);
+        ck_assert_int_eq(end_of(thread), 5);
+    }
+}
+END_TEST
+
+static void look_at_sentinels(void *thread)
+{
+    struct stop stop = {0};
+    struct brood_thread *own = start(stay, &stop);
+
+    ck_assert_int_eq(wait_for_end(thread, BROOD_NOW), 1); /* it is not here */
+    ck_assert_int_eq(wait_for_end(own, BROOD_NOW), -EAGAIN);
+    atomic_store(&stop.go, 1);
+    ck_assert_int_eq(wait_for_end(own, SOON), 1);
+    ck_assert_int_eq(end_of(own), 7);
+    brood_thread_free(thread);
+}
+
+START_TEST(a_fork_has_sentinels_of_its_own)
+{
+    struct stop stop = {0};
+    struct brood_thread *thread = start(stay, &stop);
+
+    ck_assert_int_eq(wait_for_end(thread, BROOD_NOW), -EAGAIN);
+    in_child(look_at_sentinels, thread);
+    ck_assert_int_eq(wait_for_end(thread, BROOD_NOW), -EAGAIN); /* what ended there did not end here */
+    atomic_store(&stop.go, 1);
+    ck_assert_int_eq(wait_for_end(thread, SOON), 1);
+    ck_assert_int_eq(end_of(thread), 7);
+}
+END_TEST
+
+/* A thread that had ended, and whose sentinel's number is another file's since all descriptors were closed. */
+static int free_after_all_was_closed(void *thread)
+{
+    int ends[2], old = brood_thread_sentinel(thread);
+
+    ck_assert_int_eq(fcntl(old, F_GETFD), FD_CLOEXEC);
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    brood_thread_free(thread);
+    ck_assert_int_eq(fcntl(old, F_GETFD), -1);
+    ck_assert_int_eq(fcntl(ends[0], F_GETFD), FD_CLOEXEC);
+    ck_assert_int_eq(fcntl(ends[1], F_GETFD), FD_CLOEXEC);
+    return 0;
+}
+
+static int free_what_has_lost_its_sentinel(void *thread)
+{
+    int fds[8];
+
+    for (int i = 0; i < 8; i++)
+        fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    brood_thread_free(thread);
+    for (int i = 0; i < 8; i++)
+        ck_assert_int_eq(fcntl(fds[i], F_GETFD), FD_CLOEXEC); /* not closed by mistake */
+    return 0;
+}
+
+START_TEST(a_child_that_closes_all_descriptors_has_none_of_them)
+{
+    int (*const stories[])(void *) = {free_after_all_was_closed, free_what_has_lost_its_sentinel};
+    struct brood_thread *thread = start(give_back, &(int){5});
+    struct brood_process *process = NULL;
+    int status = -1;
+
+    ck_assert_int_eq(wait_for_end(thread, SOON), 1);
+    ck_assert_int_eq(brood_process_start(&process, BROOD_PROCESS(.run = stories[_i], .context = thread, .close_fds = true)),
+                     0);
+    ck_assert_int_eq(brood_process_join(process, SOON), 0);
+    ck_assert_int_eq(brood_process_status(process, &status), 0);
+    ck_assert_int_eq(status, 0);
+    ck_assert_int_eq(brood_process_close(process), 0);
+    ck_assert_int_eq(end_of(thread), 5);
+}
+END_TEST
+
 /* semantics: T10 */
 START_TEST(a_fork_has_one_thread)
 {
@@ -608,10 +739,13 @@ int main(int argc, char **argv)
               a_thread_that_cannot_be_started_is_not_listed, several_threads_join_one,
               a_thread_of_somebody_else_has_a_handle, a_thread_is_a_daemon_as_its_creator_is_or_as_it_is_told,
               threads_start_threads, a_handle_can_be_freed_at_any_time, a_thread_can_have_a_copy_of_its_context,
-              leaving_a_scope_waits_for_a_thread_but_not_for_a_daemon, NULL);
+              leaving_a_scope_waits_for_a_thread_but_not_for_a_daemon, the_end_of_a_thread_can_be_polled_for,
+              the_sentinel_of_a_thread_that_ended_before_is_readable, no_end_is_missed, NULL);
     add_tests(suite, "ends", a_failure_is_told, a_thread_that_leaves_is_not_told_of, NULL);
     if (forks) {
-        add_tests(suite, "forks", a_fork_has_one_thread, the_thread_that_forks_is_the_main_thread_of_the_child, NULL);
+        add_tests(suite, "forks", a_fork_has_one_thread, a_fork_has_sentinels_of_its_own,
+                  the_thread_that_forks_is_the_main_thread_of_the_child, NULL);
+        add_loop_tests(suite, "descriptors", 0, 2, a_child_that_closes_all_descriptors_has_none_of_them, NULL);
         add_loop_tests(suite, "exits", 0, 2, exit_waits_for_threads_that_are_not_daemons, NULL);
     }
     return run_suite(suite);

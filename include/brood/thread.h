@@ -65,6 +65,11 @@ BROOD_API BROOD_MUST_USE int brood_thread_result(const struct brood_thread *thre
 /* 1: its function has not returned; 0: it has. */
 BROOD_API int brood_thread_is_alive(const struct brood_thread *thread);
 
+/* A descriptor that is readable when the thread has ended, for brood_wait(), poll() and the like: made by the first call,
+ * closed when the last handle of the thread is freed, and not to be read or closed by others.  A forked child asks again.
+ * Or -EINVAL: not started by brood_thread_start(); -EMFILE, -ENFILE, -ENOMEM. */
+BROOD_API int brood_thread_sentinel(struct brood_thread *thread);
+
 /* 1: the program's exit does not wait for it. */
 BROOD_API int brood_thread_is_daemon(const struct brood_thread *thread);
 

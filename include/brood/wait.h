@@ -1,5 +1,5 @@
-/* brood/wait.h - waits for the first of many things: pipes, processes (brood_process_sentinel()), futures
- * (brood_future_fd()), sockets, whatever has a descriptor.
+/* brood/wait.h - waits for the first of many things: pipes, processes (brood_process_sentinel()), threads
+ * (brood_thread_sentinel()), futures (brood_future_fd()), sockets, whatever has a descriptor.
  *
  *     struct brood_waited things[] = {BROOD_WAIT_PIPE(pipe), BROOD_WAIT_FD(pidfd), BROOD_WAIT_FD(socket)};
  *     bool ready[3];

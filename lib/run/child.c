@@ -15,6 +15,7 @@
 #include "run/process.h"
 #include "run/run.h"
 #include "run/streams.h"
+#include "run/thread.h"
 
 /* ---- before the function ---- */
 
@@ -59,8 +60,10 @@ static void close_the_rest(const struct brood_process *process, const struct bro
 {
     int kept[options->pass_fds_count + 3];
 
-    if (options->close_fds)
-        brood__process_close_all_but(kept, keep(process, options, kept));
+    if (!options->close_fds)
+        return;
+    brood__process_close_all_but(kept, keep(process, options, kept));
+    brood__threads_descriptors_closed();
 }
 
 /* ---- an executable ---- */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@ static struct name main_name = {.text = "MainThread"};
 /* Under brood__run_lock. */
 static struct brood_thread *alive; /* those that are, newest first */
 static unsigned started;           /* for names */
+static unsigned closings;          /* of all descriptors */
 static struct hook hook;
 
 /* Whom nobody started: of a process that was forked by a thread with a handle of its own, that thread is the main one. */
@@ -62,12 +64,21 @@ static bool is_ours(const struct brood_thread *thread)
     return thread->generation == atomic_load(&brood__fork_generation);
 }
 
+/* Nobody else uses the thread, or under the lock. */
+static void drop_sentinel(struct brood_thread *thread)
+{
+    if (thread->sentinel > 0 && thread->sentinel_of == closings)
+        (void)close(thread->sentinel);
+    thread->sentinel = 0;
+}
+
 static void release(struct brood_thread *thread)
 {
     if (atomic_fetch_sub(&thread->holders, 1) != 1)
         return;
     if (thread->kind == THREAD_STARTED && is_ours(thread) && atomic_load(&thread->joined) == 0)
         (void)pthread_detach(thread->id);
+    drop_sentinel(thread);
     brood__names_free(&thread->names);
     free(thread->copied);
     free(thread);
@@ -86,16 +97,22 @@ static int is_no_thread(const struct brood_thread *thread)
 
 /* ---- who is who ---- */
 
-static void foreign_ends(void *argument)
+/* Whoever asks for the sentinel meanwhile, which takes the lock, gets one that is readable or is told here. */
+static void leave(struct brood_thread *self)
 {
-    struct brood_thread *thread = argument;
-
     brood__lock(&brood__run_lock);
-    unlist(thread);
+    unlist(self);
+    brood__run_tell(&self->state, THREAD_ENDED);
+    if (self->sentinel > 0 && self->sentinel_of == closings)
+        (void)eventfd_write(self->sentinel, 1);
     brood__unlock(&brood__run_lock);
-    brood__run_tell(&thread->state, THREAD_ENDED);
     current = NULL;
-    release(thread);
+    release(self);
+}
+
+static void foreign_ends(void *thread)
+{
+    leave(thread);
 }
 
 static void init_once(void)
@@ -194,6 +211,7 @@ void brood__threads_after_fork(void)
 
     for (; thread; thread = next) {
         next = thread->next;
+        drop_sentinel(thread); /* it is the parent's, too, and what is written to it is read there */
         if (thread != self)
             leave_behind(thread);
     }
@@ -216,12 +234,7 @@ static void end(void *argument)
     brood_log(BROOD_LOG_DEBUG, "the thread ends with %d", self->result);
     free(self->copied);
     self->copied = NULL;
-    brood__lock(&brood__run_lock);
-    unlist(self);
-    brood__unlock(&brood__run_lock);
-    brood__run_tell(&self->state, THREAD_ENDED);
-    current = NULL;
-    release(self);
+    leave(self);
 }
 
 static void set_system_name(pthread_t id, const char *name)
@@ -405,6 +418,39 @@ int brood_thread_join(struct brood_thread *thread, brood_deadline deadline)
     if (is_ours(thread))
         collect(thread);
     return 0;
+}
+
+/* Under the lock. */
+static int make_sentinel(struct brood_thread *thread)
+{
+    int fd = brood__fd_not_standard(eventfd(atomic_load(&thread->state) == THREAD_ENDED, EFD_CLOEXEC | EFD_NONBLOCK));
+
+    if (fd < 0)
+        return -errno;
+    thread->sentinel = fd;
+    thread->sentinel_of = closings;
+    return fd;
+}
+
+int brood_thread_sentinel(struct brood_thread *thread)
+{
+    int r = is_no_thread(thread);
+
+    if (r < 0)
+        return r;
+    if (thread->kind != THREAD_STARTED && !thread->left_behind)
+        return brood_fail(-EINVAL, "%s was not started by brood_thread_start()", brood_thread_name(thread));
+    brood__lock(&brood__run_lock);
+    r = thread->sentinel > 0 && thread->sentinel_of == closings ? thread->sentinel : make_sentinel(thread);
+    brood__unlock(&brood__run_lock);
+    return r < 0 ? brood_fail(r, "no descriptor for the end of %s: %s", brood_thread_name(thread), strerror(-r)) : r;
+}
+
+void brood__threads_descriptors_closed(void)
+{
+    brood__lock(&brood__run_lock);
+    closings++;
+    brood__unlock(&brood__run_lock);
 }
 
 int brood_thread_is_alive(const struct brood_thread *thread)

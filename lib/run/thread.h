@@ -26,6 +26,10 @@ struct brood_thread {
     _Atomic uint32_t joined; /* 0; 1: somebody is in pthread_join(); 2: it is over.  A futex */
     _Atomic uint32_t tid;    /* 0 until the thread has told.  A futex */
     pthread_t id;
+    /* Its sentinel, an eventfd, or 0: none; and of which descriptors (see brood__threads_descriptors_closed()) that is.
+     * Under brood__run_lock. */
+    int sentinel;
+    unsigned sentinel_of;
     bool daemon, left_behind; /* left_behind: by the fork, in the child */
     int result;               /* by itself before ENDED, read by others after it */
     int (*run)(void *context);
@@ -33,6 +37,9 @@ struct brood_thread {
     struct names names;
     struct brood_thread *next, **place; /* among those alive; under brood__run_lock */
 };
+
+/* This process has closed all its descriptors: numbers that threads have are other files' from now on. */
+void brood__threads_descriptors_closed(void);
 
 /* The calling thread's name, also if it is not brood's and has never asked. */
 void brood__thread_who(char *ret_text, size_t size);
