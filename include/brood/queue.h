@@ -22,7 +22,8 @@
  * lock, and no system call while nobody sleeps.  All else is under a lock (brood/lock.h) that is held for as long as it
  * takes to copy the message.
  *
- * Progress.  A participant that is stopped, but not dead, in the middle of a call makes others wait for it.
+ * Progress.  A participant that is stopped, but not dead, in the middle of a call makes others wait for it: with BROOD_NOW
+ * for some 40 ms, after which they are told -EAGAIN, too, and brood_error() says why.
  *
  * Trust.  All participants can write to all of the queue.  brood_queue_check() tells a queue from other memory; it is no
  * defence against a participant that means harm.

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
+#include <time.h>
 
 #include "os/clock.h"
 #include "os/futex.h"
@@ -9,6 +10,13 @@
 
 #define LOOKS 64 /* between two times that who waits gives its processor to others */
 #define YIELDS 4 /* ... before it sleeps */
+
+/* How long who does not wait for messages or room waits for somebody who is in the middle of a call: a preempted one runs
+ * again within a few time slices.  It gives its processor away first, and then sleeps, so that the other one can come to
+ * this processor.  Long enough for a dead one to be found. */
+#define PATIENCE_NS (2 * (int64_t)LOOK_AGAIN_NS)
+#define PATIENT_YIELDS 16
+#define PATIENT_SLEEP_NS 50000
 
 /* ---- waking ---- */
 
@@ -381,6 +389,61 @@ static int sleep_for(const struct errand *errand, brood_deadline deadline)
     return r;
 }
 
+/* There is a message, or room, but somebody who began before is about to write or to read where the next one goes. */
+static bool is_held_up(const struct errand *errand)
+{
+    if (errand->space)
+        return brood_queue_size(errand->queue) > 0;
+    /* Where memory is the user's there may be room by the count, and no block that is free. */
+    if ((queue_gate(errand->queue) & QUEUE_FIXED) &&
+        (errand->queue->kind != BROOD_FIFO || errand->message.len > slot_room(queue_ring(errand->queue))))
+        return false;
+    return !brood_queue_full(errand->queue);
+}
+
+/* In the handler of a signal that has interrupted a put or a get there is nothing to wait for. */
+static bool is_in_ones_own_way(const struct errand *errand)
+{
+    const struct brood_ring *ring = queue_ring(errand->queue);
+
+    for (uint64_t i = 0; i < ring->slots; i++) {
+        uint64_t word = ring_load(&ring_slot_at(ring, i)->word);
+        enum ring_state state = ring_word_state(word);
+
+        if ((state == RING_WRITING || state == RING_READING) && ring_word_owner(word) == errand->me)
+            return true;
+    }
+    return false;
+}
+
+static int be_patient(const struct errand *errand)
+{
+    brood_deadline end = brood__after_ns(PATIENCE_NS);
+    const struct timespec pause = {.tv_nsec = PATIENT_SLEEP_NS};
+    int r = -EAGAIN;
+
+    if (!is_held_up(errand) || is_in_ones_own_way(errand))
+        return r;
+    for (int i = 0; r == -EAGAIN && is_held_up(errand) && !brood__is_past(end); i++) {
+        if (i < PATIENT_YIELDS)
+            (void)sched_yield();
+        else
+            (void)nanosleep(&pause, NULL);
+        brood__queue_look_for_dead(errand->queue, false);
+        r = attempt(errand);
+    }
+    return r;
+}
+
+static const char *why_not(const struct errand *errand, bool is_late)
+{
+    if (is_held_up(errand))
+        return "somebody who uses the queue stands still in the middle of a call";
+    if (errand->space)
+        return is_late ? "the queue was empty until the deadline" : "the queue is empty";
+    return is_late ? "the queue was full until the deadline" : "the queue is full";
+}
+
 static int say(const struct errand *errand, int r, brood_deadline deadline)
 {
     bool is_get = errand->space;
@@ -389,11 +452,8 @@ static int say(const struct errand *errand, int r, brood_deadline deadline)
         return brood_fail(r, is_get ? "the queue is shut down, and nothing is left in it" : "the queue is shut down");
     if (r == -EMSGSIZE)
         return brood_fail(r, "the next message has %zu bytes, more than there is space for", errand->space->len);
-    if (r == -EAGAIN && deadline.ns > 0)
-        return brood_fail(-ETIMEDOUT,
-                          is_get ? "the queue was empty until the deadline" : "the queue was full until the deadline");
     if (r == -EAGAIN)
-        return brood_fail(r, is_get ? "the queue is empty" : "the queue is full");
+        return brood_fail(deadline.ns > 0 ? -ETIMEDOUT : r, "%s", why_not(errand, deadline.ns > 0));
     return r; /* said already */
 }
 
@@ -407,6 +467,8 @@ static __attribute__((noinline)) int wait_for(const struct errand *errand, int r
     } else if (r == -EAGAIN) {
         brood__queue_look_for_dead(errand->queue, false);
         r = attempt(errand);
+        if (r == -EAGAIN)
+            r = be_patient(errand);
     }
     if (r == -ESHUTDOWN && errand->space) { /* what one has who died is left, too */
         brood__queue_look_for_dead(errand->queue, true);
