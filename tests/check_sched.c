@@ -343,13 +343,14 @@ START_TEST(an_action_that_fails_without_words_has_those_of_the_number)
 {
     brood_auto(sched) *sched = open_sched(NULL);
     brood_auto(sched) *slow = NULL;
+    int fails = -EIO, succeeds = 0;
 
-    ck_assert_int_eq(brood_sched_enter(sched, 0, 1, fail_with, &(int){-EIO}, NULL), 0);
+    ck_assert_int_eq(brood_sched_enter(sched, 0, 1, fail_with, &fails, NULL), 0);
     (void)brood_fail(0, "stale");
     ck_assert_int_eq(brood_sched_run(sched, NULL, BROOD_NOW), -EIO);
     ck_assert_str_eq(brood_error(), strerror(EIO));
     ck_assert_int_eq(brood_sched_open(&slow, BROOD_SCHED(.delay = fail_to_sleep)), 0);
-    ck_assert_int_eq(brood_sched_enter(slow, 0, 1, fail_with, &(int){0}, NULL), 0);
+    ck_assert_int_eq(brood_sched_enter(slow, 0, 1, fail_with, &succeeds, NULL), 0);
     (void)brood_fail(0, "stale");
     ck_assert_int_eq(brood_sched_run(slow, NULL, BROOD_FOREVER), -ENODEV);
     ck_assert_str_eq(brood_error(), strerror(ENODEV));
