@@ -944,18 +944,25 @@ static void use_and_stay(void *argument)
         rest();
 }
 
-START_TEST(more_users_than_there_are_numbers_are_refused_in_words)
+START_TEST(more_users_than_there_are_numbers_wait_for_one_or_are_refused_in_words)
 {
     brood_auto(queue) *queue = open_queue(NULL);
-    struct scene *scene = scene_of(queue);
+    struct scene *scene = scene_of(queue), *waiting = scene_of(queue);
+    struct peer waiter;
     struct peer peers[BROOD_QUEUE_USERS_MAX];
 
     start_peers(peers, BROOD_QUEUE_USERS_MAX, THREADS, use_and_stay, scene);
     while (atomic_load(&scene->started) < BROOD_QUEUE_USERS_MAX)
         rest();
-    ck_assert_int_eq(put(queue, 1, BROOD_FOREVER), -EAGAIN);
+    ck_assert_int_eq(put(queue, 1, BROOD_NOW), -EAGAIN);
     ck_assert_ptr_nonnull(strstr(brood_error(), "256"));
+    ck_assert_int_eq(get(queue, brood_after_ms(SHORT_MS)), -ETIMEDOUT);
+    ck_assert_ptr_nonnull(strstr(brood_error(), "256"));
+    waiter = start_peer(THREADS, put_one_later, waiting);
+    await(is_asleep(waiter.pid));
     atomic_store(&scene->outcome, 1);
+    join_peer(&waiter);
+    ck_assert_int_eq(waiting->outcome, 0);
     join_peers(peers, BROOD_QUEUE_USERS_MAX);
     expect_put(queue, 1);
 }
@@ -1012,8 +1019,8 @@ int main(int argc, char **argv)
     add_tests(suite, "one", many_priorities_come_out_sorted_and_equal_ones_in_order_of_insertion,
               a_queue_without_a_bound_grows_and_keeps_its_order, what_makes_no_queue_is_refused_in_words,
               a_queue_that_is_not_there_is_refused, one_thread_uses_many_queues_by_turns,
-              more_users_than_there_are_numbers_are_refused_in_words, a_put_may_interrupt_a_put, who_is_held_up_is_told_so,
-              NULL);
+              more_users_than_there_are_numbers_wait_for_one_or_are_refused_in_words, a_put_may_interrupt_a_put,
+              who_is_held_up_is_told_so, NULL);
     add_loop_tests(suite, "kinds, between peers", 0, ALL_KINDS * peer_kinds,
                    many_producers_and_consumers_lose_and_double_nothing, a_put_wakes_who_waits_for_a_message,
                    the_last_one_done_wakes_who_joins, one_is_not_told_that_a_queue_is_empty_or_full_while_it_is_not,

@@ -45,7 +45,8 @@ enum brood_queue_kind {
     BROOD_PRIORITY /* lowest priority first; among equals, first in, first out */
 };
 
-/* Threads that use one queue at the same time, in all processes together. */
+/* Threads that use one queue at the same time, in all processes together: from their first call until they end, close the
+ * queue, or use others with nothing of this one in hand.  One more waits for a number until its deadline. */
 #define BROOD_QUEUE_USERS_MAX 256
 
 /* Every zero means the default.  BROOD_QUEUE(...) fills in `size`. */

@@ -80,6 +80,7 @@ _Static_assert(sizeof(struct block) == 16, "shared layout");
 #define QUEUE_JOINERS 32u  /* ... until nothing is unfinished */
 #define QUEUE_JOINABLE 64u /* hands fill until task_done(): since init, or the first task_done() or join() */
 #define QUEUE_FIXED 128u   /* memory of the user's: what does not fit in is full.  Since init. */
+#define QUEUE_CROWDED 256u /* somebody may sleep, among the joiners, until an owner number is given back */
 
 struct brood_queue {
     /* Written by init alone; the magic last. */
@@ -178,10 +179,10 @@ struct queue_member {
 /* In the part of a thread's memory that is found without a call; it must be small for that. */
 extern _Thread_local struct queue_member brood__queue_member __attribute__((tls_model("initial-exec")));
 
-int brood__queue_join_in(struct brood_queue *queue);
+int brood__queue_join_in(struct brood_queue *queue, brood_deadline deadline);
 
-/* The calling thread's owner number.  Or -EAGAIN, -EBADF. */
-static inline int queue_me(struct brood_queue *queue)
+/* The calling thread's owner number.  Or -EBADF, -ENOMEM; -EAGAIN, -ETIMEDOUT: others have had all of them. */
+static inline int queue_me(struct brood_queue *queue, brood_deadline deadline)
 {
     const struct queue_member *member = &brood__queue_member;
 
@@ -189,7 +190,7 @@ static inline int queue_me(struct brood_queue *queue)
                              member->serial == queue->serial,
                          1))
         return (int)member->owner;
-    return brood__queue_join_in(queue);
+    return brood__queue_join_in(queue, deadline);
 }
 
 /* Gives back the numbers that threads of this process have in the queue. */

@@ -180,7 +180,7 @@ static int done_for_another(struct brood_queue *queue, unsigned owner)
 
 int brood_queue_task_done(struct brood_queue *queue)
 {
-    int me = queue_me(queue), r = 0;
+    int me = queue_me(queue, BROOD_NOW), r = 0;
 
     if (me < 0)
         return me;
@@ -234,7 +234,7 @@ static int tell_of_lost(struct brood_queue *queue)
 static bool all_is_done(struct brood_queue *queue)
 {
     if ((queue_gate(queue) & QUEUE_DISCARD) && brood_queue_size(queue) > 0) {
-        int me = queue_me(queue);
+        int me = queue_me(queue, BROOD_NOW);
 
         if (me > 0)
             brood__queue_discard(queue, (unsigned)me);
@@ -247,7 +247,7 @@ int brood_queue_join(struct brood_queue *queue, brood_deadline deadline)
     if (!queue)
         return brood_fail(-EBADF, "the queue is NULL: not open yet, or closed");
     queue_gate_set(queue, QUEUE_JOINABLE);
-    (void)queue_me(queue); /* so that this process can be reached by a heavy fence */
+    (void)queue_me(queue, BROOD_NOW); /* so that this process can be reached by a heavy fence */
     for (;;) {
         uint32_t seen = brood__parker_look(&queue->joiners);
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "os/clock.h"
 #include "os/goodbye.h"
 #include "os/identity.h"
 #include "os/lock.h"
@@ -56,6 +57,16 @@ static void copy(struct queue_member *to, const struct queue_member *from)
     set(to, queue_of(from), from->serial, from->owner);
 }
 
+static void give_number_back(struct brood_queue *queue, unsigned owner)
+{
+    ring_store(&queue->users[owner - 1], 0);
+    brood__fence_light(); /* pairs with the heavy one of who sets the bit and looks again */
+    if (!(queue_gate(queue) & QUEUE_CROWDED))
+        return;
+    queue_gate_open(queue, QUEUE_CROWDED);
+    brood__parker_wake(&queue->joiners);
+}
+
 /* Nobody else may have the number before its hand is empty. */
 static void give_back(struct queue_member *member)
 {
@@ -65,7 +76,7 @@ static void give_back(struct queue_member *member)
     if (!queue || queue->serial != member->serial)
         return;
     ring_store(&queue_owner(queue, member->owner)->hand, 0);
-    ring_store(&queue->users[member->owner - 1], 0);
+    give_number_back(queue, member->owner);
 }
 
 /* ---- threads that end, and processes ---- */
@@ -225,9 +236,9 @@ static struct queue_member *make_room(void)
     return members->more ? &members->more->at[0] : NULL;
 }
 
-static int no_number(void)
+static int no_number(int r)
 {
-    return brood_fail(-EAGAIN, "%d threads use the queue already: let some of them end, or call brood_queue_close()",
+    return brood_fail(r, "%d threads use the queue already: let some of them end, or call brood_queue_close()",
                       BROOD_QUEUE_USERS_MAX);
 }
 
@@ -238,31 +249,52 @@ static const struct queue_member *add(struct brood_queue *queue, unsigned owner)
     if (member)
         set(member, queue, queue->serial, owner);
     else
-        ring_store(&queue->users[owner - 1], 0);
+        give_number_back(queue, owner);
     return member;
 }
 
-int brood__queue_join_in(struct brood_queue *queue)
+/* -EAGAIN, -ETIMEDOUT: none was given back in time. */
+static int await_number(struct brood_queue *queue, brood_deadline deadline)
+{
+    unsigned owner = claim_number(queue);
+
+    if (owner == 0)
+        brood__queue_look_for_dead(queue, true);
+    while (owner == 0) {
+        uint32_t seen = brood__parker_look(&queue->joiners);
+
+        queue_gate_set(queue, QUEUE_CROWDED);
+        (void)brood__fence_heavy();
+        owner = claim_number(queue);
+        if (owner != 0)
+            break;
+        if ((queue_gate(queue) & QUEUE_SHUT) && brood_queue_size(queue) == 0)
+            return brood_fail(-ESHUTDOWN, "the queue is shut down, and nothing is left in it");
+        if (brood__is_past(deadline))
+            return no_number(deadline.ns > 0 ? -ETIMEDOUT : -EAGAIN);
+        brood__parker_sleep(&queue->joiners, seen, NULL, 0, brood__sooner(deadline, brood__after_ns(LOOK_AGAIN_NS)));
+        brood__queue_look_for_dead(queue, false);
+    }
+    return (int)owner;
+}
+
+int brood__queue_join_in(struct brood_queue *queue, brood_deadline deadline)
 {
     const struct queue_member *member;
-    unsigned owner = 0;
+    int owner = 0;
 
     if (!queue)
         return brood_fail(-EBADF, "the queue is NULL: not open yet, or closed");
     member = find(queue);
     if (!member) {
-        owner = claim_number(queue);
-        if (owner == 0) {
-            brood__queue_look_for_dead(queue, true);
-            owner = claim_number(queue);
-        }
-        if (owner == 0)
-            return no_number();
+        owner = await_number(queue, deadline);
+        if (owner < 0)
+            return owner;
     }
     brood__lock(&threads_lock);
     list(&mine);
     if (!member)
-        member = add(queue, owner);
+        member = add(queue, (unsigned)owner);
     if (member)
         copy(&brood__queue_member, member);
     brood__unlock(&threads_lock);

@@ -511,7 +511,7 @@ static inline void see_to_discarded(struct brood_queue *queue, unsigned me)
 int brood_queue_put_priority(struct brood_queue *queue, struct brood_bytes message, int64_t priority,
                              brood_deadline deadline)
 {
-    int me = queue_me(queue), r;
+    int me = queue_me(queue, deadline), r;
 
     if (__builtin_expect(me < 0, 0))
         return me;
@@ -549,7 +549,7 @@ static inline int get_one(struct brood_queue *queue, unsigned me, struct brood_s
 
 int brood_queue_get(struct brood_queue *queue, struct brood_space *space, brood_deadline deadline)
 {
-    int me = queue_me(queue), r;
+    int me = queue_me(queue, deadline), r;
 
     if (__builtin_expect(me < 0, 0))
         return me;
@@ -565,7 +565,7 @@ int brood_queue_get(struct brood_queue *queue, struct brood_space *space, brood_
 int brood_queue_put_many(struct brood_queue *queue, const struct brood_bytes *messages, size_t count, size_t *ret_count,
                          brood_deadline deadline)
 {
-    int me = queue_me(queue);
+    int me = queue_me(queue, deadline);
     size_t i = 1;
     int r;
 
@@ -589,7 +589,7 @@ int brood_queue_put_many(struct brood_queue *queue, const struct brood_bytes *me
 int brood_queue_get_many(struct brood_queue *queue, struct brood_space *spaces, size_t count, size_t *ret_count,
                          brood_deadline deadline)
 {
-    int me = queue_me(queue);
+    int me = queue_me(queue, deadline);
     size_t i = 1;
     int r;
 
@@ -614,7 +614,7 @@ int brood_queue_get_many(struct brood_queue *queue, struct brood_space *spaces, 
 
 int brood_queue_shutdown(struct brood_queue *queue, bool immediate)
 {
-    int me = queue_me(queue);
+    int me = queue_me(queue, BROOD_NOW);
 
     if (!queue)
         return me;
