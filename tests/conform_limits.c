@@ -287,6 +287,21 @@ START_TEST(a_fault_is_certified_with_its_address_and_a_backtrace)
 }
 END_TEST
 
+START_TEST(a_child_of_a_task_dies_of_what_kills_it)
+{
+    static const int signals[] = {SIGABRT, SIGSEGV, SIGFPE, SIGTERM, SIGKILL};
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
+    pid_t worker = brood_pool_worker_pid(pool, 0);
+    int number;
+
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+        ck_assert_msg(brood_apply(pool, child_dies_by, &number, &signals[i]) == 0, "%s", brood_error());
+        ck_assert_int_eq(number, signals[i]);
+    }
+    ck_assert_int_eq(brood_pool_worker_pid(pool, 0), worker);
+}
+END_TEST
+
 START_TEST(a_stack_overflow_is_certified_too)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
@@ -701,7 +716,8 @@ int main(int argc, char **argv)
                    a_task_that_has_not_started_is_cancelled_by_a_kill, a_kill_that_comes_too_late_hits_nobody,
                    a_pool_with_ten_thousand_sleepers_that_defy_signals_closes_at_once, NULL);
     add_loop_tests(suite, "certificates", 0, PROCESS_KINDS, a_fault_is_certified_with_its_address_and_a_backtrace,
-                   a_stack_overflow_is_certified_too, deaths_are_all_certified_while_the_host_waits_for_another_task,
+                   a_child_of_a_task_dies_of_what_kills_it, a_stack_overflow_is_certified_too,
+                   deaths_are_all_certified_while_the_host_waits_for_another_task,
                    many_deaths_that_nobody_asks_about_use_up_nothing, NULL);
     add_loop_tests(suite, "retries", 0, PROCESS_KINDS, a_task_whose_worker_died_is_tried_again_as_often_as_allowed,
                    a_task_that_kills_every_worker_fails_in_the_end_with_its_last_certificate,

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "tasks.h"
 
@@ -195,6 +194,41 @@ BROOD_TASK_DEFINE(leave_a_child, int, int)
     while (*result == 0)
         pause();
     return *result > 0 ? 0 : -errno;
+}
+
+/* The child has not got the argument. */
+BROOD_TASK_DEFINE(child_dies_by, int, int)
+{
+    int number = *arg, status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        (void)raise(number);
+        _exit(0);
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        return -errno;
+    *result = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    return 0;
+}
+
+static volatile sig_atomic_t status_at_term;
+
+static void leave(int number)
+{
+    (void)number;
+    if (status_at_term > 0)
+        _exit(status_at_term);
+    (void)raise(SIGSEGV);
+}
+
+BROOD_TASK_DEFINE(leave_at_term, int, int)
+{
+    status_at_term = *arg;
+    for (signal(SIGTERM, leave); *arg >= 0;)
+        pause();
+    *result = 0;
+    return 0;
 }
 
 BROOD_TASK_DEFINE(obey, int, int)

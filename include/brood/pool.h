@@ -82,7 +82,8 @@ struct brood_pool_options {
     bool inherit_fds;    /* forked workers keep every open descriptor */
     /* What a task, or an item of a map, may take, from when it starts; 0: as long as it likes.  Then brood_cancelled() is
      * true in it and its worker gets SIGTERM, which the task may catch; after the grace (0: at once) the worker is killed
-     * and the task fails with -ETIMEDOUT.  Threads are only told.  A call may have its own: struct brood_call_options. */
+     * and the task fails with -ETIMEDOUT, as it does if the worker ends by itself within the grace.  Threads are only told.
+     * A task that execs another program loses its limit.  A call may have its own: struct brood_call_options. */
     int limit_ms, grace_ms;
     /* How often a task whose worker died, or which had had its time, is run again before that becomes its outcome.  0:
      * never, since it may have had effects.  Each time it waits `retry_pause_ms`, and twice as long the next time; who

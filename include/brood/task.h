@@ -11,6 +11,9 @@
  * The body runs in a worker, which may be another process: the argument is copied to it and the result copied back, as
  * bytes.  A pointer in either means something only if it points into brood_alloc() memory.
  *
+ * A task may fork().  The child of a worker process has none of the pool's memory, so that it cannot answer in the worker's
+ * place: to touch `arg`, `result` or brood_alloc() memory there is SIGSEGV.  Copy what the child needs before the fork.
+ *
  * A worker finds a task by its name, because a function has no common address in two executables.  BROOD_TASK registers
  * the name before main() runs; two tasks of one name are refused, with a message, when the first pool is opened.
  */

@@ -4,19 +4,23 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include "pool/fault.h"
 
 #define FRAMES_MAX 48
 #define STACK_BYTES 65536
 
-/* Of this process. */
+/* Of this process: a child that a task forks has the handlers, and neither a number nor the pool's memory. */
+static volatile pid_t owner;
 static const struct shared *volatile pool;
 static volatile unsigned self;
 static struct certificate *volatile watched;
 
 struct certificate *brood__fault_certificate(void)
 {
+    if (getpid() != owner)
+        return NULL;
     if (!watched && pool)
         watched = brood__certificate(pool, brood__certificate_take_for(pool, self));
     return watched;
@@ -116,6 +120,7 @@ void brood__fault_watch(const struct shared *shared, unsigned worker)
     static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS};
     struct sigaction action = {.sa_flags = (int)(SA_SIGINFO | SA_ONSTACK | SA_RESETHAND)}, present;
 
+    owner = getpid();
     pool = shared;
     self = worker;
     watched = brood__certificate(shared, atomic_load(&shared->lanes[worker].station->certificate));

@@ -14,7 +14,8 @@ void brood__fault_prepare(void);
  * takes its course, core dump and all. */
 void brood__fault_watch(const struct shared *shared, unsigned worker);
 
-/* Where this worker says what it sees of its end, or NULL.  Also in a signal handler. */
+/* Where this worker says what it sees of its end; NULL if it has nothing, and in a child that a task has forked.  Also in a
+ * signal handler. */
 struct certificate *brood__fault_certificate(void);
 
 /* In a signal handler, whose `context` (or NULL) says where the thread was: writes its backtrace from there on.  dladdr(3)

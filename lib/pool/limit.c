@@ -23,13 +23,14 @@ static void set(timer_t timer, int64_t at_ns)
     (void)timer_settime(timer, TIMER_ABSTIME, &when, NULL);
 }
 
-/* From the timer: says where it hung.  From anybody else: does what SIGTERM does. */
+/* From its timer: says where it hung.  From anybody else, also from a timer that a task has made, or its child: does what
+ * SIGTERM does. */
 static void told(int number, siginfo_t *info, void *context)
 {
     struct certificate *certificate;
     int error = errno;
 
-    if (info->si_code != SI_TIMER) {
+    if (info->si_code != SI_TIMER || info->si_value.sival_ptr != watched) {
         (void)signal(number, SIG_DFL);
         (void)raise(number);
         return;
@@ -57,7 +58,7 @@ static void listen_to_term(void)
 
 int brood__limit_open(struct limit *limit, struct station *station, bool is_process)
 {
-    struct sigevent soft = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGTERM};
+    struct sigevent soft = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGTERM, .sigev_value.sival_ptr = limit};
     struct sigevent hard = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
     int error;
 
