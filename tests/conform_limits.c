@@ -92,6 +92,49 @@ START_TEST(a_task_that_blocks_every_signal_is_killed_after_the_grace)
 }
 END_TEST
 
+START_TEST(a_worker_that_ends_by_itself_behind_the_limit_had_had_its_time)
+{
+    static const struct {
+        int arg, signal, exit_code;
+        const char *words;
+    } ways[] = {{7, 0, 7, "exited with status 7, when the task had had its time, while"},
+                {0, SIGSEGV, 0, "had had its time"}};
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .limit_ms = 50, .grace_ms = 10000));
+
+    for (size_t i = 0; i < 2; i++) {
+        brood_auto(future) *future = NULL;
+        struct brood_death death;
+
+        ck_assert_int_eq(brood_apply_async(pool, leave_at_term, &future, &ways[i].arg), 0);
+        ck_assert_int_eq(outcome_of(future), -ETIMEDOUT);
+        ck_assert_int_eq(brood_future_death(future, &death), 0);
+        ck_assert_int_eq(death.cause, BROOD_TIMED_OUT);
+        ck_assert_int_eq(death.signal, ways[i].signal);
+        ck_assert_int_eq(death.exit_code, ways[i].exit_code);
+        ck_assert_msg(strstr(brood_future_error(future), ways[i].words) != NULL, "%s", brood_future_error(future));
+    }
+}
+END_TEST
+
+/* The supervisor stands still until the limit is over, and sees the death then. */
+START_TEST(a_fault_before_the_limit_is_no_overrun_however_late_it_is_seen)
+{
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
+    brood_auto(future) *future = NULL;
+    pid_t supervisor = supervisor_of(pool);
+    struct brood_death death;
+
+    ck_assert_int_eq(kill(supervisor, SIGSTOP), 0);
+    ck_assert_int_eq(brood_submit(pool, touch_nothing, &future, BROOD_CALL(.limit_ms = 500), &(int){0}), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(700)), -ETIMEDOUT);
+    ck_assert_int_eq(kill(supervisor, SIGCONT), 0);
+    ck_assert_int_eq(outcome_of(future), -EOWNERDEAD);
+    ck_assert_int_eq(brood_future_death(future, &death), 0);
+    ck_assert_int_eq(death.cause, BROOD_DIED);
+    ck_assert_int_eq(death.signal, SIGSEGV);
+}
+END_TEST
+
 START_TEST(a_call_may_have_its_own_limit_or_none)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 2, .limit_ms = 50));
@@ -710,6 +753,8 @@ int main(int argc, char **argv)
     add_loop_tests(suite, "limits", 0, PROCESS_KINDS, a_task_that_overruns_its_limit_is_killed_on_time,
                    its_certificate_says_where_it_hung, a_task_that_asks_is_told_and_spared,
                    a_task_that_blocks_every_signal_is_killed_after_the_grace, a_call_may_have_its_own_limit_or_none,
+                   a_worker_that_ends_by_itself_behind_the_limit_had_had_its_time,
+                   a_fault_before_the_limit_is_no_overrun_however_late_it_is_seen,
                    a_limit_counts_from_the_start_of_the_task_not_from_its_submission,
                    an_item_of_a_map_that_overruns_is_lost_alone, NULL);
     add_loop_tests(suite, "kills", 0, PROCESS_KINDS, a_running_task_can_be_killed,

@@ -55,7 +55,7 @@ BROOD_API const char *brood_future_error(const struct brood_future *future);
 
 enum brood_cause {
     BROOD_DIED,      /* of the task, or of somebody's signal: -EOWNERDEAD */
-    BROOD_TIMED_OUT, /* killed, because the task had had its time: -ETIMEDOUT */
+    BROOD_TIMED_OUT, /* however it died, the task had had its time: -ETIMEDOUT */
     BROOD_KILLED,    /* by brood_future_kill(): -ECANCELED */
 };
 

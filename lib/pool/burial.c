@@ -43,15 +43,14 @@ static uint64_t item_of(struct supervisor *s, const struct slot *slot, unsigned 
     return r == sizeof(item) ? item : 0;
 }
 
-static enum brood_cause cause_of(const struct member *member, const struct station *station, struct brood__ending ending)
+/* However it ended: behind its limit it had been told to.  A fault before that says so itself: brood__limit_excuse(). */
+static enum brood_cause cause_of(const struct member *member, const struct station *station)
 {
     int64_t end = atomic_load(&station->limit_end_ns);
 
     if (member->is_killed)
         return BROOD_KILLED;
-    if ((ending.signal == SIGKILL || ending.signal == SIGTERM) && end != 0 && brood__now_ns() >= end)
-        return BROOD_TIMED_OUT;
-    return BROOD_DIED;
+    return end != 0 && brood__now_ns() >= end ? BROOD_TIMED_OUT : BROOD_DIED;
 }
 
 static bool was_out_of_memory(struct supervisor *s, struct brood__ending ending)
@@ -107,7 +106,7 @@ static void charge(struct supervisor *s, unsigned worker, struct brood__ending e
 
     struct station *station = s->shared->lanes[worker].station;
 
-    note->cause = cause_of(&s->members[worker], station, ending);
+    note->cause = cause_of(&s->members[worker], station);
     note->certificate = certify(s, worker, ending);
     note->pid = s->members[worker].hand.pid;
     note->signal = ending.signal;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "pool/fault.h"
+#include "pool/limit.h"
 
 #define FRAMES_MAX 48
 #define STACK_BYTES 65536
@@ -86,6 +87,8 @@ static void record(int number, siginfo_t *info, void *context)
 {
     struct certificate *certificate = brood__fault_certificate();
 
+    if (getpid() == owner)
+        brood__limit_excuse();
     if (certificate) {
         certificate->fault_code = info->si_code;
         if (info->si_code > 0)

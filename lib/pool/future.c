@@ -205,22 +205,27 @@ static struct record *new_record(const char *task, const struct certificate *cer
     return record;
 }
 
+static const char *late_of(const struct brood_death *death)
+{
+    return death->cause == BROOD_TIMED_OUT ? ", when the task had had its time," : "";
+}
+
 static void say_how(char *to, size_t size, const struct brood_death *death)
 {
-    if (death->cause == BROOD_TIMED_OUT)
+    if (death->cause == BROOD_TIMED_OUT && (death->signal == SIGKILL || death->signal == SIGTERM))
         (void)snprintf(to, size, "was killed because the task had had its time");
     else if (death->cause == BROOD_KILLED)
         (void)snprintf(to, size, "was killed on request");
     else if (death->signal)
-        (void)snprintf(to, size, "was killed by signal %d (%s)%s", death->signal, strsignal(death->signal),
-                       death->out_of_memory && death->signal == SIGKILL ? ", for memory" : "");
+        (void)snprintf(to, size, "was killed by signal %d (%s)%s%s", death->signal, strsignal(death->signal),
+                       death->out_of_memory && death->signal == SIGKILL ? ", for memory" : "", late_of(death));
     else
-        (void)snprintf(to, size, "exited with status %d", death->exit_code);
+        (void)snprintf(to, size, "exited with status %d%s", death->exit_code, late_of(death));
 }
 
 static void say_death(struct brood_future *future, const struct brood_death *death)
 {
-    char words[384], how[64], attempt[32] = "";
+    char words[384], how[128], attempt[32] = "";
 
     say_how(how, sizeof(how), death);
     if (death->attempt > 1)

@@ -110,3 +110,14 @@ void brood__limit_end(struct limit *limit)
     set(limit->hard, 0); /* behind this call no SIGKILL is on its way */
     atomic_store_explicit(&limit->station->limit_end_ns, 0, memory_order_relaxed);
 }
+
+void brood__limit_excuse(void)
+{
+    const struct limit *limit = watched;
+
+    if (!limit || limit->end_ns == 0 || brood__now_ns() >= limit->end_ns)
+        return;
+    set(limit->soft, 0);
+    set(limit->hard, brood__after_ns(HANDLER_WRITE_NS).ns);
+    atomic_store_explicit(&limit->station->limit_end_ns, 0, memory_order_relaxed);
+}

@@ -30,6 +30,10 @@ void brood__limit_close(struct limit *limit);
 void brood__limit_begin(struct limit *limit, int64_t limit_ns, int64_t grace_ns);
 void brood__limit_end(struct limit *limit);
 
+/* In the handler of a fault, which ends this worker: if the task had time left it did not die of its limit, however long
+ * the backtrace and the core dump take.  They have a second more. */
+void brood__limit_excuse(void);
+
 static inline bool brood__limit_is_over(const struct limit *limit, int64_t now_ns)
 {
     return limit->end_ns != 0 && now_ns >= limit->end_ns;
