@@ -58,11 +58,12 @@ static bool look(const struct spill *spill, struct stat *ret_st)
            ret_st->st_ino == spill->inode;
 }
 
+/* Only what is seen to be another file is left open. */
 void brood__spill_close(struct spill *spill)
 {
     struct stat st;
 
-    if (look(spill, &st))
+    if (spill->fd >= 0 && (fstat(spill->fd, &st) < 0 || (st.st_dev == spill->device && st.st_ino == spill->inode)))
         (void)close(spill->fd);
     *spill = SPILL_CLOSED;
 }
