@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -338,6 +339,57 @@ START_TEST(a_spare_that_could_not_begin_breaks_the_pool_when_it_is_needed)
 }
 END_TEST
 
+static uint64_t spare_deaths(struct brood_pool *pool)
+{
+    struct brood_pool_stats stats = {.size = sizeof(stats)};
+
+    ck_assert_int_eq(brood_pool_stats(pool, &stats), 0);
+    return stats.spare_deaths;
+}
+
+static const char *own_name(void)
+{
+    static char name[16];
+
+    (void)prctl(PR_GET_NAME, name);
+    return name;
+}
+
+static int crash_if_told(void *context, void **ret_state)
+{
+    struct tally *tally = context;
+
+    (void)ret_state;
+    if (atomic_load(&tally->failing) && strstr(own_name(), "spare")) {
+        atomic_fetch_add(&tally->begun, 1);
+        raise(SIGKILL);
+    }
+    return 0;
+}
+
+/* Ten take three seconds, with the pauses between them; then there is one more with each worker that is started. */
+START_TEST(spares_that_die_in_their_initializer_are_not_forked_for_ever)
+{
+    struct tally *tally = shared_memory(sizeof(*tally));
+    brood_auto(pool) *pool = NULL;
+
+    atomic_store(&tally->failing, 1);
+    pool = open_processes(FORKED, BROOD_POOL(.workers = 2, .spares = 1, .initializer = crash_if_told, .context = tally));
+    await(spare_deaths(pool) == 10);
+    expect_working(pool);
+    ck_assert_int_eq(brood_apply(pool, die_by, &(int){0}, &(int){SIGKILL}), -EOWNERDEAD);
+    await(spare_deaths(pool) == 11);
+    atomic_store(&tally->failing, 0);
+    ck_assert_int_eq(atomic_load(&tally->begun), 11);
+    ck_assert_int_eq(brood_apply(pool, die_by, &(int){0}, &(int){SIGKILL}), -EOWNERDEAD);
+    await(brood_pool_worker_pid(pool, 0) > 0);
+    (void)await_spare(pool, supervisor_of(pool));
+    expect_working(pool);
+    ck_assert_uint_eq(spare_deaths(pool), 11);
+    (void)munmap(tally, sizeof(*tally));
+}
+END_TEST
+
 /* ---- a program that is large ---- */
 
 #define LARGE ((size_t)256 << 20)
@@ -460,7 +512,8 @@ int main(void)
                    random_kills_of_workers_and_spares_leave_every_task_with_one_outcome,
                    forked_spares_may_inherit_descriptors, a_spare_is_confined_when_it_is_a_worker, NULL);
     add_tests(suite, "initializers", a_spare_has_begun_before_it_is_needed,
-              a_spare_that_could_not_begin_breaks_the_pool_when_it_is_needed, NULL);
+              a_spare_that_could_not_begin_breaks_the_pool_when_it_is_needed,
+              spares_that_die_in_their_initializer_are_not_forked_for_ever, NULL);
     add_tests(suite, "large programs", a_large_program_with_a_spare_does_not_wait_for_a_fork,
               a_large_program_has_a_spare_without_asking, a_small_program_has_none, NULL);
     return run_suite(suite);

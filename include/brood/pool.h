@@ -115,7 +115,8 @@ struct brood_pool_options {
     int workers_min, workers_max, idle_ms;
     /* How many processes wait to take the place of workers that die or retire: where this process has much memory it takes
      * a while to fork one (18 ms for a gigabyte).  0: one, if to fork the first workers took more than a millisecond each
-     * for that reason; negative: none.  For threads it means nothing. */
+     * for that reason; negative: none.  When ten in a row have died in their initializer or before it there is one more
+     * with each worker that is started, and no other.  For threads it means nothing. */
     int spares;
     enum brood_callbacks callbacks; /* BROOD_CALLBACK_WAITERS */
     /* What happens to what tasks print.  Captured or prefixed, stdout is written line by line, and behind each task what is
@@ -295,6 +296,7 @@ struct brood_pool_stats {
     uint64_t deaths;              /* of worker processes, but those that ended in good order */
     uint64_t restarts;            /* worker processes started again: in place of another, or after a rest */
     size_t pending, queue;        /* submitted and not finished, and how many there may be */
+    uint64_t spare_deaths;        /* of spares, which `deaths` does not count */
 };
 
 /* 0; -EINVAL; -EPERM. */

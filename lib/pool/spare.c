@@ -12,6 +12,10 @@
 #define FORK_NS_MANY 1000000
 #define MEMORY_KIB_MANY 65536
 
+/* A spare that dies before it could take over, in the program's initializer, say, would be forked for ever, and nobody
+ * would know: after so many in a row there is one more with each worker that is started, which is when one was missed. */
+#define FAILURES_MAX 10
+
 /* Behind a death there may soon be another; and who has just taken over shall have the processor. */
 #define SETTLE_NS 5000000
 
@@ -43,7 +47,8 @@ static struct spare *vacancy(const struct supervisor *s)
 
 int64_t brood__spare_due(const struct supervisor *s)
 {
-    bool is_wanted = !s->stopping && vacancy(s) && brood__board_state(s->shared->board) == BOARD_OPEN;
+    bool is_wanted = !s->stopping && s->spare_failures < FAILURES_MAX && vacancy(s) &&
+                     brood__board_state(s->shared->board) == BOARD_OPEN;
 
     return is_wanted ? s->spare_ns : INT64_MAX;
 }
@@ -74,8 +79,20 @@ void brood__spare_start(struct supervisor *s)
     }
 }
 
+/* Had it begun, as it says by a message?  Then somebody has killed it, and there was nothing wrong with it. */
+static bool had_begun(const struct spare *spare)
+{
+    char byte;
+
+    return recv(spare->orders, &byte, sizeof(byte), MSG_DONTWAIT) == sizeof(byte);
+}
+
 static void lose(struct supervisor *s, struct spare *spare)
 {
+    if (had_begun(spare))
+        s->spare_failures = 0;
+    if (!s->stopping)
+        atomic_fetch_add_explicit(&s->shared->roll->spare_deaths, 1, memory_order_relaxed);
     (void)brood__hand_reap(s, &spare->hand);
     brood__voice_close(s, spare->hand.voice);
     (void)close(spare->orders);
@@ -127,6 +144,10 @@ bool brood__spare_take(struct supervisor *s, unsigned worker, struct hand *ret_h
         s->spare_failures = 0;
         s->spare_ns = brood__now_ns() + SETTLE_NS;
         return true;
+    }
+    if (s->spare_failures >= FAILURES_MAX) {
+        s->spare_failures = FAILURES_MAX - 1;
+        s->spare_ns = brood__now_ns() + SETTLE_NS;
     }
     return false;
 }

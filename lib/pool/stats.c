@@ -40,6 +40,7 @@ static void count_workers(const struct brood_pool *pool, struct brood_pool_stats
         return;
     stats->resting = (int)atomic_load_explicit(&roll->resting, memory_order_relaxed);
     stats->deaths = atomic_load_explicit(&roll->deaths, memory_order_relaxed);
+    stats->spare_deaths = atomic_load_explicit(&roll->spare_deaths, memory_order_relaxed);
     stats->restarts = atomic_load_explicit(&roll->restarts, memory_order_relaxed);
 }
 

@@ -93,7 +93,8 @@ static unsigned receive_number(const struct shared *shared, int orders)
 
     do
         length = recv(orders, &number, sizeof(number), 0);
-    while (length < 0 && errno == EINTR);
+    while (length < 0 &&
+           (errno == EINTR || errno == ECONNRESET)); /* reset: it was closed with our word unread; its may be here */
     (void)close(orders);
     return length == sizeof(number) && number < shared->workers ? number : UINT_MAX;
 }
@@ -109,6 +110,7 @@ static unsigned stand_by(struct shared *shared, int orders, const struct hooks *
     if (prepare(shared) < 0)
         _exit(1);
     equip(&nobody, hooks, ret_outfit);
+    (void)send(orders, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT); /* it has begun: what kills it now is somebody else */
     worker = receive_number(shared, orders);
     if (worker == UINT_MAX) {
         if (ret_outfit->result == 0)

@@ -26,6 +26,8 @@ struct roll {
     /* How many tasks have been lost with their worker.  Who starts them adds, behind the slot and before the wake, release;
      * the host acquires, and collects them for the sake of their certificates. */
     _Atomic uint64_t losses;
+    /* How many spares have died.  As above. */
+    _Atomic uint64_t spare_deaths;
     /* A process id, or one of the above.  Who starts them writes; but the host changes ROLL_RESTS to ROLL_NOBODY, when it
      * wants that worker. */
     _Atomic int32_t entries[];
