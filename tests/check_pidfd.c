@@ -199,6 +199,94 @@ START_TEST(a_program_that_ignores_sigchld_learns_only_that_it_is_dead)
 }
 END_TEST
 
+/* ---- stopping ---- */
+
+#define STOP_MS 20 /* for who can be stopped at all, on a busy machine */
+
+static char state_of(pid_t pid)
+{
+    char path[64], state = '?';
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    file = fopen(path, "re");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fscanf(file, "%*d (%*[^)]) %c", &state), 1);
+    (void)fclose(file);
+    return state;
+}
+
+START_TEST(a_stopped_process_stands_still_until_it_may_go_on)
+{
+    pid_t pid = spawn(live_on, NULL);
+    int pidfd = watch(pid);
+
+    for (int i = 0; i < 2; i++) /* also one that stands still already */
+        ck_assert_int_eq(brood__pidfd_stop(pidfd, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(state_of(pid), 'T');
+    ck_assert_int_eq(brood__pidfd_kill(pidfd, SIGCONT), 0);
+    await(state_of(pid) == 'S');
+    end(pidfd);
+}
+END_TEST
+
+START_TEST(who_is_dead_is_not_stopped)
+{
+    int pidfd = watch(spawn(leave, &(int){0}));
+
+    ck_assert_int_eq(brood__pidfd_wait(pidfd, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood__pidfd_stop(pidfd, BROOD_FOREVER), -ESRCH);
+    expect_ending(pidfd, 0, 0);
+    ck_assert_int_eq(brood__pidfd_stop(pidfd, BROOD_FOREVER), -ESRCH);
+    close(pidfd);
+}
+END_TEST
+
+/* As in vfork(2): a child that it waits for where only SIGKILL reaches it. */
+static void wait_for_a_child(void *word)
+{
+    pid_t child = (pid_t)syscall(SYS_clone, CLONE_VFORK | SIGCHLD, 0, 0, 0, 0);
+
+    if (child == 0) {
+        atomic_store((_Atomic pid_t *)word, getpid());
+        live_on(NULL);
+    }
+}
+
+START_TEST(who_cannot_be_stopped_does_not_hold_up_the_caller)
+{
+    _Atomic pid_t *grandchild = shared_memory(sizeof(*grandchild));
+    pid_t child = spawn(wait_for_a_child, (void *)grandchild);
+    int pidfd = watch(child);
+
+    await(atomic_load(grandchild) != 0 && state_of(child) == 'D');
+    ck_assert_int_eq(brood__pidfd_stop(pidfd, brood_after_ms(STOP_MS)), -ETIMEDOUT);
+    end(pidfd);
+    ck_assert_int_eq(kill(atomic_load(grandchild), SIGKILL), 0);
+    munmap(grandchild, sizeof(*grandchild));
+}
+END_TEST
+
+static void let_go_on(void *pid)
+{
+    while (kill(*(pid_t *)pid, SIGCONT) == 0)
+        ;
+}
+
+START_TEST(who_is_told_to_go_on_does_not_hold_up_the_caller)
+{
+    pid_t pid = spawn(live_on, NULL), rival = spawn(let_go_on, &pid);
+    int pidfd = watch(pid), r;
+
+    for (int i = 0; i < 100; i++) {
+        r = brood__pidfd_stop(pidfd, brood_after_ms(2));
+        ck_assert_msg(r == 0 || r == -ETIMEDOUT, "%d", r);
+    }
+    put_to_death(rival);
+    end(pidfd);
+}
+END_TEST
+
 /* ---- the death fence ---- */
 
 #define WRITERS 3
@@ -254,6 +342,8 @@ int main(void)
               a_reaped_process_cannot_be_killed_whoever_has_its_number_now,
               a_process_that_somebody_else_reaped_is_just_as_dead,
               a_program_that_ignores_sigchld_learns_only_that_it_is_dead, NULL);
+    add_tests(suite, "stop", a_stopped_process_stands_still_until_it_may_go_on, who_is_dead_is_not_stopped,
+              who_cannot_be_stopped_does_not_hold_up_the_caller, who_is_told_to_go_on_does_not_hold_up_the_caller, NULL);
     add_tests(suite, "death fence", behind_a_readable_pidfd_no_thread_of_the_process_stores, NULL);
     return run_suite(suite);
 }

@@ -211,6 +211,26 @@ START_TEST(a_running_task_can_be_killed)
 }
 END_TEST
 
+/* The supervisor hears of others meanwhile. */
+START_TEST(a_task_that_cannot_be_stopped_can_be_killed)
+{
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 2));
+    brood_auto(future) *future = NULL;
+    struct brood_death death;
+    int status;
+
+    ck_assert_int_eq(brood_apply_async(pool, stand_in_vfork, &future, &(int){0}), 0);
+    await(children_of(brood_pool_worker_pid(pool, 0), &(pid_t){0}, 1) == 1 ||
+          children_of(brood_pool_worker_pid(pool, 1), &(pid_t){0}, 1) == 1);
+    ck_assert_int_eq(brood_future_kill(future), 0);
+    ck_assert_int_eq(outcome_of(future), -ECANCELED);
+    ck_assert_int_eq(brood_future_death(future, &death), 0);
+    ck_assert_int_eq(death.cause, BROOD_KILLED);
+    ck_assert_int_eq(brood_apply(pool, die_by, &status, &(int){SIGKILL}), -EOWNERDEAD);
+    expect_answer(pool);
+}
+END_TEST
+
 START_TEST(a_task_that_has_not_started_is_cancelled_by_a_kill)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
@@ -758,7 +778,8 @@ int main(int argc, char **argv)
                    a_limit_counts_from_the_start_of_the_task_not_from_its_submission,
                    an_item_of_a_map_that_overruns_is_lost_alone, NULL);
     add_loop_tests(suite, "kills", 0, PROCESS_KINDS, a_running_task_can_be_killed,
-                   a_task_that_has_not_started_is_cancelled_by_a_kill, a_kill_that_comes_too_late_hits_nobody,
+                   a_task_that_cannot_be_stopped_can_be_killed, a_task_that_has_not_started_is_cancelled_by_a_kill,
+                   a_kill_that_comes_too_late_hits_nobody,
                    a_pool_with_ten_thousand_sleepers_that_defy_signals_closes_at_once, NULL);
     add_loop_tests(suite, "certificates", 0, PROCESS_KINDS, a_fault_is_certified_with_its_address_and_a_backtrace,
                    a_child_of_a_task_dies_of_what_kills_it, a_stack_overflow_is_certified_too,

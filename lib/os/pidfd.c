@@ -54,14 +54,37 @@ int brood__pidfd_wait(int pidfd, brood_deadline deadline)
     }
 }
 
-int brood__pidfd_stop(int pidfd)
+/* Between two looks whether it stands still.  A process that can be stopped mostly is by the first. */
+#define STOP_LOOK_NS 20000
+
+/* 1: it still runs. */
+static int look_whether_stopped(int pidfd)
 {
     siginfo_t info = {0};
-    int r = brood__pidfd_kill(pidfd, SIGSTOP);
 
-    while (r == 0 && waitid(P_PIDFD, (id_t)pidfd, &info, WSTOPPED | WEXITED | WNOWAIT) < 0)
-        r = errno == EINTR ? 0 : -errno;
-    return r < 0 ? r : info.si_code == CLD_STOPPED ? 0 : -ESRCH;
+    if (waitid(P_PIDFD, (id_t)pidfd, &info, WSTOPPED | WEXITED | WNOWAIT | WNOHANG) < 0)
+        return -errno;
+    if (info.si_pid == 0)
+        return 1;
+    return info.si_code == CLD_STOPPED ? 0 : -ESRCH;
+}
+
+/* Asked again each time, since anybody's SIGCONT takes it back.  It looks, since a wait for a report has no deadline. */
+int brood__pidfd_stop(int pidfd, brood_deadline deadline)
+{
+    const struct timespec pause = {.tv_nsec = STOP_LOOK_NS};
+
+    for (;;) {
+        int r = brood__pidfd_kill(pidfd, SIGSTOP);
+
+        if (r == 0)
+            r = look_whether_stopped(pidfd);
+        if (r <= 0)
+            return r;
+        if (brood__is_past(deadline))
+            return -ETIMEDOUT;
+        (void)nanosleep(&pause, NULL);
+    }
 }
 
 /* struct pidfd_info of linux/pidfd.h, as it was first: 64 bytes, which is part of the request's number. */

@@ -20,8 +20,10 @@ int brood__pidfd_kill(int pidfd, int signal);
 /* Waits until the process is dead: 0 or -ETIMEDOUT.  Does not reap it. */
 int brood__pidfd_wait(int pidfd, brood_deadline deadline);
 
-/* Stops a child, and returns when it stands still: 0; -ESRCH when it died instead.  SIGCONT lets it go on. */
-int brood__pidfd_stop(int pidfd);
+/* Stops a child, and returns when it stands still: 0; -ESRCH when it died instead; -ETIMEDOUT when it is in a sleep in the
+ * kernel that only SIGKILL ends, such as the parent's in vfork(2), or somebody sends it SIGCONT all the time.  In such a
+ * sleep it executes nothing of its own before it stops.  SIGCONT lets it go on, or takes the request back. */
+int brood__pidfd_stop(int pidfd, brood_deadline deadline);
 
 /* How a child ended, without waiting, and reaps it: 0 with its exit status, or minus the signal that killed it; -EAGAIN: it
  * runs; -ECHILD: somebody else has reaped it and this kernel forgets then (before 6.15), or it is no child. */

@@ -1,7 +1,12 @@
+#include <errno.h>
 #include <signal.h>
 #include <sys/socket.h>
 
+#include "os/clock.h"
 #include "pool/crew.h"
+
+/* So long it waits for a worker to stand still.  The other workers' deaths wait, too. */
+#define STOP_NS 2000000
 
 /* Who holds that task now, or -1. */
 static int holder_of(const struct supervisor *s, const struct order *order)
@@ -15,13 +20,16 @@ static int holder_of(const struct supervisor *s, const struct order *order)
 }
 
 /* The worker might answer and begin another task meanwhile.  So it is stopped first, and killed only if it stands still
- * with the task in its hands. */
+ * with the task in its hands.  One that does not stop is in the kernel, and will not get to its next instruction before it
+ * does: what its slot says holds for it as well. */
 static void kill_holder(struct supervisor *s, const struct order *order)
 {
     int worker = order->lane < s->shared->workers ? holder_of(s, order) : -1;
     struct member *member = worker >= 0 ? &s->members[worker] : NULL;
 
-    if (!member || member->hand.pidfd < 0 || brood__pidfd_stop(member->hand.pidfd) < 0)
+    int r = member && member->hand.pidfd >= 0 ? brood__pidfd_stop(member->hand.pidfd, brood__after_ns(STOP_NS)) : -ESRCH;
+
+    if (r < 0 && r != -ETIMEDOUT)
         return;
     member->is_killed = holder_of(s, order) == worker;
     (void)brood__pidfd_kill(member->hand.pidfd, member->is_killed ? SIGKILL : SIGCONT);
