@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "pools.h"
 #include "support.h"
 #include "tasks.h"
@@ -274,6 +275,80 @@ START_TEST(when_the_supervisor_dies_every_wait_ends_at_once)
 }
 END_TEST
 
+#define NOBODY 65534
+
+/* The kernel then forgets that they are to die with their parent. */
+static bool cannot_change_users(void)
+{
+    if (geteuid() != 0)
+        (void)fprintf(stderr, "skipped: only root can change its user\n");
+    return geteuid() != 0;
+}
+
+/* The fixture makes orphans this process's children. */
+static void expect_to_die_with(pid_t supervisor, const pid_t *workers, int count)
+{
+    int dead = 0;
+
+    ck_assert_int_eq(kill(supervisor, SIGKILL), 0);
+    for (int64_t until = now_ms() + 10000; dead < count && now_ms() < until; rest())
+        for (int i = 0; i < count; i++)
+            dead += waitpid(workers[i], NULL, WNOHANG) == workers[i];
+    for (int i = 0; i < count && dead < count; i++) /* they would outlive the test as well */
+        (void)kill(workers[i], SIGKILL);
+    ck_assert_int_eq(dead, count);
+}
+
+static void expect_broken(struct brood_pool *pool)
+{
+    ck_assert_int_eq(brood_apply(pool, square, &(double){0}, &(double){1}), -ESHUTDOWN);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), -ETIMEDOUT);
+}
+
+/* It sleeps, or is about to. */
+START_TEST(a_worker_whose_task_has_changed_its_user_goes_with_its_supervisor)
+{
+    for (int sleeps = 0; sleeps < 2 && !cannot_change_users(); sleeps++) {
+        struct brood_pool *pool = open_pool(_i, 1);
+        pid_t worker = brood_pool_worker_pid(pool, 0), supervisor = supervisor_of(pool);
+        int id;
+
+        ck_assert_int_eq(brood_apply(pool, change_user, &id, &(int){NOBODY}), 0);
+        if (sleeps)
+            await(is_asleep(worker));
+        expect_to_die_with(supervisor, &worker, 1);
+        expect_broken(pool);
+    }
+}
+END_TEST
+
+static int initialize_as_nobody(void *context, void **ret_state)
+{
+    (void)context;
+    (void)ret_state;
+    return setgid(NOBODY) < 0 || setuid(NOBODY) < 0 ? -errno : 0;
+}
+
+/* One is in a task that does not end, one sleeps, and one waits to be told whom to replace. */
+START_TEST(workers_that_begin_as_another_user_go_with_their_supervisor)
+{
+    struct brood_future *stuck;
+    struct brood_pool *pool;
+    pid_t supervisor, workers[4];
+
+    if (cannot_change_users())
+        return;
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = 2, .spares = 1, .initializer = initialize_as_nobody)), 0);
+    supervisor = supervisor_of(pool);
+    ck_assert_int_eq(brood_apply_async(pool, hang, &stuck, &(int){0}), 0);
+    await(brood_future_running(stuck));
+    await(children_of(supervisor, workers, 4) == 3 && is_asleep(workers[2]));
+    expect_to_die_with(supervisor, workers, 3);
+    expect_broken(pool);
+    brood_future_free(stuck);
+}
+END_TEST
+
 /* A host that never ends by itself. */
 static void be_host(int kind, int ready)
 {
@@ -451,10 +526,12 @@ int main(void)
                    random_kills_leave_every_task_with_one_outcome,
                    random_kills_leave_a_map_whole_but_for_the_items_they_hit, NULL);
     add_loop_tests(suite, "supervisor and host", 0, PROCESS_KINDS, when_the_supervisor_dies_every_wait_ends_at_once,
+                   a_worker_whose_task_has_changed_its_user_goes_with_its_supervisor,
                    when_the_host_is_killed_in_a_map_nothing_stays, NULL);
     add_loop_tests(suite, "hosts", 0, PROCESS_KINDS, a_host_that_ignores_sigchld_is_served,
                    a_host_that_reaps_everything_is_served, a_child_of_a_task_does_not_answer_in_its_place,
                    what_a_task_has_started_goes_with_its_worker, NULL);
+    add_tests(suite, "users", workers_that_begin_as_another_user_go_with_their_supervisor, NULL);
     add_tests(suite, "opening", standard_descriptors_may_be_closed, an_executable_that_is_not_there_is_named,
               an_executable_that_is_no_worker_is_explained, workers_that_may_not_be_forked_are_an_error_and_nothing_stays,
               NULL);

@@ -233,6 +233,12 @@ BROOD_TASK_DEFINE(leave_at_term, int, int)
     return 0;
 }
 
+BROOD_TASK_DEFINE(change_user, int, int)
+{
+    *result = *arg;
+    return setgid((gid_t)*arg) < 0 || setuid((uid_t)*arg) < 0 ? -errno : 0;
+}
+
 /* As vfork(2), with memory of its own for the child. */
 BROOD_TASK_DEFINE(stand_in_vfork, int, int)
 {

@@ -70,6 +70,7 @@ BROOD_TASK_DECLARE(fork_and_leave, int, int); /* forks a child that returns from
 BROOD_TASK_DECLARE(leave_a_child, int, int);  /* forks a child that sleeps, and says its process id */
 BROOD_TASK_DECLARE(child_dies_by, int, int);  /* forks a child that raises that signal, and says what it died of */
 BROOD_TASK_DECLARE(leave_at_term, int, int);  /* runs until SIGTERM; then exits with that status, or crashes if it is 0 */
+BROOD_TASK_DECLARE(change_user, int, int);    /* the user and group of that number, which only root can */
 BROOD_TASK_DECLARE(stand_in_vfork, int, int); /* for ever, where SIGKILL reaches it and SIGSTOP does not */
 BROOD_TASK_DECLARE(obey, int, int);           /* runs until it is told to stop; then -EINTR, with words */
 BROOD_TASK_DECLARE(defy, int, int);           /* runs for ever, with SIGTERM blocked */

@@ -42,6 +42,13 @@ bool brood__process_die_with(pid_t parent)
     return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent;
 }
 
+bool brood__process_renew_die_with(void)
+{
+    int number = 0;
+
+    return (prctl(PR_GET_PDEATHSIG, &number) == 0 && number == SIGKILL) || prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
+}
+
 /* A pipe that loses its last writer signals who has asked for SIGIO, or for another signal in its place. */
 int brood__process_die_with_pipe(int fd)
 {

@@ -19,6 +19,10 @@ void brood__process_reset_signals(void);
 /* SIGKILL when the thread that forked us dies.  False if `parent` is gone already. */
 bool brood__process_die_with(pid_t parent);
 
+/* The kernel forgets that request when a process changes its user or group ids: makes it again, if so.  False if it was
+ * refused.  Where the parent has died in between there is no signal. */
+bool brood__process_renew_die_with(void);
+
 /* SIGKILL for this process when the last writer of the pipe is gone, or when anything is written to it: its read end, which
  * must be this process's alone, and stays open.  Unlike brood__process_die_with() this does not depend on a thread, and
  * outlives exec.  0 or a negative errno; it may be too late already, which brood__process_is_orphan() tells afterwards. */

@@ -3,6 +3,7 @@
 #include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <brood/loop.h>
 #include <brood/worker.h>
@@ -10,7 +11,9 @@
 #include "os/clock.h"
 #include "os/error.h"
 #include "os/fence.h"
+#include "os/futex.h"
 #include "os/placement.h"
+#include "os/process.h"
 #include "pool/fault.h"
 #include "pool/serve.h"
 #include "pool/task.h"
@@ -37,6 +40,9 @@
 
 /* A worker that cannot be sure to be woken looks this often. */
 #define UNFENCED_NS 1000000
+
+/* One that would not die with its supervisor looks this often whether that lives. */
+#define UNLED_NS 100000000
 
 struct progress {
     uint64_t current, head;
@@ -573,6 +579,30 @@ static void flush_output(struct server *server)
         (void)fflush(stdout);
 }
 
+/* The request first: who dies behind it is told by the kernel, and who died before has left its mark. */
+bool brood__server_outlives_nobody(const struct shared *shared)
+{
+    bool dies_with_it = brood__process_renew_die_with();
+
+    if (brood__life_is_over(atomic_load(&shared->board->life)))
+        _exit(0);
+    return dies_with_it;
+}
+
+/* No longer than this, whatever the worker sleeps for.  Who has nothing to do has nothing to lose by a system call more: a
+ * task may have changed the user ids.  To sleep on the supervisor's life as host threads do would be no help: the kernel
+ * wakes one of all sleepers, and that shall be the host. */
+static brood_deadline latest(const struct server *server, bool fenced)
+{
+    brood_deadline until = brood__sooner((brood_deadline){server->retirement.at_ns}, (brood_deadline){rest_ns(server)});
+
+    if (!fenced)
+        until = brood__sooner(until, brood__after_ns(UNFENCED_NS));
+    if (server->is_process && !brood__server_outlives_nobody(server->shared))
+        until = brood__sooner(until, brood__after_ns(UNLED_NS));
+    return until;
+}
+
 static void park(struct server *server)
 {
     struct board *board = server->shared->board;
@@ -583,11 +613,7 @@ static void park(struct server *server)
 
     if (is_open(server) && is_wanted(server) && !brood__any_waiting(server->shared)) {
         flush_output(server);
-        brood_deadline until = brood__sooner((brood_deadline){server->retirement.at_ns}, (brood_deadline){rest_ns(server)});
-
-        if (!fenced)
-            until = brood__sooner(until, brood__after_ns(UNFENCED_NS));
-        brood__parker_sleep(parker, seen, NULL, 0, until);
+        brood__parker_sleep(parker, seen, NULL, 0, latest(server, fenced));
     }
     brood__idle_leave(board, server->worker);
 }

@@ -55,6 +55,10 @@ int brood__server_open(struct server *ret_server, struct shared *shared, unsigne
 int brood__server_begin(struct server *server, const struct hooks *hooks);
 void brood__server_end(struct server *server, const struct hooks *hooks);
 
+/* A worker process dies with its supervisor also when the program's code has changed its user ids.  It is over here if the
+ * supervisor has died already; false if it could not be seen to, and is to be asked again. */
+bool brood__server_outlives_nobody(const struct shared *shared);
+
 /* Serves until the pool is no longer open, and then finishes what is waiting in the own lane; or until it is time to
  * retire or to rest, or the worker is no longer wanted.
  */

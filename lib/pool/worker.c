@@ -64,6 +64,7 @@ static int confine(struct shared *shared, struct sandbox *sandbox)
 static int prepare(struct shared *shared)
 {
     brood__segment_prefault(&shared->segment, 0, sizeof(struct board));
+    (void)brood__server_outlives_nobody(shared); /* an executable, or its main(), may have changed the user */
     /* A child that a task forks gets none of this: it can not answer in the worker's place. */
     (void)madvise(shared->segment.base, shared->segment.reserved, MADV_DONTFORK);
     brood__depth_set(shared->board);
@@ -83,6 +84,7 @@ static void equip(struct server *server, const struct hooks *hooks, struct outfi
     ret_outfit->result = brood__server_begin(server, hooks);
     ret_outfit->state = server->state;
     (void)snprintf(ret_outfit->words, sizeof(ret_outfit->words), "%s", brood_error());
+    (void)brood__server_outlives_nobody(server->shared); /* it may have given up the rights of its user */
 }
 
 /* UINT_MAX: it will have none. */
