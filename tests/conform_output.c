@@ -430,7 +430,7 @@ END_TEST
 START_TEST(what_the_host_has_not_written_yet_is_written_once)
 {
     struct ear out = listen_to(STDOUT_FILENO);
-    int outputs[] = {BROOD_OUTPUT_PASS, BROOD_OUTPUT_CAPTURE, BROOD_OUTPUT_PREFIX};
+    enum brood_output outputs[] = {BROOD_OUTPUT_PASS, BROOD_OUTPUT_CAPTURE, BROOD_OUTPUT_PREFIX};
     int r = 0;
 
     for (int i = 0; i < 3; i++) {

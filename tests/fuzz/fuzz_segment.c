@@ -72,7 +72,9 @@ static struct brood_pool *open_pool(void)
     need(pool && brood__shared_open(&pool->shared, SEGMENT_PRIVATE, WORKERS, SLOTS, 1 << 20) == 0);
     pool->fork_generation = atomic_load(&brood__fork_generation);
     pool->backend = &nobody;
-    pool->workers = pool->wanted = pool->workers_min = WORKERS;
+    pool->workers = WORKERS;
+    pool->wanted = WORKERS;
+    pool->workers_min = WORKERS;
     pool->queue = FUTURES;
     pool->parkers_free = ~(uint64_t)1;
     pool->alive = ALIVE;
