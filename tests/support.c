@@ -39,6 +39,12 @@ static bool is_as_before(const struct inventory *before)
 /* ---- the fixture ---- */
 
 static struct inventory before;
+static pid_t the_test;
+
+bool is_the_test(void)
+{
+    return getpid() == the_test;
+}
 
 #ifdef __SANITIZE_THREAD__
 static void *nothing(void *argument)
@@ -63,6 +69,7 @@ static void start_helpers(void)
 /* Orphans come to this process, so that no descendant of the test can hide. */
 static void note_what_there_is(void)
 {
+    the_test = getpid();
     inventory_begin();
     start_helpers();
     before = inventory_take();

@@ -30,6 +30,11 @@ int run_suite(Suite *suite);
  * test's end, and a test that opens many pools may ask after each. */
 bool is_clean(char *words, size_t size);
 
+/* Check notes each assertion that holds in a file that a test shares with its children, and can't read it any more once one
+ * of them was killed amid a note: only the test's own process makes them. */
+bool is_the_test(void);
+#define _mark_point(file, line) (is_the_test() ? (_mark_point)(file, line) : (void)0)
+
 /* Milliseconds on the monotonic clock. */
 int64_t now_ms(void);
 
