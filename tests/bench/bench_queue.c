@@ -476,14 +476,18 @@ static void beside_ck(struct report *report)
     compare(report, "8 bytes in batches of 32", (struct contest){queue_channel, 1, 8, true}, ck, 1 / 7.5);
 }
 
+/* ck's producers wait for each other in order of arrival: when one of four has no CPU, the others spin their slices away,
+ * and a batch takes minutes. */
 static void crowd(struct report *report)
 {
     compare(report, "8 bytes, 2 producers, 2 consumers", (struct contest){queue_channel, 2, 8, false},
             (struct contest){ck_channel, 2, 8, false}, 1 / 1.5);
+    if (count_cpus() < 4)
+        report_remark(report, "there are fewer CPUs than participants");
+    if (count_cpus() < 8)
+        return;
     compare(report, "8 bytes, 4 producers, 4 consumers", (struct contest){queue_channel, 4, 8, false},
             (struct contest){ck_channel, 4, 8, false}, 1 / 1.5);
-    if (count_cpus() < 8)
-        report_remark(report, "there are fewer CPUs than participants");
 }
 
 static void kilobytes(struct report *report)
