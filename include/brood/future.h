@@ -84,6 +84,16 @@ struct brood_death {
  * -ENODATA when this outcome is not a death.  For a map: the death that took the first item lost so. */
 BROOD_API BROOD_MUST_USE int brood_future_death(const struct brood_future *future, struct brood_death *ret_death);
 
+/* All workers that died of one item of a map, or of a single task, which is item 0: a task that is tried again may cost
+ * several, and still succeed.  How many there were; of these, at most `count`, *ret_deaths tells, the first attempt first.
+ * 0: it cost none.  -EINPROGRESS before the outcome.
+ *
+ * Quarantine.  A task, or an item, that has killed as many workers as it may, `.retries` + 1, is not run again: its
+ * outcome is the last death, all of them stand here, and nothing else of its map or its pool is concerned.  A future keeps
+ * a thousand deaths: of a map those of the items that come first, of an item the last ones. */
+BROOD_API BROOD_MUST_USE int brood_future_deaths(const struct brood_future *future, size_t item,
+                                                 struct brood_death *ret_deaths, size_t count);
+
 /* Asks that the work does not start.  0: it never ran and never will, its outcome is -ECANCELED (also when asked again);
  * -EBUSY: it is running or done.  A map loses the items that have not started; 0 only if none had. */
 BROOD_API int brood_future_cancel(struct brood_future *future);

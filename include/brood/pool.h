@@ -85,9 +85,10 @@ struct brood_pool_options {
      * and the task fails with -ETIMEDOUT, as it does if the worker ends by itself within the grace.  Threads are only told.
      * A task that execs another program loses its limit.  A call may have its own: struct brood_call_options. */
     int limit_ms, grace_ms;
-    /* How often a task whose worker died, or which had had its time, is run again before that becomes its outcome.  0:
-     * never, since it may have had effects.  Each time it waits `retry_pause_ms`, and twice as long the next time; who
-     * waits for anything in the pool brings it on.  Items of maps do not wait. */
+    /* How often a task whose worker died, or which had had its time, is run again before that becomes its outcome: one that
+     * has killed `retries` + 1 workers is quarantined, and brood_future_deaths() has the certificates of them all.  0:
+     * never again, since it may have had effects.  Each time it waits `retry_pause_ms`, and twice as long the next time;
+     * who waits for anything in the pool brings it on.  Items of maps do not wait. */
     int retries, retry_pause_ms;
     /* When a worker process makes room for a fresh one, as a cure for leaks: after so many tasks (an item of a map counts
      * as one, and the change comes when the worker's part in the map is over), when it has more than so much memory in use,
@@ -291,12 +292,13 @@ struct brood_pool_stats {
     uint64_t submitted, finished; /* tasks, and maps as a whole */
     uint64_t failed;              /* of those finished: with an error, cancelled ones too */
     uint64_t cancelled;           /* of those failed */
-    uint64_t retried;             /* times that a task was run again */
+    uint64_t retried;             /* times that a task, or an item of a map, was run again */
     uint64_t stolen;              /* tasks, and parts of maps, that another worker ran than was chosen for it */
     uint64_t deaths;              /* of worker processes, but those that ended in good order */
     uint64_t restarts;            /* worker processes started again: in place of another, or after a rest */
     size_t pending, queue;        /* submitted and not finished, and how many there may be */
     uint64_t spare_deaths;        /* of spares, which `deaths` does not count */
+    uint64_t quarantined; /* tasks, and items of maps, that killed a worker, or took too long, each time they might */
 };
 
 /* 0; -EINVAL; -EPERM. */

@@ -1,6 +1,4 @@
 #include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +8,7 @@
 #include "os/error.h"
 #include "pool/attendant.h"
 #include "pool/backend.h"
+#include "pool/death.h"
 #include "pool/fetch.h"
 #include "pool/map.h"
 #include "pool/promise.h"
@@ -79,7 +78,7 @@ void brood__future_free_more(struct brood_future *future)
     if (!future->has_more)
         return;
     free(future->more.words);
-    free(future->more.death);
+    brood__deaths_free(future);
     free(future->more.retry);
     if (future->more.fd_plus_1)
         (void)close(future->more.fd_plus_1 - 1);
@@ -164,98 +163,6 @@ void brood__future_keep_words(struct brood_future *future, const char *words, si
     future->more.words = strndup(words, size); /* NULL when memory is short: the outcome stands without words */
 }
 
-static enum brood_cause cause_of(const struct note *note)
-{
-    uint32_t cause = read_once(note->cause);
-
-    return cause <= BROOD_KILLED ? (enum brood_cause)cause : BROOD_DIED;
-}
-
-int brood__outcome_of_death(const struct answer *answer)
-{
-    enum brood_cause cause = cause_of(answer->note);
-
-    return cause == BROOD_TIMED_OUT ? -ETIMEDOUT : cause == BROOD_KILLED ? -ECANCELED : -EOWNERDEAD;
-}
-
-static struct record *new_record(const char *task, const struct certificate *certificate)
-{
-    size_t backtrace = certificate ? strnlen(certificate->backtrace, sizeof(certificate->backtrace)) : 0,
-           output = certificate ? strnlen(certificate->output, sizeof(certificate->output)) : 0;
-    struct record *record = calloc(1, sizeof(*record) + backtrace + 1 + output + 1);
-
-    if (!record)
-        return NULL;
-    /* The name may lie on the board, where it need not end any more; nor need the others stay as long as they were. */
-    (void)snprintf(record->task, sizeof(record->task), "%.*s", BROOD_TASK_NAME_MAX, task);
-    record->death.task = record->task;
-    record->death.backtrace = record->texts;
-    record->death.output = record->texts + backtrace + 1;
-    if (!certificate)
-        return record;
-    memcpy(record->texts, certificate->backtrace, backtrace);
-    memcpy(record->texts + backtrace + 1, certificate->output, output);
-    record->death.user_us = certificate->user_us;
-    record->death.system_us = certificate->system_us;
-    record->death.peak_rss_kib = certificate->peak_rss_kib;
-    record->death.dumped_core = certificate->dumped_core;
-    record->death.out_of_memory = certificate->out_of_memory;
-    record->death.fault_code = certificate->fault_code;
-    record->death.fault_address = certificate->fault_address;
-    return record;
-}
-
-static const char *late_of(const struct brood_death *death)
-{
-    return death->cause == BROOD_TIMED_OUT ? ", when the task had had its time," : "";
-}
-
-static void say_how(char *to, size_t size, const struct brood_death *death)
-{
-    if (death->cause == BROOD_TIMED_OUT && (death->signal == SIGKILL || death->signal == SIGTERM))
-        (void)snprintf(to, size, "was killed because the task had had its time");
-    else if (death->cause == BROOD_KILLED)
-        (void)snprintf(to, size, "was killed on request");
-    else if (death->signal)
-        (void)snprintf(to, size, "was killed by signal %d (%s)%s%s", death->signal, strsignal(death->signal),
-                       death->out_of_memory && death->signal == SIGKILL ? ", for memory" : "", late_of(death));
-    else
-        (void)snprintf(to, size, "exited with status %d%s", death->exit_code, late_of(death));
-}
-
-static void say_death(struct brood_future *future, const struct brood_death *death)
-{
-    char words[384], how[128], attempt[32] = "";
-
-    say_how(how, sizeof(how), death);
-    if (death->attempt > 1)
-        (void)snprintf(attempt, sizeof(attempt), ", attempt %u", death->attempt);
-    (void)snprintf(words, sizeof(words), "worker %d (pid %d) %s while it ran task '%s'%s", death->worker, death->pid, how,
-                   death->task, attempt);
-    brood__future_keep_words(future, words, sizeof(words));
-}
-
-/* Out of memory, the outcome stands without a record. */
-void brood__future_keep_death(struct brood_future *future, const struct answer *answer, uint64_t item, const char *task)
-{
-    const struct note *note = answer->note;
-    struct record *record = new_record(task, brood__certificate(&future->pool->shared, read_once(note->certificate)));
-
-    brood__future_add_more(future);
-    free(future->more.death);
-    future->more.death = record;
-    if (!record)
-        return;
-    record->death.pid = read_once(note->pid);
-    record->death.worker = (int32_t)answer->worker;
-    record->death.signal = read_once(note->signal);
-    record->death.exit_code = read_once(note->exit_code);
-    record->death.item = item;
-    record->death.cause = cause_of(note);
-    record->death.attempt = future->more.attempt ? future->more.attempt : 1;
-    say_death(future, &record->death);
-}
-
 /* ---- settling a single task ---- */
 
 static const char *task_name(const struct brood_pool *pool, const struct slot *slot)
@@ -304,6 +211,21 @@ static int take_answer(struct brood_pool *pool, struct brood_future *future, con
     return 0;
 }
 
+/* True if the task will be run again. */
+static bool settle_death(struct brood_pool *pool, struct brood_future *future, const struct answer *answer, int outcome)
+{
+    bool is_killed = outcome == -ECANCELED, is_quarantined;
+    uint32_t attempt = brood__future_attempt(future);
+
+    brood__deaths_keep(future, answer, 0, attempt, task_name(pool, answer->slot));
+    if (!is_killed && brood__retry(pool, future))
+        return true;
+    is_quarantined = !is_killed && brood__retry_is_used_up(future);
+    pool->quarantined += is_quarantined;
+    brood__deaths_say(future, 0, is_quarantined);
+    return false;
+}
+
 void brood__future_settle(struct brood_pool *pool, struct job *job, const struct answer *answer)
 {
     struct brood_future *future = (struct brood_future *)(void *)job; /* its first member */
@@ -316,9 +238,8 @@ void brood__future_settle(struct brood_pool *pool, struct job *job, const struct
         outcome = -ECANCELED;
     else if (answer->state == SLOT_LOST) {
         outcome = brood__outcome_of_death(answer);
-        brood__future_keep_death(future, answer, 0, task_name(pool, answer->slot));
         brood__fetch_soil(future);
-        if (outcome != -ECANCELED && brood__retry(pool, future))
+        if (settle_death(pool, future, answer, outcome))
             return;
     } else
         brood__future_keep_words(future, pool->why_broken[0] ? pool->why_broken : "the pool was closed first",
@@ -507,14 +428,6 @@ const char *brood_future_error(const struct brood_future *future)
     return words_for(future->outcome);
 }
 
-int brood_future_death(const struct brood_future *future, struct brood_death *ret_death)
-{
-    if (!brood__future_is_done(future) || !future->has_more || !future->more.death)
-        return brood_fail(-ENODATA, "no worker died of it");
-    *ret_death = future->more.death->death;
-    return 0;
-}
-
 /* A hint for the eye of the caller; collects, so that polling it makes progress. */
 bool brood_future_done(struct brood_future *future)
 {
@@ -543,10 +456,9 @@ bool brood_future_running(struct brood_future *future)
     return running;
 }
 
-/* A death is the outcome of a task that was killed; one that was lost and tried again may have another. */
 static bool is_lost(const struct brood_future *future)
 {
-    return future->has_more && future->more.death &&
+    return brood__deaths_is_lost(future) &&
            (future->outcome == -EOWNERDEAD || future->outcome == -ETIMEDOUT || future->outcome == -ECANCELED);
 }
 

@@ -10,14 +10,8 @@
 struct fetch;
 struct hook;
 struct map;
+struct record;
 struct retry;
-
-/* What is known of a death, with its texts. */
-struct record {
-    struct brood_death death;
-    char task[BROOD_TASK_NAME_MAX + 1];
-    char texts[]; /* the backtrace, and then the output */
-};
 
 #define FUTURE_INLINE_BYTES SLOT_RESULT_BYTES
 
@@ -51,12 +45,13 @@ struct brood_future {
         uint64_t block;         /* of the segment, for a large argument and a large result; 0: none */
         uint64_t result_offset; /* where in the segment a large result lies; 0: in the slot */
         char *words;            /* malloc()ed, or NULL */
-        struct record *death;   /* malloc()ed, or NULL */
+        struct record *deaths;  /* that it cost: death.h; or NULL */
         struct retry *retry;    /* malloc()ed, or NULL */
         uint32_t attempt;       /* that runs or ran last, from 1; 0 where nobody counts */
         unsigned calls;         /* of callbacks that have not returned; guarded by the lock, as what follows */
         struct hook *hooks;     /* who is to be told, in order: callback.h */
         int fd_plus_1;          /* of brood_future_fd(); 0: none */
+        uint32_t death_count;
     } more;
 };
 _Static_assert(sizeof(struct brood_future) == 128, "two cache lines");
@@ -128,12 +123,14 @@ struct job *brood__future_job(struct brood_future *future);
 
 void brood__future_drop_words(struct brood_future *future);
 
-/* What a death or a failure leaves behind.  Locked, before it is finished. */
+/* Why it failed, or will have failed.  Locked, before it is finished. */
 void brood__future_keep_words(struct brood_future *future, const char *words, size_t size);
-void brood__future_keep_death(struct brood_future *future, const struct answer *answer, uint64_t item, const char *task);
 
-/* The outcome that a death of this answer's kind means. */
-int brood__outcome_of_death(const struct answer *answer);
+/* Of a single task: which attempt runs or ran last.  Locked, or of one that is done. */
+static inline uint32_t brood__future_attempt(const struct brood_future *future)
+{
+    return future->has_more && future->more.attempt ? future->more.attempt : 1;
+}
 
 /* Waits for it.  Locked on entry and return. */
 int brood__future_wait(struct brood_future *future, brood_deadline deadline);

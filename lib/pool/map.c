@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "os/error.h"
+#include "pool/death.h"
 #include "pool/fetch.h"
 #include "pool/future.h"
 #include "pool/map.h"
@@ -115,38 +116,43 @@ static int count_loss(struct map *map, size_t item)
     return 1;
 }
 
-/* Is it to be run again?  Then it stays as if it had not started. */
-static bool retry_item(struct map *map, size_t item, int outcome)
+/* The first item, in their order, that a death took says how. */
+static void note_death(struct map *map, size_t item, bool is_quarantined)
 {
-    if (map->terms.retries == 0 || outcome == -ECANCELED)
-        return false;
-    int times = count_loss(map, item);
+    if (item < map->death_item)
+        map->death_item = item;
+    if (item < map->words_item) {
+        map->words_item = item;
+        brood__deaths_say(map->future, name_of(map, item), is_quarantined);
+    }
+}
 
-    brood__future_add_more(map->future);
-    map->future->more.attempt = times < INT_MAX ? (uint32_t)times : 0;
-    return times <= map->terms.retries;
+/* A worker died of that item.  If it is to be run again it stays as if it had not started. */
+static void lose_item(struct map_window *window, uint32_t index, const struct answer *answer)
+{
+    struct map *map = window->map;
+    struct brood_pool *pool = map->future->pool;
+    size_t item = window->first + index;
+    int outcome = brood__outcome_of_death(answer), times = map->terms.retries > 0 ? count_loss(map, item) : 1;
+
+    brood__deaths_keep(map->future, answer, name_of(map, item), (uint32_t)times, map->task->name);
+    if (outcome != -ECANCELED && times <= map->terms.retries) {
+        pool->retried++;
+        return;
+    }
+    atomic_store(&window->status[index], (int16_t)outcome);
+    pool->quarantined += outcome != -ECANCELED;
+    note_death(map, item, outcome != -ECANCELED);
 }
 
 /* A worker died in this window.  The item that it was running, if any, is the one that its range named and that has no
  * status. */
 static void charge(struct map_window *window, const struct answer *answer)
 {
-    struct map *map = window->map;
     uint64_t item = read_once(answer->note->item_lost);
-    int outcome = brood__outcome_of_death(answer);
 
-    if (item == 0 || item > window->count || atomic_load(&window->status[item - 1]) != ITEM_WAITING)
-        return;
-    if (retry_item(map, window->first + item - 1, outcome))
-        return;
-    atomic_store(&window->status[item - 1], (int16_t)outcome);
-    if (window->first + item - 1 >= map->death_item)
-        return;
-    map->death_item = window->first + item - 1;
-    if (map->death_item < map->words_item) {
-        map->words_item = map->death_item;
-        brood__future_keep_death(map->future, answer, name_of(map, map->death_item), map->task->name);
-    }
+    if (item > 0 && item <= window->count && atomic_load(&window->status[item - 1]) == ITEM_WAITING)
+        lose_item(window, (uint32_t)(item - 1), answer);
 }
 
 /* A worker may have said anything. */
@@ -655,6 +661,21 @@ int brood__map_item(const struct map *map, size_t item)
 uint64_t brood__map_first_failed(const struct map *map)
 {
     return name_of(map, map->first_failed);
+}
+
+bool brood__map_lost_item(const struct map *map, uint64_t *ret_item)
+{
+    if (map->death_item == SIZE_MAX)
+        return false;
+    *ret_item = name_of(map, map->death_item);
+    return true;
+}
+
+uint64_t brood__map_item_name(const struct map *map, uint64_t item)
+{
+    if (!map->loop.grain || item < map->loop.begin)
+        return item;
+    return item - (item - map->loop.begin) % map->loop.grain;
 }
 
 int64_t brood__map_took_ns(const struct map *map)

@@ -77,6 +77,12 @@ uint64_t brood__map_first_failed(const struct map *map);
 int brood__map_item(const struct map *map, size_t item);
 int64_t brood__map_took_ns(const struct map *map);
 
+/* Of a finished map: the first item that a death took for good.  False: there is none. */
+bool brood__map_lost_item(const struct map *map, uint64_t *ret_item);
+
+/* By which name an item has its outcome and its deaths: of a loop, the first index of its block. */
+uint64_t brood__map_item_name(const struct map *map, uint64_t item);
+
 /* NULL is fine. */
 void brood__map_free(struct map *map);
 

@@ -74,6 +74,7 @@ struct brood_pool {
     uint64_t finished;          /* tasks and maps, … */
     uint64_t failed, cancelled; /* … and some of these: struct brood_pool_stats */
     uint64_t retried, stolen;
+    uint64_t quarantined;         /* tasks, and items of maps */
     uint64_t losses;              /* that have been collected: roll.h */
     size_t queue;                 /* at most so many */
     struct map_window *turns;     /* windows of maps that nobody works on: map.h */

@@ -11,7 +11,7 @@
 struct retry {
     struct brood_future *next; /* in pool->again */
     struct request request;
-    int left;
+    int left;      /* negative: it is not to be run again whatever happens */
     int64_t at_ns; /* not before */
     unsigned char arg[SLOT_ARG_BYTES];
 };
@@ -119,5 +119,10 @@ void brood__retry_forget_all(struct brood_pool *pool, int outcome)
 void brood__retry_never(struct brood_future *future)
 {
     if (retry_of(future))
-        retry_of(future)->left = 0;
+        retry_of(future)->left = -1;
+}
+
+bool brood__retry_is_used_up(const struct brood_future *future)
+{
+    return !retry_of(future) || retry_of(future)->left == 0;
 }

@@ -15,6 +15,9 @@ int brood__retry_prepare(struct brood_pool *pool, struct brood_future *future, c
 /* It was lost.  True if it will be run again.  Locked. */
 bool brood__retry(struct brood_pool *pool, struct brood_future *future);
 
+/* Has it been lost as often as it may be, and is that why it will not be run again?  Locked. */
+bool brood__retry_is_used_up(const struct brood_future *future);
+
 /* Submits those whose pause is over, as far as there is room.  True if there was one.  Locked. */
 bool brood__retry_due(struct brood_pool *pool);
 

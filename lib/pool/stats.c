@@ -62,6 +62,7 @@ int brood_pool_stats(struct brood_pool *pool, struct brood_pool_stats *ret_stats
     stats.failed = pool->failed;
     stats.cancelled = pool->cancelled;
     stats.retried = pool->retried;
+    stats.quarantined = pool->quarantined;
     stats.stolen = pool->stolen;
     stats.pending = pool->outstanding;
     stats.queue = pool->queue;

@@ -1,0 +1,226 @@
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "os/error.h"
+#include "pool/death.h"
+#include "pool/map.h"
+
+/* In order of the items, and of an item in order of the attempts. */
+struct record {
+    struct record *next;
+    struct brood_death death;
+    char task[BROOD_TASK_NAME_MAX + 1];
+    char texts[]; /* the backtrace, and then the output */
+};
+
+static enum brood_cause cause_of(const struct note *note)
+{
+    uint32_t cause = read_once(note->cause);
+
+    return cause <= BROOD_KILLED ? (enum brood_cause)cause : BROOD_DIED;
+}
+
+int brood__outcome_of_death(const struct answer *answer)
+{
+    enum brood_cause cause = cause_of(answer->note);
+
+    return cause == BROOD_TIMED_OUT ? -ETIMEDOUT : cause == BROOD_KILLED ? -ECANCELED : -EOWNERDEAD;
+}
+
+/* ---- keeping ---- */
+
+static struct record *new_record(const char *task, const struct certificate *certificate)
+{
+    size_t backtrace = certificate ? strnlen(certificate->backtrace, sizeof(certificate->backtrace)) : 0,
+           output = certificate ? strnlen(certificate->output, sizeof(certificate->output)) : 0;
+    struct record *record = calloc(1, sizeof(*record) + backtrace + 1 + output + 1);
+
+    if (!record)
+        return NULL;
+    /* The name may lie on the board, where it need not end any more; nor need the others stay as long as they were. */
+    (void)snprintf(record->task, sizeof(record->task), "%.*s", BROOD_TASK_NAME_MAX, task);
+    record->death.task = record->task;
+    record->death.backtrace = record->texts;
+    record->death.output = record->texts + backtrace + 1;
+    if (!certificate)
+        return record;
+    memcpy(record->texts, certificate->backtrace, backtrace);
+    memcpy(record->texts + backtrace + 1, certificate->output, output);
+    record->death.user_us = certificate->user_us;
+    record->death.system_us = certificate->system_us;
+    record->death.peak_rss_kib = certificate->peak_rss_kib;
+    record->death.dumped_core = certificate->dumped_core;
+    record->death.out_of_memory = certificate->out_of_memory;
+    record->death.fault_code = certificate->fault_code;
+    record->death.fault_address = certificate->fault_address;
+    return record;
+}
+
+static void enter(struct brood_future *future, struct record *record)
+{
+    struct record **place = &future->more.deaths;
+
+    while (*place && (*place)->death.item <= record->death.item)
+        place = &(*place)->next;
+    record->next = *place;
+    *place = record;
+    future->more.death_count++;
+}
+
+/* The oldest of the last item. */
+static void forget_one(struct brood_future *future)
+{
+    struct record **place = &future->more.deaths, *record;
+
+    for (struct record **other = place; *other; other = &(*other)->next)
+        if ((*other)->death.item != (*place)->death.item)
+            place = other;
+    record = *place;
+    *place = record->next;
+    future->more.death_count--;
+    free(record);
+}
+
+void brood__deaths_keep(struct brood_future *future, const struct answer *answer, uint64_t item, uint32_t attempt,
+                        const char *task)
+{
+    const struct note *note = answer->note;
+    struct record *record = new_record(task, brood__certificate(&future->pool->shared, read_once(note->certificate)));
+
+    if (!record)
+        return;
+    record->death.pid = read_once(note->pid);
+    record->death.worker = (int32_t)answer->worker;
+    record->death.signal = read_once(note->signal);
+    record->death.exit_code = read_once(note->exit_code);
+    record->death.item = item;
+    record->death.cause = cause_of(note);
+    record->death.attempt = attempt;
+    brood__future_add_more(future);
+    enter(future, record);
+    if (future->more.death_count > DEATHS_KEPT)
+        forget_one(future);
+}
+
+void brood__deaths_free(struct brood_future *future)
+{
+    struct record *record = future->more.deaths, *next;
+
+    for (; record; record = next) {
+        next = record->next;
+        free(record);
+    }
+}
+
+/* ---- finding ---- */
+
+static const struct record *first_of(const struct brood_future *future, uint64_t item)
+{
+    const struct record *record = future->has_more ? future->more.deaths : NULL;
+
+    while (record && record->death.item < item)
+        record = record->next;
+    return record && record->death.item == item ? record : NULL;
+}
+
+static const struct record *next_of(const struct record *record)
+{
+    return record->next && record->next->death.item == record->death.item ? record->next : NULL;
+}
+
+static const struct record *last_of(const struct brood_future *future, uint64_t item)
+{
+    const struct record *last = NULL;
+
+    for (const struct record *record = first_of(future, item); record; record = next_of(record))
+        last = record;
+    return last;
+}
+
+static const struct record *final_of(const struct brood_future *future)
+{
+    const struct map *map = brood__future_map(future);
+    const struct record *last;
+    uint64_t item;
+
+    if (map)
+        return brood__map_lost_item(map, &item) ? last_of(future, item) : NULL;
+    last = last_of(future, 0);
+    return last && last->death.attempt == brood__future_attempt(future) ? last : NULL;
+}
+
+bool brood__deaths_is_lost(const struct brood_future *future)
+{
+    return final_of(future) != NULL;
+}
+
+/* ---- telling ---- */
+
+static const char *late_of(const struct brood_death *death)
+{
+    return death->cause == BROOD_TIMED_OUT ? ", when the task had had its time," : "";
+}
+
+static void say_how(char *to, size_t size, const struct brood_death *death)
+{
+    if (death->cause == BROOD_TIMED_OUT && (death->signal == SIGKILL || death->signal == SIGTERM))
+        (void)snprintf(to, size, "was killed because the task had had its time");
+    else if (death->cause == BROOD_KILLED)
+        (void)snprintf(to, size, "was killed on request");
+    else if (death->signal)
+        (void)snprintf(to, size, "was killed by signal %d (%s)%s%s", death->signal, strsignal(death->signal),
+                       death->out_of_memory && death->signal == SIGKILL ? ", for memory" : "", late_of(death));
+    else
+        (void)snprintf(to, size, "exited with status %d%s", death->exit_code, late_of(death));
+}
+
+/* Without retries there is nothing to say of the first attempt. */
+static void say_attempt(char *to, size_t size, uint32_t attempt, bool is_quarantined)
+{
+    if (attempt > 1 && is_quarantined)
+        (void)snprintf(to, size, ", attempt %u of %u: it is quarantined", attempt, attempt);
+    else if (attempt > 1)
+        (void)snprintf(to, size, ", attempt %u", attempt);
+}
+
+void brood__deaths_say(struct brood_future *future, uint64_t item, bool is_quarantined)
+{
+    const struct record *record = last_of(future, item);
+    char words[384], how[128], attempt[64] = "";
+
+    if (!record)
+        return;
+    say_how(how, sizeof(how), &record->death);
+    say_attempt(attempt, sizeof(attempt), record->death.attempt, is_quarantined);
+    (void)snprintf(words, sizeof(words), "worker %d (pid %d) %s while it ran task '%s'%s", record->death.worker,
+                   record->death.pid, how, record->death.task, attempt);
+    brood__future_keep_words(future, words, sizeof(words));
+}
+
+int brood_future_death(const struct brood_future *future, struct brood_death *ret_death)
+{
+    const struct record *record = brood__future_is_done(future) ? final_of(future) : NULL;
+
+    if (!record)
+        return brood_fail(-ENODATA, "no worker's death is its outcome");
+    *ret_death = record->death;
+    return 0;
+}
+
+int brood_future_deaths(const struct brood_future *future, size_t item, struct brood_death *ret_deaths, size_t count)
+{
+    const struct record *record;
+    int found = 0;
+
+    if (!brood__future_is_done(future))
+        return brood_fail(-EINPROGRESS, "not done yet: wait for it first");
+    if (brood__future_map(future))
+        item = brood__map_item_name(future->map, item);
+    for (record = first_of(future, item); record; record = next_of(record))
+        if ((size_t)found++ < count)
+            ret_deaths[found - 1] = record->death;
+    return found;
+}
