@@ -1010,10 +1010,37 @@ START_TEST(waiting_for_none_is_done_and_for_null_an_error)
     ck_assert_int_eq(brood_futures_wait(NULL, 0, BROOD_ALL_COMPLETED, NULL, BROOD_FOREVER), 0);
     ck_assert_int_eq(brood_futures_wait(NULL, 0, BROOD_FIRST_COMPLETED, NULL, BROOD_FOREVER), 0);
     ck_assert_int_eq(brood_futures_wait(&null, 1, BROOD_FIRST_COMPLETED, NULL, BROOD_FOREVER), -EINVAL);
+    ck_assert_int_eq(brood_futures_wait(NULL, 1, BROOD_FIRST_COMPLETED, NULL, BROOD_FOREVER), -EINVAL);
     ck_assert_int_eq(brood_as_completed_open(&iterator, &null, 1), -EINVAL);
     ck_assert_int_eq(brood_as_completed_open(&iterator, NULL, 0), 0);
     ck_assert_int_eq(brood_as_completed_next(iterator, &null, BROOD_FOREVER), -ENODATA);
     brood_as_completed_close(NULL);
+}
+END_TEST
+
+/* What a program that looks at no error goes on with when its submission was refused. */
+START_TEST(a_future_that_is_null_is_an_error_and_no_crash)
+{
+    struct brood_death death;
+    struct brood_bytes bytes;
+    double y;
+
+    ck_assert_int_eq(brood_future_wait(NULL, BROOD_FOREVER), -EINVAL);
+    ck_assert_str_eq(brood_error(), "the future is NULL: nothing was submitted, or it has been freed");
+    ck_assert_int_eq(brood_future_result(NULL, &y, sizeof(y)), -EINVAL);
+    ck_assert_int_eq(brood_future_bytes(NULL, &bytes), -EINVAL);
+    ck_assert_int_eq(brood_future_item(NULL, 0), -EINVAL);
+    ck_assert_int_eq(brood_future_cancel(NULL), -EINVAL);
+    ck_assert_int_eq(brood_future_kill(NULL), -EINVAL);
+    ck_assert_int_eq(brood_future_death(NULL, &death), -EINVAL);
+    ck_assert_int_eq(brood_future_deaths(NULL, 0, &death, 1), -EINVAL);
+    ck_assert_int_eq(brood_future_fd(NULL), -EINVAL);
+    ck_assert_int_eq(brood_future_on_done(NULL, note, NULL), -EINVAL);
+    ck_assert(!brood_future_done(NULL) && !brood_future_running(NULL));
+    ck_assert_int_eq(brood_future_state(NULL), BROOD_FUTURE_PENDING);
+    ck_assert_uint_eq(brood_future_size(NULL), 0);
+    ck_assert_str_eq(brood_future_error(NULL), "");
+    brood_future_free(NULL);
 }
 END_TEST
 
@@ -1113,6 +1140,29 @@ START_TEST(no_completion_is_missed_while_a_wait_begins)
         for (int i = 0; i < 100; i++)
             brood_future_free(futures[i]);
     }
+}
+END_TEST
+
+/* What it says on a time-out is of one moment, too. */
+START_TEST(an_iterator_is_asked_while_promises_are_kept)
+{
+    struct brood_future *promises[51] = {NULL}, *next = NULL;
+    brood_auto(as_completed) *iterator = NULL;
+    pthread_t keeper;
+    int given = 0, r;
+
+    for (int i = 0; i < 50; i++)
+        promises[i] = new_promise();
+    ck_assert_int_eq(brood_as_completed_open(&iterator, promises, 50), 0);
+    ck_assert_int_eq(pthread_create(&keeper, NULL, keep_all, promises), 0);
+    while ((r = brood_as_completed_next(iterator, &next, BROOD_NOW)) != -ENODATA) {
+        ck_assert(r == 0 || r == -EAGAIN);
+        given += r == 0;
+    }
+    ck_assert_int_eq(given, 50);
+    ck_assert_int_eq(pthread_join(keeper, NULL), 0);
+    for (int i = 0; i < 50; i++)
+        brood_future_free(promises[i]);
 }
 END_TEST
 
@@ -1478,8 +1528,9 @@ int main(int argc, char **argv)
               a_promise_goes_from_pending_to_cancelled_to_told, the_first_outcome_of_a_promise_is_kept,
               a_promise_that_is_not_kept_times_out, a_promise_holds_a_result_of_any_size,
               a_cancelled_promise_is_done_for_the_others_when_its_maker_knows,
-              waiting_for_none_is_done_and_for_null_an_error, NULL);
+              waiting_for_none_is_done_and_for_null_an_error, a_future_that_is_null_is_an_error_and_no_crash, NULL);
     add_loop_tests(suite, "promises and threads", 0, 3, threads_that_wait_for_a_promise_are_woken,
+                   an_iterator_is_asked_while_promises_are_kept,
                    callbacks_of_a_promise_are_called_in_order_by_the_thread_that_keeps_it, NULL);
     add_loop_tests(suite, "states", 0, end, a_pools_future_is_not_to_be_set, a_task_that_has_run_is_done_or_failed, NULL);
     add_loop_tests(suite, "states beside the caller", CONCURRENT, end,

@@ -16,6 +16,7 @@
  *
  * Threads: any number of threads may wait for, ask and cancel one future at once.  brood_future_free() must be the last
  * call.  A future may outlive its pool.  All of this is for the process that made the future; a fork()ed child gets -EPERM.
+ * A future that is NULL, since its submission was refused, is -EINVAL.
  */
 #ifndef BROOD_FUTURE_H
 #define BROOD_FUTURE_H

@@ -218,6 +218,8 @@ static int gather(struct gathering *gathering, struct brood_future *const *futur
     int r;
 
     *gathering = (struct gathering){.until = until, .ready_end = &gathering->ready};
+    if (!futures && n > 0)
+        return brood_fail(-EINVAL, "%zu futures cannot be at NULL", n);
     r = n <= SIZE_MAX / 4 / sizeof(struct entry) ? make_room(gathering, n) : brood_fail(-EINVAL, "too many futures");
     for (size_t i = 0; r == 0 && i < n; i++)
         r = add(gathering, &gathering->entries[gathering->count], futures[i]);
@@ -419,6 +421,7 @@ static void call_callbacks(struct brood_pool *pool)
     brood__pool_leave(pool);
 }
 
+/* Locked by the gathering. */
 static int say_timeout(const struct gathering *gathering, brood_deadline deadline)
 {
     return brood_fail(deadline.ns <= 0 ? -EAGAIN : -ETIMEDOUT, "%zu (of %zu) futures unfinished", gathering->unfinished,
@@ -503,9 +506,12 @@ int brood_as_completed_next(struct brood_as_completed *iterator, struct brood_fu
         *ret_future = entry->future;
         return 0;
     }
-    if (r == -ETIMEDOUT)
-        return say_timeout(gathering, deadline);
-    return r < 0 ? r : brood_fail(-ENODATA, "all futures have been given");
+    if (r != -ETIMEDOUT)
+        return r < 0 ? r : brood_fail(-ENODATA, "all futures have been given");
+    brood__lock(&gathering->lock);
+    r = say_timeout(gathering, deadline);
+    brood__unlock(&gathering->lock);
+    return r;
 }
 
 void brood_as_completed_close(struct brood_as_completed *iterator)

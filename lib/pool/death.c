@@ -202,8 +202,10 @@ void brood__deaths_say(struct brood_future *future, uint64_t item, bool is_quara
 
 int brood_future_death(const struct brood_future *future, struct brood_death *ret_death)
 {
-    const struct record *record = brood__future_is_done(future) ? final_of(future) : NULL;
+    const struct record *record = future && brood__future_is_done(future) ? final_of(future) : NULL;
 
+    if (!future)
+        return brood__future_missing();
     if (!record)
         return brood_fail(-ENODATA, "no worker's death is its outcome");
     *ret_death = record->death;
@@ -215,6 +217,8 @@ int brood_future_deaths(const struct brood_future *future, size_t item, struct b
     const struct record *record;
     int found = 0;
 
+    if (!future)
+        return brood__future_missing();
     if (!brood__future_is_done(future))
         return brood_fail(-EINPROGRESS, "not done yet: wait for it first");
     if (brood__future_map(future))

@@ -130,8 +130,15 @@ void brood__future_finish(struct brood_future *future, int outcome)
 
 /* ---- one future, of a pool or by itself ---- */
 
+int brood__future_missing(void)
+{
+    return brood_fail(-EINVAL, "the future is NULL: nothing was submitted, or it has been freed");
+}
+
 int brood__future_enter(struct brood_future *future)
 {
+    if (!future)
+        return brood__future_missing();
     return future->pool ? brood__pool_enter(future->pool) : brood__promise_enter(brood__promise(future));
 }
 
@@ -312,6 +319,8 @@ int brood_future_wait(struct brood_future *future, brood_deadline deadline)
 {
     int r;
 
+    if (!future)
+        return brood__future_missing();
     if (brood__future_is_done(future))
         return call_callbacks(future);
     if (!future->pool)
@@ -352,6 +361,8 @@ static int fail(const struct brood_future *future)
 /* 0 if there is a result. */
 static int ask(struct brood_future *future)
 {
+    if (!future)
+        return brood__future_missing();
     if (!brood_future_done(future))
         return not_done(future);
     return future->outcome < 0 ? fail(future) : 0;
@@ -387,13 +398,15 @@ int brood_future_result(struct brood_future *future, void *ret_result, size_t si
 
 size_t brood_future_size(const struct brood_future *future)
 {
-    return brood__future_is_done(future) && future->outcome == 0 ? future->length : 0;
+    return future && brood__future_is_done(future) && future->outcome == 0 ? future->length : 0;
 }
 
 int brood_future_item(struct brood_future *future, size_t item)
 {
     int r;
 
+    if (!future)
+        return brood__future_missing();
     if (!brood_future_done(future))
         return not_done(future);
     if (!brood__future_map(future)) {
@@ -418,7 +431,7 @@ const char *brood_future_error(const struct brood_future *future)
         {-ESHUTDOWN, "the pool was closed first"},
     };
 
-    if (!brood__future_is_done(future) || future->outcome == 0)
+    if (!future || !brood__future_is_done(future) || future->outcome == 0)
         return "";
     if (future->has_more && future->more.words)
         return future->more.words;
@@ -431,9 +444,9 @@ const char *brood_future_error(const struct brood_future *future)
 /* A hint for the eye of the caller; collects, so that polling it makes progress. */
 bool brood_future_done(struct brood_future *future)
 {
-    bool done = brood__future_is_done(future);
+    bool done = future && brood__future_is_done(future);
 
-    if (done || !future->pool || brood__pool_enter(future->pool) < 0)
+    if (done || !future || !future->pool || brood__pool_enter(future->pool) < 0)
         return done;
     done = brood__future_look(future);
     brood__pool_leave(future->pool);
@@ -444,6 +457,8 @@ bool brood_future_running(struct brood_future *future)
 {
     bool running = false;
 
+    if (!future)
+        return false;
     if (!future->pool)
         return brood__promise_state(brood__promise(future)) == BROOD_FUTURE_RUNNING;
     if (brood_future_done(future) || brood__pool_enter(future->pool) < 0)
@@ -475,6 +490,8 @@ bool brood__future_has_failed(const struct brood_future *future)
 
 enum brood_future_state brood_future_state(struct brood_future *future)
 {
+    if (!future)
+        return BROOD_FUTURE_PENDING;
     if (!future->pool)
         return brood__promise_state(brood__promise(future));
     if (!brood_future_done(future))
@@ -490,10 +507,12 @@ enum brood_future_state brood_future_state(struct brood_future *future)
 
 int brood_future_cancel(struct brood_future *future)
 {
-    struct brood_pool *pool = future->pool;
+    struct brood_pool *pool = future ? future->pool : NULL;
     bool cancelled = false;
     int r;
 
+    if (!future)
+        return brood__future_missing();
     if (!pool)
         return brood__promise_cancel(brood__promise(future));
     if (brood_future_done(future))
@@ -525,9 +544,11 @@ static int kill_running(struct brood_pool *pool, const struct job *job)
 
 int brood_future_kill(struct brood_future *future)
 {
-    struct brood_pool *pool = future->pool;
+    struct brood_pool *pool = future ? future->pool : NULL;
     int r = 0;
 
+    if (!future)
+        return brood__future_missing();
     if (brood_future_cancel(future) == 0)
         return 0;
     if (brood_future_done(future))

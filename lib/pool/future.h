@@ -110,7 +110,11 @@ void brood__future_finish(struct brood_future *future, int outcome);
  * Locked on entry and return, not in between. */
 bool brood__future_look(struct brood_future *future);
 
-/* Locks what guards the future, for a call: its pool or, of a promise, itself.  0; -EPERM in another process. */
+/* -EINVAL, in words: who was refused a future goes on with the NULL that it had before. */
+int brood__future_missing(void) __attribute__((cold));
+
+/* Locks what guards the future, for a call: its pool or, of a promise, itself.  0; -EPERM in another process; -EINVAL: it
+ * is NULL. */
 int brood__future_enter(struct brood_future *future);
 void brood__future_leave(struct brood_future *future);
 struct lock *brood__future_lock(struct brood_future *future);

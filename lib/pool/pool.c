@@ -394,12 +394,12 @@ void brood_free(struct brood_pool *pool, void *memory)
 
 int brood_pool_workers(const struct brood_pool *pool)
 {
-    return (int)pool->wanted;
+    return pool ? (int)pool->wanted : 0;
 }
 
 pid_t brood_pool_worker_pid(const struct brood_pool *pool, int worker)
 {
-    if (worker < 0 || (unsigned)worker >= pool->workers)
+    if (!pool || worker < 0 || (unsigned)worker >= pool->workers)
         return 0;
     if (brood__station_state(pool->shared.lanes[worker].station) != STATION_READY)
         return 0;

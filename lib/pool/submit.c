@@ -466,24 +466,24 @@ static int apply(struct brood_pool *pool, const struct brood_task *task, struct 
 
 int brood_pool_apply(struct brood_pool *pool, const struct brood_task *task, void *ret_result, const void *arg)
 {
-    struct brood_space result = {ret_result, task->result_size};
+    struct brood_space result = {ret_result, task ? task->result_size : 0};
 
-    if (task->result_size == BROOD_ANY_SIZE)
+    if (result.len == BROOD_ANY_SIZE)
         return brood_fail(-EINVAL, "task '%s' gives results of any size: call it with brood_pool_apply_bytes()",
                           task->name);
-    return apply(pool, task, &result, (struct brood_bytes){arg, task->arg_size});
+    return apply(pool, task, &result, (struct brood_bytes){arg, task ? task->arg_size : 0});
 }
 
 int brood_pool_apply_async(struct brood_pool *pool, const struct brood_task *task, struct brood_future **ret_future,
                            const void *arg, brood_deadline deadline)
 {
-    return brood_pool_submit(pool, task, ret_future, (struct brood_bytes){arg, task->arg_size}, NULL, deadline);
+    return brood_pool_submit(pool, task, ret_future, (struct brood_bytes){arg, task ? task->arg_size : 0}, NULL, deadline);
 }
 
 int brood_pool_apply_bytes(struct brood_pool *pool, const struct brood_task *task, struct brood_space *result,
                            struct brood_bytes arg)
 {
-    return apply(pool, task, result, arg);
+    return result ? apply(pool, task, result, arg) : brood_fail(-EINVAL, "there is no room for a result at NULL");
 }
 
 int brood_pool_apply_bytes_async(struct brood_pool *pool, const struct brood_task *task, struct brood_future **ret_future,

@@ -167,7 +167,7 @@ void brood_sched_close(struct brood_sched *sched)
 
 int64_t brood_sched_now(struct brood_sched *sched)
 {
-    return sched->options.clock ? sched->options.clock(sched->options.context) : brood__now_ns();
+    return sched && sched->options.clock ? sched->options.clock(sched->options.context) : brood__now_ns();
 }
 
 /* ---- entering and cancelling ---- */

@@ -300,22 +300,22 @@ int brood_memory_unlink(const char *name)
 
 void *brood_memory_address(const struct brood_memory *memory)
 {
-    return memory->segment.base + FRONT_BYTES;
+    return memory ? memory->segment.base + FRONT_BYTES : NULL;
 }
 
 size_t brood_memory_size(const struct brood_memory *memory)
 {
-    return memory->bytes;
+    return memory ? memory->bytes : 0;
 }
 
 const char *brood_memory_name(const struct brood_memory *memory)
 {
-    return memory->name;
+    return memory ? memory->name : "";
 }
 
 int brood_memory_fd(const struct brood_memory *memory)
 {
-    return memory->segment.fd;
+    return memory ? memory->segment.fd : brood_fail(-EBADF, "the memory is NULL");
 }
 
 void brood_memory_close(struct brood_memory *memory)
