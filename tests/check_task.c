@@ -412,6 +412,48 @@ START_TEST(a_result_type_larger_than_the_host_knows_is_refused)
 }
 END_TEST
 
+/* ---- one function, many tasks ---- */
+
+/* As a binding to another language makes them: its one function, and what that is to do with each. */
+struct scale {
+    struct brood_task task;
+    double factor;
+};
+
+static int multiply(struct brood_bytes arg, struct brood_reply *reply)
+{
+    const struct scale *scale = (const struct scale *)(const void *)brood_reply_task(reply);
+    double x;
+
+    memcpy(&x, arg.ptr, sizeof(x));
+    x *= scale->factor;
+    return brood_reply_set(reply, &x, sizeof(x));
+}
+
+START_TEST(a_task_brings_along_what_stands_behind_it)
+{
+    static const enum brood_kind kinds[] = {BROOD_INLINE, BROOD_THREADS, BROOD_PROCESSES};
+    static const struct scale scales[] = {{{"twice", multiply, BROOD_ANY_SIZE, BROOD_ANY_SIZE}, 2},
+                                          {{"half", multiply, BROOD_ANY_SIZE, BROOD_ANY_SIZE}, 0.5},
+                                          {{"thrice", multiply, sizeof(double), sizeof(double)}, 3}};
+    brood_auto(pool) *pool = NULL;
+    double x = 21, results[3], all[] = {1, 2, 3};
+    struct brood_space room = {&results[0], sizeof(double)};
+
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(brood_task_register(&scales[i].task), 0);
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.kind = kinds[_i], .workers = 1)), 0);
+    ck_assert_int_eq(brood_pool_apply_bytes(pool, &scales[0].task, &room, (struct brood_bytes){&x, sizeof(x)}), 0);
+    ck_assert_double_eq(results[0], 42);
+    ck_assert_int_eq(brood_pool_apply_bytes(pool, &scales[1].task, &room, (struct brood_bytes){&x, sizeof(x)}), 0);
+    ck_assert_double_eq(results[0], 10.5);
+    ck_assert_int_eq(brood_pool_apply(pool, &scales[2].task, &results[0], &x), 0);
+    ck_assert_double_eq(results[0], 63);
+    ck_assert_int_eq(brood_pool_map(pool, &scales[2].task, results, all, 3, NULL), 0);
+    ck_assert_double_eq(results[2], 9);
+}
+END_TEST
+
 /* ---- words on their way to a host ---- */
 
 START_TEST(the_words_of_a_failure_arrive_at_its_future)
@@ -451,6 +493,7 @@ int main(void)
               a_result_without_room_is_a_failure_whatever_the_task_says, an_unknown_task_is_an_error_with_its_name,
               an_argument_of_another_size_is_refused_with_both_sizes, a_result_of_another_size_is_refused_with_both_sizes,
               a_result_type_larger_than_the_host_knows_is_refused, NULL);
+    add_loop_tests(suite, "context", 0, 3, a_task_brings_along_what_stands_behind_it, NULL);
     add_tests(suite, "words", the_words_of_a_failure_arrive_at_its_future, NULL);
     return run_suite(suite);
 }

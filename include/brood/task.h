@@ -27,12 +27,15 @@ BROOD_BEGIN
 /* Where a task's result goes; valid while the task runs.  Use the functions: the fields are here for them alone. */
 struct spilled;
 
+struct brood_task;
+
 struct brood_reply {
     void *space;
     size_t room;             /* bytes at `space` */
     size_t length;           /* of the result */
     int error;               /* 0, -EMSGSIZE, -ENOSPC, -EIO */
     struct spilled *spilled; /* where more than that goes, or NULL */
+    const struct brood_task *task;
 };
 
 #define BROOD_ANY_SIZE SIZE_MAX /* arg_size or result_size of a task: any length below 4 GiB */
@@ -64,6 +67,10 @@ BROOD_API void *brood_reply_space(struct brood_reply *reply, size_t size);
 
 /* Copies `size` bytes to be the result.  0, -EMSGSIZE, -ENOSPC or -EIO. */
 BROOD_API int brood_reply_set(struct brood_reply *reply, const void *result, size_t size);
+
+/* The task that is to reply, as the worker has registered it.  So one function can run many tasks, as those of another
+ * language, and have a context with each: a task that is the first member of a struct brings the rest of it along. */
+BROOD_API const struct brood_task *brood_reply_task(const struct brood_reply *reply);
 
 #ifndef __cplusplus
 

@@ -321,7 +321,7 @@ static void run_items(struct server *server, const struct work *work, struct slo
     const char *arg = work->args + lo * arg_bytes;
     char *result = work->results + lo * result_bytes;
     const struct begin begin = open_begin(server, work);
-    struct brood_reply reply = {.room = result_bytes};
+    struct brood_reply reply = {.room = result_bytes, .task = work->task};
 
     for (uint32_t item = lo; item < lo + count; item++) {
         begin_item(server, begin, item);
@@ -343,7 +343,7 @@ static void run_blocks(struct server *server, const struct work *work, struct sl
     uint64_t from = window->first + lo * grain;
     char *result = work->results + lo * result_bytes;
     const struct begin begin = open_begin(server, work);
-    struct brood_reply reply = {.room = result_bytes};
+    struct brood_reply reply = {.room = result_bytes, .task = work->task};
 
     for (uint32_t item = lo; item < lo + count; item++) {
         struct brood_range block = {context, context_bytes, from, end - from > grain ? from + grain : end};

@@ -116,6 +116,11 @@ int brood_reply_set(struct brood_reply *reply, const void *result, size_t size)
     return 0;
 }
 
+const struct brood_task *brood_reply_task(const struct brood_reply *reply)
+{
+    return reply->task;
+}
+
 int brood__task_outcome(int returned, struct brood_reply *reply)
 {
     int error = reply->error;
@@ -147,7 +152,12 @@ int brood__task_run_large(const struct brood_task *task, const char *name, struc
 {
     static struct spilled nowhere; /* SPILL_NONE: it is never written */
     bool is_any = task && task->result_size == BROOD_ANY_SIZE;
-    struct brood_reply reply = {.space = space, .room = *length, .spilled = !is_any ? NULL : spilled ? spilled : &nowhere};
+    struct brood_reply reply = {.space = space,
+                                .room = *length,
+                                .spilled = !is_any   ? NULL
+                                           : spilled ? spilled
+                                                     : &nowhere,
+                                .task = task};
     int r;
 
     *length = 0;
