@@ -166,7 +166,7 @@ int brood_pool_close(struct brood_pool *pool, brood_deadline deadline)
     brood__attendant_stop(pool);
     pool->closed = true;
     if (!drained && !pool->backend->between_processes)
-        give_up_waiting(pool, SLOT_CANCELLED); /* those who run it cannot be killed */
+        give_up_waiting(pool, SLOT_FREE); /* those who run it cannot be killed */
     if (pool->kind == BROOD_INLINE)
         await_users(pool); /* one of them may be the worker */
     brood__unlock(&pool->lock);
