@@ -184,6 +184,48 @@ START_TEST(who_replaces_a_dead_or_retired_worker_begins_too)
 }
 END_TEST
 
+static int begin_unless_told_to_hang(void *context, void **ret_state)
+{
+    const bool *hangs = context;
+
+    *ret_state = NULL;
+    while (*hangs)
+        pause();
+    return 0;
+}
+
+START_TEST(an_initializer_has_as_long_as_the_open_may_take)
+{
+    struct brood_pool *pool = NULL;
+    bool hangs = true;
+    struct brood_pool_options *options =
+        BROOD_POOL(.workers = 2, .initializer = begin_unless_told_to_hang, .context = &hangs, .ready_ms = 50);
+    int64_t began = now_ms();
+
+    ck_assert_int_eq(brood_pool_open(&pool, options), -ETIMEDOUT);
+    ck_assert_ptr_null(pool);
+    ck_assert_msg(strstr(brood_error(), "2 of 2 workers") && strstr(brood_error(), ".ready_ms"), "%s", brood_error());
+    ck_assert_int_ge(now_ms() - began, 50);
+    ck_assert_int_lt(now_ms() - began, 10000);
+    hangs = false;
+    options->ready_ms = -1; /* as long as it likes */
+    ck_assert_msg(brood_pool_open(&pool, options) == 0, "%s", brood_error());
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+END_TEST
+
+START_TEST(a_program_that_runs_and_is_no_worker_does_not_hold_up_the_open)
+{
+    struct brood_pool *pool = NULL;
+    const char *args[] = {"600", NULL};
+
+    ck_assert_int_eq(
+        brood_pool_open(&pool, BROOD_POOL(.workers = 2, .worker = "sleep", .worker_args = args, .ready_ms = 50)),
+        -ETIMEDOUT);
+    ck_assert_ptr_null(pool);
+}
+END_TEST
+
 START_TEST(a_finalizer_has_as_long_as_the_close_may_take)
 {
     struct diary *diary = new_diary();
@@ -837,5 +879,8 @@ int main(int argc, char **argv)
                        an_initializer_that_fails_in_a_replacement_breaks_the_pool_with_its_words,
                        who_replaces_a_dead_or_retired_worker_begins_too, a_finalizer_has_as_long_as_the_close_may_take,
                        NULL);
+    if (end == KINDS)
+        add_tests(suite, "ready in time", an_initializer_has_as_long_as_the_open_may_take,
+                  a_program_that_runs_and_is_no_worker_does_not_hold_up_the_open, NULL);
     return run_suite(suite);
 }

@@ -123,6 +123,9 @@ struct brood_pool_options {
     /* What happens to what tasks print.  Captured or prefixed, stdout is written line by line, and behind each task what is
      * left in its buffer and stderr's.  Only for processes. */
     enum brood_output output;
+    /* How long the workers may take to be ready when the pool is opened, their initializers included; then it does not
+     * open, with -ETIMEDOUT.  0: 30 s; negative: as long as they like.  Threads are waited for. */
+    int ready_ms;
 };
 
 #ifndef __cplusplus
@@ -132,8 +135,8 @@ struct brood_pool_options {
 /* Starts a pool and waits until its workers are ready.  `options` is copied; NULL means all defaults.
  * 0; -EINVAL: bad options; -ENOENT, -EACCES …: the worker executable; -ENOSPC, -ENOMEM: memory; -EAGAIN: no more processes;
  * -EEXIST: two tasks have one name; -EPROTO: the executable's brood is another version; -ENOTSUP: no such sandbox here;
- * -ECHILD: a worker ended before it was ready; -ELOOP: pools in workers of pools, too deep; else what the system said when
- * it refused something: -EMFILE, -EPERM … brood_error() has words. */
+ * -ECHILD: a worker ended before it was ready; -ETIMEDOUT: workers were not ready in time; -ELOOP: pools in workers of
+ * pools, too deep; else what the system said when it refused something: -EMFILE, -EPERM … brood_error() has words. */
 BROOD_API BROOD_MUST_USE int brood_pool_open(struct brood_pool **ret_pool, const struct brood_pool_options *options);
 
 /* Takes no more tasks, lets those submitted finish until `drain`, then kills.  BROOD_FOREVER: finish everything. BROOD_NOW:

@@ -19,7 +19,7 @@
 #include "pool/fault.h"
 #include "pool/supervisor.h"
 
-/* An executable that is no worker may run for ever without saying so. */
+/* An executable that is no worker may run for ever without saying so.  What .ready_ms is by default. */
 #define READY_MS 30000
 
 /* Until the supervisor has told its life, look this often whether it has one. */
@@ -69,10 +69,23 @@ static int look(const struct brood_pool *pool, const struct processes *processes
     return count_ready(pool) == (int)pool->workers_min && atomic_load(&board->watched) ? 0 : 1;
 }
 
-static int wait_until_ready(struct brood_pool *pool, const struct processes *processes)
+static brood_deadline ready_by(const struct brood_pool_options *options)
+{
+    if (options->ready_ms < 0)
+        return BROOD_FOREVER;
+    return brood_after_ms(options->ready_ms > 0 ? options->ready_ms : READY_MS);
+}
+
+static int not_ready(const struct brood_pool *pool)
+{
+    return brood_fail(-ETIMEDOUT,
+                      "%d of %u workers were not ready in time: if all is well with them, open with more .ready_ms",
+                      (int)pool->workers_min - count_ready(pool), pool->workers_min);
+}
+
+static int wait_until_ready(struct brood_pool *pool, const struct processes *processes, brood_deadline deadline)
 {
     struct board *board = pool->shared.board;
-    brood_deadline deadline = brood_after_ms(READY_MS);
 
     for (;;) {
         uint32_t seen = brood__parker_look(&board->parkers[0]);
@@ -88,8 +101,7 @@ static int wait_until_ready(struct brood_pool *pool, const struct processes *pro
         if (r == 0)
             continue; /* it was born between the two looks */
         if (brood__is_past(deadline))
-            return brood_fail(-ETIMEDOUT, "%d of %u workers were not ready in %d s",
-                              (int)pool->workers_min - count_ready(pool), pool->workers_min, READY_MS / 1000);
+            return not_ready(pool);
         brood__parker_sleep(&board->parkers[0], seen, &board->life, alive, is_told ? deadline : brood__after_ns(UNBORN_NS));
     }
 }
@@ -262,7 +274,7 @@ static int start(struct brood_pool *pool, const struct brood_pool_options *optio
         return r;
     }
     pool->backend_state = processes;
-    r = wait_until_ready(pool, processes);
+    r = wait_until_ready(pool, processes, ready_by(options));
     if (r < 0) {
         brood__board_set_state(pool->shared.board, BOARD_BROKEN);
         stop(pool, BROOD_NOW);
