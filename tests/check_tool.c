@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -372,6 +373,107 @@ START_TEST(results_that_cannot_be_written_are_status_1)
 }
 END_TEST
 
+/* Runs brood by a shell, which opens and closes what posix_spawn() would have to be told to. */
+static void run_by_shell(const char *arguments)
+{
+    char line[256];
+
+    ck_assert_int_lt(snprintf(line, sizeof(line), "\"$0\" %s", arguments), sizeof(line));
+    RUN("/bin/sh", "-c", line, program("BROOD_PROGRAM"));
+}
+
+START_TEST(a_standard_output_that_takes_nothing_is_one_line_on_stderr_and_status_1)
+{
+    static const char *const commands[] = {"speedup --steps 100 --kinds serial", "workers", "gc"};
+
+    for (size_t i = 0; i < 2 * sizeof(commands) / sizeof(commands[0]); i++) {
+        char arguments[128];
+
+        snprintf(arguments, sizeof(arguments), "%s %s", commands[i / 2], i % 2 ? ">/dev/full" : ">&-");
+        run_by_shell(arguments);
+        exited_with(1);
+        ck_assert_msg(lines_in(outcome.err) == 1 && strstr(outcome.err, "standard output: "), "%s", outcome.err);
+    }
+}
+END_TEST
+
+/* The file gets the number of the standard output that is closed, if nobody takes care. */
+START_TEST(without_a_standard_output_the_json_file_is_as_it_should_be)
+{
+    char path[] = "/tmp/check_tool.XXXXXX", arguments[128], text[8192] = "";
+    int fd = mkstemp(path);
+
+    ck_assert_int_ge(fd, 0);
+    snprintf(arguments, sizeof(arguments), "speedup --steps 1e4 --kinds serial --json %s >&-", path);
+    run_by_shell(arguments);
+    unlink(path);
+    exited_with(1);
+    ck_assert_int_gt(read(fd, text, sizeof(text) - 1), 0);
+    close(fd);
+    json_decref(rows_from(text));
+}
+END_TEST
+
+/* A terminal of so many columns. */
+static int open_terminal(unsigned short columns, int *ret_slave)
+{
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+
+    ck_assert_int_ge(master, 0);
+    ck_assert_int_eq(grantpt(master), 0);
+    ck_assert_int_eq(unlockpt(master), 0);
+    *ret_slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    ck_assert_int_ge(*ret_slave, 0);
+    ck_assert_int_eq(ioctl(*ret_slave, TIOCSWINSZ, &(struct winsize){.ws_row = 24, .ws_col = columns}), 0);
+    return master;
+}
+
+/* Until nobody has the terminal any more. */
+static void read_terminal(int master, char text[TEXT_MAX])
+{
+    size_t length = 0;
+    ssize_t r;
+
+    while ((r = read(master, text + length, TEXT_MAX - 1 - length)) > 0)
+        length += (size_t)r;
+    text[length] = '\0';
+    close(master);
+}
+
+static void speed_up_at_terminal(unsigned short columns)
+{
+    char *argv[] = {program("BROOD_PROGRAM"), "speedup",   "--steps", "1e4", "--kinds",
+                    "serial,threads",         "--workers", "1,2",     NULL};
+    posix_spawn_file_actions_t actions;
+    int slave, master = open_terminal(columns, &slave);
+    pid_t pid;
+
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, slave, STDERR_FILENO);
+    ck_assert_int_eq(posix_spawn(&pid, argv[0], &actions, NULL, argv, environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    close(slave);
+    read_terminal(master, outcome.err);
+    ck_assert_int_eq(waitpid(pid, &outcome.status, 0), pid);
+    exited_with(0);
+}
+
+START_TEST(the_bar_fits_the_terminal)
+{
+    static const unsigned short widths[] = {5, 30, 80, 200};
+
+    for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++) {
+        int drawn = 0;
+
+        speed_up_at_terminal(widths[i]);
+        for (char *line = strtok(outcome.err, "\r"); line; line = strtok(NULL, "\r"), drawn++)
+            ck_assert_msg(strcspn(line, "\033") < widths[i], "%s", line);
+        ck_assert_int_eq(drawn, 3 * 3 + 1); /* serial, and two numbers of threads, three times; and the end */
+    }
+}
+END_TEST
+
 /* `brood speedup` with this program, in that role, as exec's worker. */
 #define SPEEDUP_WITH(role, ...)                                                                                \
     do {                                                                                                       \
@@ -674,6 +776,8 @@ int main(int argc, char **argv)
               the_table_fits_eighty_columns_and_ends_in_words, NULL);
     add_tests(suite, "failure", bad_arguments_are_one_line_on_stderr_and_status_2, unknown_options_are_status_2,
               a_file_that_cannot_be_written_is_found_before_the_run, results_that_cannot_be_written_are_status_1,
+              a_standard_output_that_takes_nothing_is_one_line_on_stderr_and_status_1,
+              without_a_standard_output_the_json_file_is_as_it_should_be, the_bar_fits_the_terminal,
               a_wrong_integral_is_status_1, kinds_that_disagree_are_status_1, a_worker_that_is_none_is_status_1,
               an_interrupt_ends_the_tool_and_its_workers, NULL);
     add_tests(suite, "chaos", chaos_prints_a_table_of_eighty_columns_that_ends_in_words, NULL);

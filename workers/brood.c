@@ -26,7 +26,7 @@ static int workers_main(int argc, char **argv)
     argp_parse(&argp, argc, argv, 0, NULL, NULL);
     (void)brood_workers_default(reason, sizeof(reason));
     say(stdout, "%s", reason);
-    return fflush(stdout) == EOF;
+    return finish(argv[0]) < 0;
 }
 
 struct command {

@@ -225,9 +225,7 @@ static int report(const struct storm *storm, struct json_out *json)
     print_latencies(storm);
     explain_account(storm);
     explain_end(storm);
-    if (fflush(stdout) == EOF || ferror(stdout))
-        r = complain(json->program, "standard output: %s", strerror(errno));
-    return r;
+    return finish(json->program) < 0 ? -EIO : r;
 }
 
 static int run(struct storm *storm, struct json_out *json)

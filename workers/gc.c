@@ -68,9 +68,9 @@ int gc_main(int argc, char **argv)
 
     argp_parse(&argp, argc, argv, 0, NULL, &remove);
     if (brood_memory_sweep(remove, print, &findings) < 0) {
-        (void)complain("brood gc", "%s", brood_error());
+        (void)complain(argv[0], "%s", brood_error());
         return 1;
     }
     sum_up(&findings, remove);
-    return fflush(stdout) == EOF || (remove && findings.removed < findings.count);
+    return finish(argv[0]) < 0 || (remove && findings.removed < findings.count);
 }

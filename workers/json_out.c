@@ -13,6 +13,18 @@ static int failed(const struct json_out *out, int error)
     return complain(out->program, "--json '%s': %s", out->name, strerror(error));
 }
 
+/* Where standard output is closed a file that is opened would take its number, and the table would go there. */
+static int open_file(const char *name)
+{
+    int fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0666), high;
+
+    if (fd < 0 || fd > STDERR_FILENO)
+        return fd;
+    high = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    close(fd);
+    return high;
+}
+
 int json_out_open(struct json_out *out, const char *program, const char *name)
 {
     int fd;
@@ -20,7 +32,7 @@ int json_out_open(struct json_out *out, const char *program, const char *name)
     *out = (struct json_out){.program = program, .name = name};
     if (!name)
         return 0;
-    fd = json_out_alone(out) ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3) : open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    fd = json_out_alone(out) ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3) : open_file(name);
     out->file = fd < 0 ? NULL : fdopen(fd, "w");
     return out->file ? 0 : failed(out, errno);
 }

@@ -180,9 +180,7 @@ static int report(const char *name, const struct table *table, struct json_out *
     table_print(stdout, table);
     putchar('\n');
     table_explain(stdout, table);
-    if (fflush(stdout) == EOF || ferror(stdout))
-        r = complain(name, "standard output: %s", strerror(errno));
-    return r;
+    return finish(name) < 0 ? -EIO : r;
 }
 
 static int judge(const char *name, const struct plan *plan, const struct problem *problem, const struct settings *settings,

@@ -50,6 +50,13 @@ int complain(const char *name, const char *format, ...)
     return -EINVAL;
 }
 
+int finish(const char *name)
+{
+    if (fflush(stdout) == EOF || ferror(stdout))
+        return complain(name, "standard output: %s", strerror(errno));
+    return 0;
+}
+
 struct phrase duration(double seconds)
 {
     struct phrase phrase;

@@ -11,6 +11,9 @@ void say(FILE *out, const char *format, ...) __attribute__((format(printf, 2, 3)
 /* Prints one line on stderr, after the program's name.  Returns -EINVAL, for a caller that has nothing to add. */
 int complain(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Writes out what standard output has in its buffer.  0; or it could not be written, now or before, and stderr says so. */
+int finish(const char *name);
+
 /* A few words, by value: to be used where they are made. */
 struct phrase {
     char text[64];
