@@ -2,6 +2,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -347,6 +348,55 @@ START_TEST(a_fault_is_certified_with_its_address_and_a_backtrace)
     ck_assert_int_gt(death.peak_rss_kib, 0);
     ck_assert_msg(strstr(death.backtrace, _i == EXECED ? "worker_tasks" : "conform_limits"), "backtrace:\n%s",
                   death.backtrace);
+}
+END_TEST
+
+/* The task's own function is static. */
+START_TEST(a_backtrace_names_functions_that_nobody_exports)
+{
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
+    brood_auto(future) *future = NULL;
+    struct brood_death death, again;
+
+    ck_assert_int_eq(brood_apply_async(pool, touch_nothing, &future, &(int){0}), 0);
+    ck_assert_int_eq(outcome_of(future), -EOWNERDEAD);
+    ck_assert_int_eq(brood_future_death(future, &death), 0);
+    ck_assert_msg(strncmp(death.backtrace, "#0 write_to_address+0x", 22) == 0, "backtrace:\n%s", death.backtrace);
+    ck_assert_ptr_nonnull(strstr(death.backtrace, _i == EXECED ? "/worker_tasks+0x" : "/conform_limits+0x"));
+    ck_assert_int_eq(brood_future_death(future, &again), 0);
+    ck_assert_ptr_eq(death.backtrace, again.backtrace);
+}
+END_TEST
+
+/* As many as want to may ask at once; the names are found by whoever comes first. */
+static void *ask(void *future)
+{
+    struct brood_death death;
+
+    ck_assert_int_eq(brood_future_death(future, &death), 0);
+    return strdup(death.backtrace);
+}
+
+START_TEST(many_threads_read_one_backtrace)
+{
+    enum { THREADS = 4 };
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
+    brood_auto(future) *future = NULL;
+    pthread_t threads[THREADS];
+    void *texts[THREADS];
+
+    ck_assert_int_eq(brood_apply_async(pool, touch_nothing, &future, &(int){0}), 0);
+    ck_assert_int_eq(outcome_of(future), -EOWNERDEAD);
+    for (int i = 0; i < THREADS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, ask, future), 0);
+    for (int i = 0; i < THREADS; i++)
+        ck_assert_int_eq(pthread_join(threads[i], &texts[i]), 0);
+    for (int i = 0; i < THREADS; i++) {
+        ck_assert_ptr_nonnull(strstr(texts[0], "write_to_address"));
+        ck_assert_str_eq(texts[i], texts[0]);
+    }
+    for (int i = 0; i < THREADS; i++)
+        free(texts[i]);
 }
 END_TEST
 
@@ -782,6 +832,7 @@ int main(int argc, char **argv)
                    a_kill_that_comes_too_late_hits_nobody,
                    a_pool_with_ten_thousand_sleepers_that_defy_signals_closes_at_once, NULL);
     add_loop_tests(suite, "certificates", 0, PROCESS_KINDS, a_fault_is_certified_with_its_address_and_a_backtrace,
+                   a_backtrace_names_functions_that_nobody_exports, many_threads_read_one_backtrace,
                    a_child_of_a_task_dies_of_what_kills_it, a_stack_overflow_is_certified_too,
                    deaths_are_all_certified_while_the_host_waits_for_another_task,
                    many_deaths_that_nobody_asks_about_use_up_nothing, NULL);

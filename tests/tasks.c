@@ -286,11 +286,16 @@ BROOD_TASK_DEFINE(overflow, int, int)
     return 0;
 }
 
+static __attribute__((noinline)) void write_to_address(uintptr_t address, int number)
+{
+    *(volatile int *)address = number; /* NOLINT */
+}
+
 BROOD_TASK_DEFINE(touch_nothing, int, int)
 {
     volatile uintptr_t address = 64;
 
-    *(volatile int *)address = *arg; /* NOLINT */
+    write_to_address(address, *arg);
     *result = 0;
     return 0;
 }

@@ -77,7 +77,7 @@ struct brood_death {
     int32_t fault_code;     /* a fault's si_code, see sigaction(2), else 0 */
     uint64_t fault_address; /* what it touched, or where it was */
     const char *task;       /* its name */
-    const char *backtrace;  /* where it was when it faulted or had had its time, a line a frame; or "" */
+    const char *backtrace;  /* where it was when it faulted or had had its time: a line a frame, with names; or "" */
     const char *output; /* what the task had printed, the last 4095 bytes of it; "" without .output of the pool's options */
 };
 

@@ -1,10 +1,12 @@
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "os/error.h"
+#include "pool/backtrace.h"
 #include "pool/death.h"
 #include "pool/map.h"
 
@@ -12,6 +14,9 @@
 struct record {
     struct record *next;
     struct brood_death death;
+    /* The backtrace with names, malloc()ed, or NULL: by the first who asks for it, of as many threads as may ask at once.
+     * Release by a compare-and-swap, acquire by all who read it. */
+    _Atomic(char *) named;
     char task[BROOD_TASK_NAME_MAX + 1];
     char texts[]; /* the backtrace, and then the output */
 };
@@ -70,6 +75,12 @@ static void enter(struct brood_future *future, struct record *record)
     future->more.death_count++;
 }
 
+static void free_record(struct record *record)
+{
+    free(atomic_load_explicit(&record->named, memory_order_relaxed));
+    free(record);
+}
+
 /* The oldest of the last item. */
 static void forget_one(struct brood_future *future)
 {
@@ -81,7 +92,7 @@ static void forget_one(struct brood_future *future)
     record = *place;
     *place = record->next;
     future->more.death_count--;
-    free(record);
+    free_record(record);
 }
 
 void brood__deaths_keep(struct brood_future *future, const struct answer *answer, uint64_t item, uint32_t attempt,
@@ -111,39 +122,39 @@ void brood__deaths_free(struct brood_future *future)
 
     for (; record; record = next) {
         next = record->next;
-        free(record);
+        free_record(record);
     }
 }
 
 /* ---- finding ---- */
 
-static const struct record *first_of(const struct brood_future *future, uint64_t item)
+static struct record *first_of(const struct brood_future *future, uint64_t item)
 {
-    const struct record *record = future->has_more ? future->more.deaths : NULL;
+    struct record *record = future->has_more ? future->more.deaths : NULL;
 
     while (record && record->death.item < item)
         record = record->next;
     return record && record->death.item == item ? record : NULL;
 }
 
-static const struct record *next_of(const struct record *record)
+static struct record *next_of(struct record *record)
 {
     return record->next && record->next->death.item == record->death.item ? record->next : NULL;
 }
 
-static const struct record *last_of(const struct brood_future *future, uint64_t item)
+static struct record *last_of(const struct brood_future *future, uint64_t item)
 {
-    const struct record *last = NULL;
+    struct record *last = NULL;
 
-    for (const struct record *record = first_of(future, item); record; record = next_of(record))
+    for (struct record *record = first_of(future, item); record; record = next_of(record))
         last = record;
     return last;
 }
 
-static const struct record *final_of(const struct brood_future *future)
+static struct record *final_of(const struct brood_future *future)
 {
     const struct map *map = brood__future_map(future);
-    const struct record *last;
+    struct record *last;
     uint64_t item;
 
     if (map)
@@ -200,21 +211,42 @@ void brood__deaths_say(struct brood_future *future, uint64_t item, bool is_quara
     brood__future_keep_words(future, words, sizeof(words));
 }
 
+/* Not before: it reads files, and most deaths are counted by their signal. */
+static const char *name_frames(struct record *record)
+{
+    char *named = atomic_load_explicit(&record->named, memory_order_acquire), *before = NULL;
+
+    if (named)
+        return named;
+    named = brood__backtrace_name(record->texts);
+    if (!named ||
+        atomic_compare_exchange_strong_explicit(&record->named, &before, named, memory_order_acq_rel, memory_order_acquire))
+        return named ? named : record->texts;
+    free(named);
+    return before;
+}
+
+static void tell(struct record *record, struct brood_death *ret_death)
+{
+    *ret_death = record->death;
+    ret_death->backtrace = name_frames(record);
+}
+
 int brood_future_death(const struct brood_future *future, struct brood_death *ret_death)
 {
-    const struct record *record = future && brood__future_is_done(future) ? final_of(future) : NULL;
+    struct record *record = future && brood__future_is_done(future) ? final_of(future) : NULL;
 
     if (!future)
         return brood__future_missing();
     if (!record)
         return brood_fail(-ENODATA, "no worker's death is its outcome");
-    *ret_death = record->death;
+    tell(record, ret_death);
     return 0;
 }
 
 int brood_future_deaths(const struct brood_future *future, size_t item, struct brood_death *ret_deaths, size_t count)
 {
-    const struct record *record;
+    struct record *record;
     int found = 0;
 
     if (!future)
@@ -225,6 +257,6 @@ int brood_future_deaths(const struct brood_future *future, size_t item, struct b
         item = brood__map_item_name(future->map, item);
     for (record = first_of(future, item); record; record = next_of(record))
         if ((size_t)found++ < count)
-            ret_deaths[found - 1] = record->death;
+            tell(record, &ret_deaths[found - 1]);
     return found;
 }

@@ -1,5 +1,7 @@
 #include <dlfcn.h>
 #include <execinfo.h>
+#include <limits.h>
+#include <link.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -9,7 +11,6 @@
 #include "pool/fault.h"
 #include "pool/limit.h"
 
-#define FRAMES_MAX 48
 #define STACK_BYTES 65536
 
 /* Of this process: a child that a task forks has the handlers, and neither a number nor the pool's memory. */
@@ -17,6 +18,8 @@ static volatile pid_t owner;
 static const struct shared *volatile pool;
 static volatile unsigned self;
 static struct certificate *volatile watched;
+
+static char program[PATH_MAX]; /* this executable, which the loader knows by no name, or by whatever it was called with */
 
 struct certificate *brood__fault_certificate(void)
 {
@@ -27,21 +30,27 @@ struct certificate *brood__fault_certificate(void)
     return watched;
 }
 
-/* One line: the function if the program exports its name, and what addr2line(1) needs. */
-static size_t write_frame(char *to, size_t room, int number, void *address)
+static const char *file_of(const struct link_map *map)
 {
+    return map->l_name && map->l_name[0] ? map->l_name : program[0] ? program : "?";
+}
+
+/* One line: the function if the program exports its name, and what addr2line(1) needs: the address as the file counts. That
+ * of a caller is where it will return to, which may be behind the function, if its last instruction is the call. */
+static size_t write_frame(char *to, size_t room, int number, const char *address)
+{
+    const struct link_map *map = NULL;
     Dl_info info;
     int length;
 
-    if (dladdr(address, &info) == 0 || !info.dli_fname)
-        length = snprintf(to, room, "#%d %p\n", number, address);
+    if (dladdr1(address - (number > 0), &info, (void **)&map, RTLD_DL_LINKMAP) == 0 || !map)
+        length = snprintf(to, room, "#%d %p\n", number, (const void *)address);
     else if (!info.dli_sname)
-        length = snprintf(to, room, "#%d %s+0x%zx\n", number, info.dli_fname,
-                          (size_t)((char *)address - (char *)info.dli_fbase));
+        length = snprintf(to, room, "#%d %s+0x%zx\n", number, file_of(map), (size_t)address - (size_t)map->l_addr);
     else
-        length = snprintf(to, room, "#%d %s+0x%zx (%s+0x%zx)\n", number, info.dli_sname,
-                          (size_t)((char *)address - (char *)info.dli_saddr), info.dli_fname,
-                          (size_t)((char *)address - (char *)info.dli_fbase));
+        length =
+            snprintf(to, room, "#%d %s+0x%zx (%s+0x%zx)\n", number, info.dli_sname,
+                     (size_t)(address - (const char *)info.dli_saddr), file_of(map), (size_t)address - (size_t)map->l_addr);
     return length > 0 && (size_t)length < room ? (size_t)length : 0;
 }
 
@@ -68,8 +77,8 @@ static const void *interrupted_by(const void *context)
 
 void brood__fault_write_backtrace(struct certificate *certificate, const void *context)
 {
-    void *frames[FRAMES_MAX];
-    int count = backtrace(frames, FRAMES_MAX), start = find_start(frames, count, interrupted_by(context));
+    void *frames[FAULT_FRAMES_MAX];
+    int count = backtrace(frames, FAULT_FRAMES_MAX), start = find_start(frames, count, interrupted_by(context));
     size_t used = 0, length;
 
     for (int i = start; i < count; i++) {
@@ -111,6 +120,13 @@ static void give_stack(void)
         (void)sigaltstack(&stack, NULL);
 }
 
+static void find_program(void)
+{
+    ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
+
+    program[length > 0 ? length : 0] = '\0';
+}
+
 void brood__fault_prepare(void)
 {
     void *frame;
@@ -128,6 +144,7 @@ void brood__fault_watch(const struct shared *shared, unsigned worker)
     self = worker;
     watched = brood__certificate(shared, atomic_load(&shared->lanes[worker].station->certificate));
     brood__fault_prepare();
+    find_program();
     give_stack();
     action.sa_sigaction = record;
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)

@@ -6,6 +6,8 @@
 
 #include "shm/board.h"
 
+#define FAULT_FRAMES_MAX 48 /* in a backtrace */
+
 /* Loads what a backtrace needs, which takes longer than to fork a worker, and could not be done in a signal handler: once,
  * before the workers are forked. */
 void brood__fault_prepare(void);
@@ -18,8 +20,9 @@ void brood__fault_watch(const struct shared *shared, unsigned worker);
  * signal handler. */
 struct certificate *brood__fault_certificate(void);
 
-/* In a signal handler, whose `context` (or NULL) says where the thread was: writes its backtrace from there on.  dladdr(3)
- * and snprintf(3) are not promised to be safe there, which is why this is called only where the process is about to end. */
+/* In a signal handler, whose `context` (or NULL) says where the thread was: writes its backtrace from there on, in the form
+ * that pool/backtrace.h reads.  dladdr(3) and snprintf(3) are not promised to be safe there, which is why this is called
+ * only where the process is about to end. */
 void brood__fault_write_backtrace(struct certificate *certificate, const void *context);
 
 #endif
