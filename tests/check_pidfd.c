@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/ptrace.h>
 #include <sys/time.h>
 
 #include "child.h"
@@ -181,6 +182,52 @@ START_TEST(a_process_that_somebody_else_reaped_is_just_as_dead)
 }
 END_TEST
 
+/* ---- traced by somebody else ---- */
+
+struct traced {
+    int pid, tells[2];
+};
+
+static void may_be_traced(void *argument)
+{
+    (void)prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY); /* where Yama lets only parents */
+    ck_assert_int_eq(write(*(int *)argument, "", 1), 1);
+    live_on(NULL);
+}
+
+/* It does not take note of what becomes of whom it traces. */
+static void trace(void *argument)
+{
+    const struct traced *traced = argument;
+
+    ck_assert_int_eq(ptrace(PTRACE_SEIZE, traced->pid, NULL, NULL), 0);
+    ck_assert_int_eq(write(traced->tells[1], "", 1), 1);
+    live_on(NULL);
+}
+
+START_TEST(one_that_somebody_traces_is_not_waited_for_and_its_signal_is_known)
+{
+    struct traced traced;
+    pid_t tracer;
+    int pidfd;
+    char byte;
+
+    ck_assert_int_eq(pipe(traced.tells), 0);
+    traced.pid = spawn(may_be_traced, &traced.tells[1]);
+    pidfd = watch(traced.pid);
+    ck_assert_int_eq(read(traced.tells[0], &byte, 1), 1);
+    tracer = spawn(trace, &traced);
+    ck_assert_int_eq(read(traced.tells[0], &byte, 1), 1);
+    ck_assert_int_eq(brood__pidfd_kill(pidfd, SIGKILL), 0);
+    expect_ending(pidfd, SIGKILL, 0);
+    put_to_death(tracer);
+    ck_assert_int_eq(waitpid(traced.pid, NULL, 0), traced.pid);
+    close(pidfd);
+    close(traced.tells[0]);
+    close(traced.tells[1]);
+}
+END_TEST
+
 static void reap_where_sigchld_is_ignored(void *argument)
 {
     int pidfd;
@@ -341,6 +388,7 @@ int main(void)
     add_tests(suite, "reap", a_killed_process_is_reaped_with_its_signal, a_process_that_left_is_reaped_with_its_exit_code,
               a_reaped_process_cannot_be_killed_whoever_has_its_number_now,
               a_process_that_somebody_else_reaped_is_just_as_dead,
+              one_that_somebody_traces_is_not_waited_for_and_its_signal_is_known,
               a_program_that_ignores_sigchld_learns_only_that_it_is_dead, NULL);
     add_tests(suite, "stop", a_stopped_process_stands_still_until_it_may_go_on, who_is_dead_is_not_stopped,
               who_cannot_be_stopped_does_not_hold_up_the_caller, who_is_told_to_go_on_does_not_hold_up_the_caller, NULL);

@@ -1,6 +1,9 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -129,15 +132,63 @@ static int64_t microseconds(struct timeval time)
     return (int64_t)time.tv_sec * 1000000 + time.tv_usec;
 }
 
+static void set_status(struct brood__ending *ending, int status)
+{
+    if (WIFEXITED(status))
+        ending->exit_code = WEXITSTATUS(status);
+    else
+        ending->signal = WTERMSIG(status);
+    ending->dumped_core = WIFSIGNALED(status) && WCOREDUMP(status);
+}
+
+/* The process behind a pidfd, or 0. */
+static int number_of(int pidfd)
+{
+    char path[48], line[64];
+    int pid = 0;
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+    file = fopen(path, "re");
+    while (file && pid == 0 && fgets(line, sizeof(line), file))
+        (void)sscanf(line, "Pid: %d", &pid);
+    if (file)
+        (void)fclose(file);
+    return pid;
+}
+
+/* Somebody else traces the dead: a debugger, or another worker's task.  The kernel tells its parent nothing until the
+ * tracer has taken note, which may be never, or by being killed itself.  So it is not reaped here, and what /proc says of
+ * it, in the last field, has to do. */
+static struct brood__ending ending_of_the_traced(int pidfd)
+{
+    struct brood__ending ending = {0};
+    char path[32], line[1024];
+    const char *last;
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", number_of(pidfd));
+    file = fopen(path, "re");
+    last = file && fgets(line, sizeof(line), file) ? strrchr(line, ' ') : NULL;
+    if (last)
+        set_status(&ending, (int)strtol(last, NULL, 10));
+    if (file)
+        (void)fclose(file);
+    return ending;
+}
+
 struct brood__ending brood__pidfd_reap(int pidfd)
 {
     struct brood__ending ending = {0};
     struct rusage usage = {0};
     siginfo_t info = {0};
 
-    while (syscall(SYS_waitid, P_PIDFD, pidfd, &info, WEXITED, &usage) < 0) /* the C library's has no rusage */
+    (void)brood__pidfd_wait(pidfd, BROOD_FOREVER);
+    while (syscall(SYS_waitid, P_PIDFD, pidfd, &info, WEXITED | WNOHANG, &usage) < 0) /* the C library's has no rusage */
         if (errno != EINTR)
             return ending;
+    if (info.si_pid == 0)
+        return ending_of_the_traced(pidfd);
     ending.dumped_core = info.si_code == CLD_DUMPED;
     ending.user_us = microseconds(usage.ru_utime);
     ending.system_us = microseconds(usage.ru_stime);

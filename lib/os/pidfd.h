@@ -38,8 +38,9 @@ struct brood__ending {
     int64_t peak_rss_kib;
 };
 
-/* Reaps a child.  Waits for it to die.  If somebody else has reaped it, or the program ignores SIGCHLD, it is just as dead,
- * and the ending reads all zero. */
+/* Reaps a child.  Waits for it to die, and for nothing else: one that somebody traces is left for the tracer to reap, and
+ * the ending has no times.  If somebody else has reaped it, or the program ignores SIGCHLD, it is just as dead, and the
+ * ending reads all zero. */
 struct brood__ending brood__pidfd_reap(int pidfd);
 
 #endif

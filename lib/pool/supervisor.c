@@ -4,6 +4,7 @@
 #include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "os/clock.h"
@@ -29,6 +30,14 @@ static void await_hand(struct supervisor *s, struct hand *hand)
         (void)brood__hand_reap(s, hand);
 }
 
+/* Who was traced when it died has been left for its tracer, which may be gone by now. */
+static _Noreturn void leave(void)
+{
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
+    _exit(0);
+}
+
 void brood__supervisor_quit(struct supervisor *s)
 {
     brood__crew_signal(s, SIGKILL);
@@ -36,7 +45,7 @@ void brood__supervisor_quit(struct supervisor *s)
         await_hand(s, &s->members[i].hand);
     for (unsigned i = 0; i < s->spares_wanted; i++)
         await_hand(s, &s->spares[i].hand);
-    _exit(0);
+    leave();
 }
 
 void brood__supervisor_break(struct supervisor *s, int error)
@@ -189,5 +198,5 @@ void brood__supervise(struct shared *shared, const struct brood_pool_options *op
     atomic_store(&shared->board->watched, !s.stopping);
     brood__parker_wake(&shared->board->parkers[0]);
     run(&s);
-    _exit(0);
+    leave();
 }
