@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -150,6 +151,63 @@ START_TEST(a_worker_that_dies_or_is_killed_in_a_large_result_is_in_nobodys_way)
         expect_working(pool);
     }
     free(large);
+}
+END_TEST
+
+/* The host traces it, as a debugger would, and takes no note of its end. */
+START_TEST(a_worker_that_dies_while_it_is_traced_holds_up_nobody)
+{
+    struct brood_pool *pool = open_pool(_i, 1);
+    brood_auto(future) *future = NULL, *next = NULL;
+    pid_t victim = brood_pool_worker_pid(pool, 0);
+    struct brood_death death;
+
+    ck_assert_int_eq(ptrace(PTRACE_SEIZE, victim, NULL, NULL), 0);
+    ck_assert_int_eq(brood_apply_async(pool, die_by, &future, &(int){SIGKILL}), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood_future_death(future, &death), 0);
+    ck_assert_int_eq(death.pid, victim);
+    ck_assert_int_eq(death.signal, SIGKILL);
+    ck_assert_int_eq(brood_apply_async(pool, square, &next, &(double){2}), 0);
+    ck_assert_int_eq(brood_future_wait(next, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(waitpid(victim, NULL, __WALL), victim);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+END_TEST
+
+static atomic_int *exits;
+
+static void count_exit(void)
+{
+    atomic_fetch_add(exits, 1);
+}
+
+/* With .inherit_fds, so that a worker could write what the host has not written yet. */
+START_TEST(a_task_that_calls_exit_does_not_do_what_the_host_does_at_its_exit)
+{
+    struct brood_pool *pool;
+    brood_auto(future) *future = NULL;
+    struct brood_death death;
+    FILE *stream = tmpfile();
+    char text[32];
+
+    exits = mmap(NULL, sizeof(*exits), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert(stream != NULL && exits != MAP_FAILED);
+    ck_assert_int_eq(atexit(count_exit), 0);
+    ck_assert_int_ge(fputs("once", stream), 0);
+    pool = open_processes(_i, BROOD_POOL(.workers = 1, .inherit_fds = true));
+    ck_assert_int_eq(brood_apply_async(pool, call_exit, &future, &(int){9}), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood_future_death(future, &death), 0);
+    ck_assert_int_eq(death.exit_code, 9);
+    ck_assert_int_eq(death.signal, 0);
+    expect_working(pool);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+    ck_assert_int_eq(atomic_load(exits), 0);
+    ck_assert_int_eq(fflush(stream), 0);
+    rewind(stream);
+    ck_assert_uint_eq(fread(text, 1, sizeof(text), stream), 4);
+    fclose(stream);
 }
 END_TEST
 
@@ -521,7 +579,9 @@ int main(void)
     add_loop_tests(suite, "a worker with a task", 0, PROCESS_KINDS, a_task_whose_worker_is_killed_fails_with_pid_and_signal,
                    every_way_to_die_is_told_apart, other_tasks_go_on_when_one_kills_its_worker,
                    a_map_loses_just_the_items_that_killed_a_worker,
-                   a_worker_that_dies_or_is_killed_in_a_large_result_is_in_nobodys_way, NULL);
+                   a_worker_that_dies_or_is_killed_in_a_large_result_is_in_nobodys_way,
+                   a_worker_that_dies_while_it_is_traced_holds_up_nobody,
+                   a_task_that_calls_exit_does_not_do_what_the_host_does_at_its_exit, NULL);
     add_loop_tests(suite, "a worker at any time", 0, PROCESS_KINDS, idle_workers_that_are_killed_cost_nothing,
                    random_kills_leave_every_task_with_one_outcome,
                    random_kills_leave_a_map_whole_but_for_the_items_they_hit, NULL);

@@ -139,6 +139,12 @@ BROOD_TASK_DEFINE(leave_with, int, int)
     _exit(*arg);
 }
 
+BROOD_TASK_DEFINE(call_exit, int, int)
+{
+    *result = *arg;
+    exit(*arg); /* NOLINT(concurrency-mt-unsafe): the worker's only thread */
+}
+
 BROOD_TASK_DEFINE(die_if_divisible, int, int)
 {
     if (*arg % 97 == 0)

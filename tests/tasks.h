@@ -63,6 +63,7 @@ BROOD_TASK_DECLARE(wait_at, struct gate, int);     /* returns when somebody has 
 BROOD_TASK_DECLARE(hang, int, int);                /* for ever, unless the argument is negative */
 BROOD_TASK_DECLARE(die_by, int, int);              /* raises that signal; 0: lives */
 BROOD_TASK_DECLARE(leave_with, int, int);          /* exits with that status */
+BROOD_TASK_DECLARE(call_exit, int, int);           /* the same, with what a program does at its exit */
 BROOD_TASK_DECLARE(die_if_divisible, int, int);    /* SIGKILLs its worker if 97 divides the argument */
 BROOD_TASK_DECLARE(nest, int, int);                /* maps over a pool of its own */
 BROOD_TASK_DECLARE(dig, int, int);            /* in a pool of that kind of its own, as deep as it goes; says how deep */

@@ -101,6 +101,18 @@ static void close_inherited(struct supervisor *s, int orders)
     }
 }
 
+/* The first exit handler of a worker, so that exit() in a task calls it last: what the host has registered is about the
+ * host's files and children, and what it had not written to its streams is the host's to write.  The descriptor behind may
+ * by now be a file of the task's. */
+static void last_handler(int status, void *context)
+{
+    (void)context;
+    (void)fflush(stdout);
+    (void)fflush(stderr);
+    brood__goodbye();
+    _exit(status & 0xff);
+}
+
 static _Noreturn void end(int r)
 {
     brood__goodbye();
@@ -126,6 +138,7 @@ static void be_worker(struct supervisor *s, const struct voice *voice, unsigned 
     close_inherited(s, orders);
     if (options->worker)
         exec_worker(s, worker, orders);
+    (void)on_exit(last_handler, NULL);
     end(brood__worker_run(s->shared, worker, orders, &s->sandbox, &hooks));
 }
 
