@@ -22,7 +22,13 @@ install(TARGETS brood_static EXPORT brood-static)
 install(EXPORT brood-shared NAMESPACE brood:: DESTINATION "${package_dir}")
 install(EXPORT brood-static NAMESPACE brood:: DESTINATION "${package_dir}")
 configure_package_config_file(cmake/brood-config.cmake.in brood-config.cmake INSTALL_DESTINATION "${package_dir}")
-write_basic_package_version_file(brood-config-version.cmake COMPATIBILITY SameMajorVersion)
+# While the first number is 0, the second changes with what programs have to be adapted to.
+if(PROJECT_VERSION_MAJOR EQUAL 0)
+    set(compatible SameMinorVersion)
+else()
+    set(compatible SameMajorVersion)
+endif()
+write_basic_package_version_file(brood-config-version.cmake COMPATIBILITY ${compatible})
 install(FILES "${PROJECT_BINARY_DIR}/brood-config.cmake" "${PROJECT_BINARY_DIR}/brood-config-version.cmake"
               cmake/FindLiburing.cmake cmake/FindRt.cmake DESTINATION "${package_dir}")
 

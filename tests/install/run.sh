@@ -1,7 +1,8 @@
 #!/bin/sh
 # usage: run.sh BUILD_DIR
 # Installs what was built there, moves the installed tree, and builds and runs consumer.c against it: with find_package(brood)
-# and with the compiler and pkg-config.  Then installs and uninstalls, which must leave nothing.
+# and with the compiler and pkg-config.  Looks what brood does as a part of another tree.  Then installs and uninstalls, which
+# must leave nothing.
 set -eu
 build=$(cd "$1" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
@@ -61,6 +62,10 @@ run "pkg-config --static" "$work/plain_static"
 if [ -x "$work/moved/bin/brood" ]; then
     "$work/moved/bin/brood" --version
 fi
+
+"$CMAKE" -S "$here/parent" -B "$work/parent" -DBROOD_SOURCE="$here/../.." -DCMAKE_C_COMPILER="$CC" >"$work/log" 2>&1 ||
+    { cat "$work/log"; exit 1; }
+echo "add_subdirectory: ok"
 
 "$CMAKE" --install "$build" --prefix "$work/second" >"$work/log"
 "$CMAKE" -P "$build/uninstall.cmake" >"$work/log"
