@@ -40,6 +40,18 @@ has_cmake()
     [ "$1" -gt 3 ] || { [ "$1" -eq 3 ] && [ "$2" -ge 25 ]; }
 }
 
+# Packages cannot change it, so it is looked at before any is installed.  (Without getconf, CMake will tell.)
+require_glibc()
+{
+    has_program getconf || return 0
+    version=$(getconf GNU_LIBC_VERSION 2>/dev/null | sed -n 's/^glibc \([0-9]*\)\.\([0-9]*\).*/\1 \2/p')
+    # shellcheck disable=SC2086 # two words
+    set -- ${version:-0 0}
+    [ "$1" -lt 2 ] || { [ "$1" -eq 2 ] && [ "$2" -lt 34 ]; } || return 0
+    say "brood needs glibc 2.34 or newer, and this system has $([ "$1" -eq 0 ] && echo another C library || echo "$1.$2")"
+    exit 1
+}
+
 # has <thing>: the names are those of the columns in package().
 has()
 {
@@ -90,7 +102,7 @@ package()
     pacman:c++) echo gcc ;;
     pacman:ck | pacman:spin) ;; # not among its packages
 
-    apk:compiler) echo gcc musl-dev linux-headers argp-standalone ;;
+    apk:compiler) echo gcc glibc-dev linux-headers ;; # Wolfi; Alpine has musl
     apk:pkg-config) echo pkgconf ;;
     apk:jansson) echo jansson-dev ;;
     apk:liburing) echo liburing-dev ;;
@@ -240,11 +252,13 @@ verb=${1-}
 [ $# -eq 0 ] || shift
 case $verb in
 speedup)
+    require_glibc
     provide "compiler cmake make pkg-config jansson" "liburing"
     build -DBROOD_TESTS=OFF
     exec "$build/workers/brood" speedup "$@"
     ;;
 test)
+    require_glibc
     provide "compiler cmake make pkg-config jansson check" "liburing c++ ck spin valgrind zlib"
     build -DBROOD_TESTS=ON
     cd "$build"
