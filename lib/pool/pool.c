@@ -83,8 +83,8 @@ static int check_workers(struct brood_pool_options *options)
     if (options->workers < 0 || options->workers > BROOD_WORKERS_MAX)
         return brood_fail(-EINVAL, "%d workers: 1 to %d, or 0 for the default", options->workers, BROOD_WORKERS_MAX);
     if (options->workers_max < 0 || options->workers_max > BROOD_WORKERS_MAX || options->workers_min < 0)
-        return brood_fail(-EINVAL, "%d to %d workers: 1 to %d, or 0 for the default", options->workers_min,
-                          options->workers_max, BROOD_WORKERS_MAX);
+        return brood_fail(-EINVAL, ".workers_min = %d, .workers_max = %d: 1 to %d, or 0 for the default",
+                          options->workers_min, options->workers_max, BROOD_WORKERS_MAX);
     if (options->idle_ms < 0)
         return brood_fail(-EINVAL, "a worker cannot rest after less than no time; 0 means never");
     if (options->workers == 0 && options->kind != BROOD_INLINE)
