@@ -34,7 +34,7 @@ static long held_kib(const struct spill *spill)
 /* A worker's part, as if the task had left `fill` in all of it. */
 static void write_result(const struct spill *spill, uint32_t region, size_t bytes, int fill)
 {
-    struct spilled spilled = {.spill = spill, .region = region};
+    struct brood__spilled spilled = {.spill = spill, .region = region};
 
     ck_assert_int_eq(brood__spill_map(&spilled, bytes), 0);
     memset(spilled.memory, fill, bytes);
@@ -85,7 +85,7 @@ END_TEST
 START_TEST(the_last_room_that_was_asked_for_counts)
 {
     struct spill spill = open_spill();
-    struct spilled spilled = {.spill = &spill, .region = 7};
+    struct brood__spilled spilled = {.spill = &spill, .region = 7};
 
     ck_assert_int_eq(brood__spill_map(&spilled, 10 * KIB), 0);
     ck_assert_int_eq(brood__spill_map(&spilled, 50 * KIB), 0);
@@ -100,7 +100,7 @@ END_TEST
 START_TEST(what_no_region_holds_is_refused_with_words)
 {
     struct spill spill = open_spill(), none = SPILL_CLOSED;
-    struct spilled nowhere = {.spill = &none, .region = 1}, huge = {.spill = &spill, .region = 1};
+    struct brood__spilled nowhere = {.spill = &none, .region = 1}, huge = {.spill = &spill, .region = 1};
 
     ck_assert_int_eq(brood__spill_map(&nowhere, 10), -ENOSPC);
     ck_assert_ptr_nonnull(strstr(brood_error(), "no place for more"));
@@ -129,7 +129,7 @@ END_TEST
 START_TEST(another_file_with_the_descriptors_number_is_left_alone)
 {
     struct spill spill = open_spill(), given;
-    struct spilled forked = {.spill = &spill, .region = 1}, execed = {.spill = &given, .region = 1};
+    struct brood__spilled forked = {.spill = &spill, .region = 1}, execed = {.spill = &given, .region = 1};
     int other = memfd_create("other", MFD_CLOEXEC), number = spill.fd;
     char byte = 'x';
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # usage: exports.sh libbrood.so
 # The functions that the public headers declare, those that lib/brood.map lists, and those that the library exports are the same.
+# Whatever else the headers name begins with brood, too: all other names are the program's.
 set -eu
 library=$1
 cd "$(dirname "$0")/.."
@@ -21,5 +22,10 @@ for pair in "headers map" "map library"; do
         status=1
     fi
 done
+names='^(typedef )?(struct|union|enum) [A-Za-z_]|^#define [A-Za-z_]'
+if grep -nE "$names" include/brood.h include/brood/*.h | grep -vE ':(typedef )?(struct|union|enum|#define) (brood_|brood$|BROOD_)'; then
+    echo "these names in the headers do not begin with brood_"
+    status=1
+fi
 [ -s "$work/headers" ] || { echo "no BROOD_API declaration was found"; status=1; }
 exit $status

@@ -25,16 +25,16 @@
 BROOD_BEGIN
 
 /* Where a task's result goes; valid while the task runs.  Use the functions: the fields are here for them alone. */
-struct spilled;
+struct brood__spilled;
 
 struct brood_task;
 
 struct brood_reply {
     void *space;
-    size_t room;             /* bytes at `space` */
-    size_t length;           /* of the result */
-    int error;               /* 0, -EMSGSIZE, -ENOSPC, -EIO */
-    struct spilled *spilled; /* where more than that goes, or NULL */
+    size_t room;                    /* bytes at `space` */
+    size_t length;                  /* of the result */
+    int error;                      /* 0, -EMSGSIZE, -ENOSPC, -EIO */
+    struct brood__spilled *spilled; /* where more than that goes, or NULL */
     const struct brood_task *task;
 };
 

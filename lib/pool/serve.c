@@ -191,7 +191,7 @@ static void keep_words(struct slot *slot, struct note *note, uint64_t item)
 static int run_large(const struct server *server, const struct brood_task *task, const char *name, struct brood_bytes arg,
                      void *space, size_t *length, uint32_t region)
 {
-    struct spilled spilled = {.spill = &server->shared->spill, .region = region};
+    struct brood__spilled spilled = {.spill = &server->shared->spill, .region = region};
     size_t room = *length;
     int r = brood__task_run_large(task, name, arg, space, length, &spilled);
 

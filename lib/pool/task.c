@@ -148,9 +148,9 @@ int brood__task_run(const struct brood_task *task, const char *name, struct broo
 }
 
 int brood__task_run_large(const struct brood_task *task, const char *name, struct brood_bytes arg, void *space,
-                          size_t *length, struct spilled *spilled)
+                          size_t *length, struct brood__spilled *spilled)
 {
-    static struct spilled nowhere; /* SPILL_NONE: it is never written */
+    static struct brood__spilled nowhere; /* SPILL_NONE: it is never written */
     bool is_any = task && task->result_size == BROOD_ANY_SIZE;
     struct brood_reply reply = {.space = space,
                                 .room = *length,

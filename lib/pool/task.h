@@ -34,6 +34,6 @@ int brood__task_run(const struct brood_task *task, const char *name, struct broo
 
 /* The same, where a result that does not fit may go elsewhere: then the length is more than the room. */
 int brood__task_run_large(const struct brood_task *task, const char *name, struct brood_bytes arg, void *space,
-                          size_t *length, struct spilled *spilled);
+                          size_t *length, struct brood__spilled *spilled);
 
 #endif

@@ -135,7 +135,7 @@ void brood__spill_clear(const struct spill *spill, uint32_t region)
 
 /* ---- the worker ---- */
 
-static int commit(const struct spilled *spilled, size_t bytes)
+static int commit(const struct brood__spilled *spilled, size_t bytes)
 {
     int r;
 
@@ -145,7 +145,7 @@ static int commit(const struct spilled *spilled, size_t bytes)
     return r;
 }
 
-static int check(const struct spilled *spilled, size_t bytes)
+static int check(const struct brood__spilled *spilled, size_t bytes)
 {
     struct stat st;
 
@@ -159,7 +159,7 @@ static int check(const struct spilled *spilled, size_t bytes)
     return 0;
 }
 
-int brood__spill_map(struct spilled *spilled, size_t bytes)
+int brood__spill_map(struct brood__spilled *spilled, size_t bytes)
 {
     void *memory;
     int r;
@@ -178,7 +178,7 @@ int brood__spill_map(struct spilled *spilled, size_t bytes)
     return 0;
 }
 
-void brood__spill_unmap(struct spilled *spilled, bool is_result)
+void brood__spill_unmap(struct brood__spilled *spilled, bool is_result)
 {
     if (!spilled->memory)
         return;

@@ -61,7 +61,7 @@ void brood__spill_clear(const struct spill *spill, uint32_t region);
 /* ---- the worker ---- */
 
 /* What a task that runs has in its region. */
-struct spilled {
+struct brood__spilled {
     const struct spill *spill;
     uint32_t region;
     void *memory; /* NULL: nothing */
@@ -70,9 +70,9 @@ struct spilled {
 
 /* Room for `bytes` bytes, in place of what it had: `memory`.  0; -EMSGSIZE for what no region holds; -ENOSPC; -EIO where
  * the task has closed the descriptor; in words. */
-int brood__spill_map(struct spilled *spilled, size_t bytes);
+int brood__spill_map(struct brood__spilled *spilled, size_t bytes);
 
 /* The task is over.  If nothing of it is its result, its memory goes back, too. */
-void brood__spill_unmap(struct spilled *spilled, bool is_result);
+void brood__spill_unmap(struct brood__spilled *spilled, bool is_result);
 
 #endif
