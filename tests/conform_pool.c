@@ -123,6 +123,20 @@ START_TEST(a_failed_task_gives_its_error_and_words)
 }
 END_TEST
 
+START_TEST(words_arrive_whole_up_to_127_bytes_and_are_cut_there)
+{
+    static const int lengths[] = {1, 126, 127, 128, 400};
+    brood_auto(pool) *pool = open_pool(_i, 1, 0);
+    int nothing;
+
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        ck_assert_int_eq(brood_apply(pool, complain, &nothing, &lengths[i]), -EDOM);
+        ck_assert_uint_eq(strlen(brood_error()), lengths[i] < 127 ? (size_t)lengths[i] : 127);
+        ck_assert_uint_eq(strspn(brood_error(), "0"), strlen(brood_error()));
+    }
+}
+END_TEST
+
 START_TEST(large_arguments_and_results_travel_whole)
 {
     brood_auto(pool) *pool = open_pool(_i, 2, 0);
@@ -1045,9 +1059,9 @@ int main(int argc, char **argv)
     int end = argc > 1 && strcmp(argv[1], "threads") == 0 ? PROCESSES : KINDS;
 
     add_loop_tests(suite, "apply", 0, end, apply_returns_the_result, a_failed_task_gives_its_error_and_words,
-                   large_arguments_and_results_travel_whole, arguments_and_results_are_aligned_for_their_type,
-                   a_result_may_be_ignored, bytes_of_any_length_go_there_and_back,
-                   a_result_larger_than_promised_is_refused_with_words,
+                   words_arrive_whole_up_to_127_bytes_and_are_cut_there, large_arguments_and_results_travel_whole,
+                   arguments_and_results_are_aligned_for_their_type, a_result_may_be_ignored,
+                   bytes_of_any_length_go_there_and_back, a_result_larger_than_promised_is_refused_with_words,
                    a_result_larger_than_the_room_is_refused_and_not_lost, an_argument_of_the_wrong_size_is_refused,
                    a_typed_task_is_not_called_without_room_for_its_result, a_task_that_the_worker_does_not_know_is_named,
                    tasks_run_in_workers_that_know_their_number, NULL);

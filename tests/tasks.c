@@ -24,6 +24,12 @@ BROOD_TASK_DEFINE(refuse_odd, int, int)
     return *arg % 2 ? brood_fail(-EDOM, "%d is odd", *arg) : 0;
 }
 
+BROOD_TASK_DEFINE(complain, int, int)
+{
+    *result = 0;
+    return brood_fail(-EDOM, "%0*d", *arg, 0);
+}
+
 BROOD_TASK_DEFINE(rotate, struct block, struct block)
 {
     for (size_t i = 0; i < sizeof(arg->bytes); i++)

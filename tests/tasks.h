@@ -55,6 +55,7 @@ BROOD_TASK_DECLARE(be_mute, int, int);   /* closes what it could print to */
 BROOD_TASK_BYTES_DECLARE(die_in_result); /* writes half of its result, as long as its argument, and hangs or dies of it */
 BROOD_TASK_DECLARE(square, double, double);
 BROOD_TASK_DECLARE(refuse_odd, int, int); /* an odd argument is -EDOM, with words */
+BROOD_TASK_DECLARE(complain, int, int);   /* fails with so many bytes of words */
 BROOD_TASK_DECLARE(rotate, struct block, struct block);
 BROOD_TASK_DECLARE(halve, struct wide, struct wide);
 BROOD_TASK_DECLARE(whereabouts, int, struct place);

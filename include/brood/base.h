@@ -64,7 +64,7 @@ BROOD_API const char *brood_error(void);
 
 /* Records the reason in words and returns `error`, a negative errno.  Inside a task,
  *     return brood_fail(-EDOM, "x is %g, must be positive", arg->x);
- * sends the words to brood_future_error() of the host, at most 95 bytes of them. */
+ * sends the words to brood_future_error() of the host, at most 127 bytes of them. */
 BROOD_API int brood_fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* "0.1.0": the version of the library that is linked, which may be newer than BROOD_VERSION_* of these headers. */

@@ -14,6 +14,9 @@
  * A task may fork().  The child of a worker process has none of the pool's memory, so that it cannot answer in the worker's
  * place: to touch `arg`, `result` or brood_alloc() memory there is SIGSEGV.  Copy what the child needs before the fork.
  *
+ * A failure is a number and at most 127 bytes of words.  Who has more to say of one, as a binding to another language with
+ * its tracebacks, lets it be a result, of any size (BROOD_ANY_SIZE), that begins with what it is: docs/examples/binding.c.
+ *
  * A worker finds a task by its name, because a function has no common address in two executables.  BROOD_TASK registers
  * the name before main() runs; two tasks of one name are refused, with a message, when the first pool is opened.
  */
