@@ -164,7 +164,8 @@ struct account {
     int got[VICTIMS + 1], total;
 };
 
-static void drain(struct stage *stage, struct account *account)
+/* Returns why it ended. */
+static int drain(struct stage *stage, struct account *account)
 {
     int last = 0, number;
 
@@ -178,6 +179,7 @@ static void drain(struct stage *stage, struct account *account)
         expect(brood_queue_task_done(stage->queue) == 0);
     }
     expect(number == -EAGAIN || number == -ETIMEDOUT || number == -ESHUTDOWN);
+    return number;
 }
 
 /* Whatever is in the store or the ring, so many fit in. */
@@ -215,7 +217,7 @@ static void expect_accounts(const struct scene *scene, struct stage *stage)
     bool is_over = stage->over;
     int pid, lost = (int)brood_queue_lost(stage->queue, &pid), missing = 0, joined;
 
-    drain(stage, &account);
+    (void)drain(stage, &account);
     for (int i = 1; i <= scene->before; i++) {
         expect(account.got[i] <= 1);
         missing += account.got[i] == 0;
@@ -275,22 +277,30 @@ static bool walk_until(struct stepper *stepper, struct stage *stage, struct mome
     return false;
 }
 
-/* The number of steps, or 0 if the moment has come. */
-static unsigned long play_round(const struct scene *scene, struct stage *stage, struct moment moment)
+/* The victim stands still afterwards.  True if the moment has come. */
+static bool lead(struct stepper *stepper, const struct scene *scene, struct stage *stage, struct moment moment)
 {
     static char copy[1 << 18];
     size_t bytes = brood_queue_bytes(&scene->options);
-    struct stepper stepper;
     bool has_come;
 
     expect(bytes <= sizeof(copy));
     set_stage(scene, stage);
-    stepper_seize(&stepper, stage->victim);
+    stepper_seize(stepper, stage->victim);
     atomic_store(&stage->go, 1);
     (void)syscall(SYS_futex, &stage->go, FUTEX_WAKE, 1, NULL, NULL, 0);
-    has_come = walk_until(&stepper, stage, moment, copy, bytes);
+    has_come = walk_until(stepper, stage, moment, copy, bytes);
     if (getenv("BROOD_STEPS_SHOW"))
-        printf("%s: %s\n", scene->name, stepper_where(&stepper));
+        printf("%s: %s\n", scene->name, stepper_where(stepper));
+    return has_come;
+}
+
+/* The number of steps, or 0 if the moment has come. */
+static unsigned long play_round(const struct scene *scene, struct stage *stage, struct moment moment)
+{
+    struct stepper stepper;
+    bool has_come = lead(&stepper, scene, stage, moment);
+
     stepper_kill(&stepper);
     expect_accounts(scene, stage);
     return has_come ? 0 : stepper.steps;
@@ -361,6 +371,58 @@ START_TEST(whoever_uses_a_queue_dies_at_any_step)
 }
 END_TEST
 
+/* What the dead one was about to put does not keep the rest from being thrown away. */
+START_TEST(all_is_thrown_away_whoever_died_before)
+{
+    const struct scene *scene = &scenes[_i];
+    struct stage *stage = shared_memory(sizeof(*stage));
+    bool has_come = true;
+
+    current = scene;
+    stage->queue = shared_memory(brood_queue_bytes(&scene->options));
+    for (unsigned long at = 0; scene->act == act_put && has_come; at++) {
+        struct stepper stepper;
+        int joined;
+
+        has_come = lead(&stepper, scene, stage, (struct moment){at, true});
+        stepper_kill(&stepper);
+        expect(brood_queue_shutdown(stage->queue, true) == 0);
+        expect(brood_queue_size(stage->queue) == 0);
+        joined = brood_queue_join(stage->queue, BROOD_NOW);
+        expect(joined == 0 || joined == -EOWNERDEAD);
+        (void)brood_queue_close(stage->queue);
+    }
+}
+END_TEST
+
+/* Of a queue that was shut down nobody hears that nothing is left while that may not be the last word: who stands still in
+ * the middle of a get may die, and a message is there again. */
+START_TEST(a_queue_is_not_drained_while_somebody_is_about_to_get)
+{
+    const struct scene *scene = &scenes[_i];
+    struct stage *stage = shared_memory(sizeof(*stage));
+    bool has_come = true;
+
+    current = scene;
+    stage->queue = shared_memory(brood_queue_bytes(&scene->options));
+    for (unsigned long at = 0; scene->act == act_get && has_come; at++) {
+        struct account account = {.total = 0};
+        struct stepper stepper;
+        int said, before;
+
+        has_come = lead(&stepper, scene, stage, (struct moment){at, true});
+        expect(brood_queue_shutdown(stage->queue, false) == 0);
+        said = drain(stage, &account);
+        before = account.total;
+        stepper_kill(&stepper);
+        expect(drain(stage, &account) == -ESHUTDOWN);
+        expect(said != -ESHUTDOWN || account.total == before);
+        expect(account.total + (int)brood_queue_lost(stage->queue, NULL) == scene->before);
+        (void)brood_queue_close(stage->queue);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("steps of a queue");
@@ -369,6 +431,7 @@ int main(void)
         printf("skipped: ptrace is denied here, or does not step this processor\n");
         return 77;
     }
-    add_loop_tests(suite, "deaths", 0, SCENES, whoever_uses_a_queue_dies_at_any_step, NULL);
+    add_loop_tests(suite, "deaths", 0, SCENES, whoever_uses_a_queue_dies_at_any_step,
+                   all_is_thrown_away_whoever_died_before, a_queue_is_not_drained_while_somebody_is_about_to_get, NULL);
     return run_suite(suite);
 }

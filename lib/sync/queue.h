@@ -262,6 +262,9 @@ void brood__queue_done_by(struct brood_queue *queue, unsigned owner);
 /* Looks for users that died, and mends what they left, if that was not done just now; `at_once`: anyway. */
 void brood__queue_look_for_dead(struct brood_queue *queue, bool at_once);
 
+/* Is nothing in it, nor in the middle of a get or a put? */
+bool brood__queue_is_drained(const struct brood_queue *queue);
+
 /* Mends what a dead user left.  By who has the lock. */
 void brood__queue_bury(struct brood_queue *queue, unsigned owner);
 

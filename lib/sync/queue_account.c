@@ -82,6 +82,12 @@ static uint64_t in_ring(const struct brood_queue *queue)
     return count;
 }
 
+/* What somebody is about to get comes back when he dies, and what is about to be put comes yet. */
+bool brood__queue_is_drained(const struct brood_queue *queue)
+{
+    return brood_queue_size(queue) == 0 && (queue->kind != BROOD_FIFO || in_ring(queue) == 0);
+}
+
 /* Those of which it is saying that they are done are still in its hand, for they do not count as done yet. */
 static uint64_t in_hand_of(const struct ring_owner *own)
 {
@@ -231,7 +237,8 @@ static int tell_of_lost(struct brood_queue *queue)
                       (unsigned long long)(lost - told), brood__identity_number(ring_load(&queue->last_victim)));
 }
 
-static bool all_is_done(struct brood_queue *queue)
+/* What a shutdown was to throw away and could not, since somebody was in the middle of it. */
+static void discard_rest(struct brood_queue *queue)
 {
     if ((queue_gate(queue) & QUEUE_DISCARD) && brood_queue_size(queue) > 0) {
         int me = queue_me(queue, BROOD_NOW);
@@ -239,6 +246,11 @@ static bool all_is_done(struct brood_queue *queue)
         if (me > 0)
             brood__queue_discard(queue, (unsigned)me);
     }
+}
+
+static bool all_is_done(struct brood_queue *queue)
+{
+    discard_rest(queue);
     return brood_queue_unfinished(queue) == 0;
 }
 
@@ -338,6 +350,7 @@ static void bury_if_dead(struct brood_queue *queue, unsigned owner)
     if (is_dead(queue, owner)) /* still */
         brood__queue_bury(queue, owner);
     brood__queue_unlock(queue);
+    discard_rest(queue);
     brood__queue_wake_all(queue);
 }
 

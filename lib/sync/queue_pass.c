@@ -286,6 +286,9 @@ static __attribute__((noinline)) int get_with_lock(struct brood_queue *queue, un
         return r;
     r = get_beside(queue, me, space);
     brood__queue_unlock(queue);
+    /* A shutdown that found the lock held could not throw away the rest. */
+    if (space && (queue_gate(queue) & QUEUE_DISCARD))
+        brood__queue_discard(queue, me);
     return r;
 }
 
@@ -309,7 +312,7 @@ static inline int try_get(struct brood_queue *queue, unsigned me, struct brood_s
     if (__builtin_expect(gate & QUEUE_DISCARD, 0))
         return -ESHUTDOWN;
     r = try_take(queue, me, space);
-    return r == -EAGAIN && (gate & QUEUE_SHUT) && brood_queue_size(queue) == 0 ? -ESHUTDOWN : r;
+    return r == -EAGAIN && (gate & QUEUE_SHUT) && brood__queue_is_drained(queue) ? -ESHUTDOWN : r;
 }
 
 int brood__queue_try_get(struct brood_queue *queue, unsigned me, struct brood_space *space)
@@ -393,7 +396,8 @@ static int sleep_for(const struct errand *errand, brood_deadline deadline)
 static bool is_held_up(const struct errand *errand)
 {
     if (errand->space)
-        return brood_queue_size(errand->queue) > 0;
+        return brood_queue_size(errand->queue) > 0 ||
+               ((queue_gate(errand->queue) & QUEUE_SHUT) && !brood__queue_is_drained(errand->queue));
     /* Where memory is the user's there may be room by the count, and no block that is free. */
     if ((queue_gate(errand->queue) & QUEUE_FIXED) &&
         (errand->queue->kind != BROOD_FIFO || errand->message.len > slot_room(queue_ring(errand->queue))))
@@ -620,8 +624,10 @@ int brood_queue_shutdown(struct brood_queue *queue, bool immediate)
         return me;
     queue_gate_set(queue, immediate ? QUEUE_SHUT | QUEUE_DISCARD : QUEUE_SHUT);
     (void)brood__fence_heavy(); /* pairs with tell_getters() in put(): it sees this, or here its message is seen */
-    if (immediate && me > 0)
+    if (immediate && me > 0) {
+        brood__queue_look_for_dead(queue, true); /* behind what one was about to put, nothing can be taken */
         brood__queue_discard(queue, (unsigned)me);
+    }
     brood__queue_wake_all(queue);
     return 0;
 }
