@@ -891,12 +891,14 @@ START_TEST(bytes_at_no_address_are_refused_in_words)
     ck_assert_str_ne(brood_error(), "");
     ck_assert_int_eq(brood_queue_put_many(queue, messages, 2, &count, BROOD_NOW), -EINVAL);
     ck_assert_uint_eq(count, 0);
+    ck_assert_int_eq(brood_queue_put_many(queue, NULL, 2, &count, BROOD_NOW), -EINVAL);
     ck_assert_uint_eq(brood_queue_unfinished(queue), 0);
     ck_assert_int_eq(brood_queue_put(queue, (struct brood_bytes){NULL, 0}, BROOD_NOW), 0);
     ck_assert_int_eq(brood_queue_get(queue, &nowhere, BROOD_NOW), -EINVAL);
     ck_assert_str_ne(brood_error(), "");
     ck_assert_int_eq(brood_queue_get(queue, NULL, BROOD_FOREVER), -EINVAL);
     ck_assert_int_eq(brood_queue_get_many(queue, spaces, 2, &count, BROOD_NOW), -EINVAL);
+    ck_assert_int_eq(brood_queue_get_many(queue, NULL, 2, &count, BROOD_NOW), -EINVAL);
     ck_assert_uint_eq(brood_queue_size(queue), 1);
     ck_assert_int_eq(brood_queue_get(queue, &empty, BROOD_NOW), 0);
     ck_assert_uint_eq(empty.len, 0);

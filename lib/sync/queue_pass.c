@@ -576,6 +576,8 @@ int brood_queue_put_many(struct brood_queue *queue, const struct brood_bytes *me
     *ret_count = 0;
     if (me < 0 || count == 0)
         return me < 0 ? me : 0;
+    if (!messages)
+        return brood_fail(-EINVAL, "%zu messages cannot be at NULL", count);
     for (size_t n = 0; n < count; n++)
         if (!is_message(messages[n]))
             return no_message(messages[n].len);
@@ -600,6 +602,8 @@ int brood_queue_get_many(struct brood_queue *queue, struct brood_space *spaces, 
     *ret_count = 0;
     if (me < 0 || count == 0)
         return me < 0 ? me : 0;
+    if (!spaces)
+        return no_space(NULL);
     for (size_t n = 0; n < count; n++)
         if (!is_space(&spaces[n]))
             return no_space(&spaces[n]);
