@@ -168,7 +168,7 @@ START_TEST(the_next_is_told_that_the_lock_had_a_dead_holder)
     ck_assert_int_eq(brood_array_set(array, 0, &item, brood_after_ms(30)), -ETIMEDOUT);
     ck_assert_int_eq(item, 0);
     put_to_death(pid);
-    ck_assert_int_eq(brood_array_get(array, 0, &item, brood_after_ms(5000)), -EOWNERDEAD);
+    ck_assert_int_eq(brood_array_get(array, 0, &item, brood_after_ms(AT_ONCE_MS)), -EOWNERDEAD);
     ck_assert_int_eq(item, 1); /* and it was done */
     ck_assert_int_eq(brood_array_get(array, 0, &item, BROOD_NOW), 0);
 }

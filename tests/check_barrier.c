@@ -42,7 +42,7 @@ static void wait_once(void *argument)
 {
     struct scene *scene = argument;
 
-    count(scene, brood_barrier_wait(&scene->barrier, brood_after_ms(30000)));
+    count(scene, brood_barrier_wait(&scene->barrier, brood_after_ms(60000)));
 }
 
 static int act(void *context)
@@ -58,7 +58,7 @@ static void wait_with_action(void *argument)
 {
     struct scene *scene = argument;
 
-    count(scene, brood_barrier_wait_with(&scene->barrier, act, scene, brood_after_ms(30000)));
+    count(scene, brood_barrier_wait_with(&scene->barrier, act, scene, brood_after_ms(60000)));
 }
 
 static void expect_each_index(struct scene *scene, int times)
@@ -141,7 +141,7 @@ START_TEST(one_process_too_many_is_told_and_breaks_nothing)
     struct peer peers[BROOD_BARRIER_PROCESSES];
 
     start_waiting(peers, BROOD_BARRIER_PROCESSES, PROCESSES, scene);
-    ck_assert_int_eq(brood_barrier_wait(&scene->barrier, brood_after_ms(10000)), -ENOSPC);
+    ck_assert_int_eq(brood_barrier_wait(&scene->barrier, brood_after_ms(60000)), -ENOSPC);
     ck_assert_ptr_nonnull(strstr(brood_error(), "64"));
     ck_assert(!brood_barrier_is_broken(&scene->barrier));
     ck_assert_int_eq(brood_barrier_waiting(&scene->barrier), BROOD_BARRIER_PROCESSES);
@@ -223,7 +223,7 @@ static void walk(void *argument)
     struct scene *scene = argument;
 
     for (int i = 0; i < CYCLES; i++) {
-        int r = brood_barrier_wait(&scene->barrier, brood_after_ms(30000));
+        int r = brood_barrier_wait(&scene->barrier, brood_after_ms(60000));
 
         ck_assert_int_ge(r, 0);
         atomic_fetch_add(&scene->seen[r], 1);
@@ -250,7 +250,7 @@ static void walk_in_step(void *argument)
 
     for (int i = 1; i <= CYCLES / 4; i++) {
         atomic_store(&scene->steps[me], i);
-        ck_assert_int_ge(brood_barrier_wait(&scene->barrier, brood_after_ms(30000)), 0);
+        ck_assert_int_ge(brood_barrier_wait(&scene->barrier, brood_after_ms(60000)), 0);
         for (int other = 0; other < PARTIES; other++)
             ck_assert_int_ge(atomic_load(&scene->steps[other]), i);
     }
@@ -402,7 +402,7 @@ START_TEST(a_party_that_is_killed_while_it_waits_breaks_it)
     began = now_ms();
     put_to_death(victim.pid);
     join_peers(peers, PARTIES - 2);
-    ck_assert_int_lt(now_ms() - began, 2000);
+    ck_assert_int_lt(now_ms() - began, AT_ONCE_MS);
     ck_assert_int_eq(scene->broken, PARTIES - 2);
     ck_assert_int_eq(brood_barrier_wait(&scene->barrier, BROOD_FOREVER), -ENOTRECOVERABLE);
     brood_barrier_reset(&scene->barrier);
@@ -419,7 +419,7 @@ START_TEST(a_party_that_was_killed_alone_breaks_it_for_who_comes_later)
 
     start_waiting(&victim, 1, PROCESSES, scene);
     put_to_death(victim.pid);
-    ck_assert_int_eq(brood_barrier_wait(&scene->barrier, brood_after_ms(10000)), -ENOTRECOVERABLE);
+    ck_assert_int_eq(brood_barrier_wait(&scene->barrier, brood_after_ms(60000)), -ENOTRECOVERABLE);
     ck_assert(brood_barrier_is_broken(&scene->barrier));
 }
 END_TEST

@@ -27,7 +27,7 @@ static struct scene *new_scene(void)
     ck_assert_int_eq(brood_condition_init(&scene->condition, &scene->lock), 0);
     ck_assert_int_eq(brood_condition_init(&scene->other, &scene->lock), 0);
     ck_assert_int_eq(brood_condition_init_rlock(&scene->rcondition, &scene->rlock), 0);
-    scene->deadline_ms = 30000;
+    scene->deadline_ms = 60000;
     return scene;
 }
 
@@ -288,7 +288,7 @@ static void wait_for_turn(void *argument)
     struct scene *scene = argument;
 
     acquire(scene);
-    ck_assert_int_eq(brood_condition_wait_for(&scene->condition, is_my_turn, scene, brood_after_ms(30000)), 0);
+    ck_assert_int_eq(brood_condition_wait_for(&scene->condition, is_my_turn, scene, brood_after_ms(60000)), 0);
     ck_assert_int_eq(scene->turn, 3);
     release(scene);
 }
@@ -335,7 +335,7 @@ START_TEST(a_predicate_that_stays_false_ends_at_the_deadline_however_often_one_i
     acquire(scene);
     ck_assert_int_eq(brood_condition_wait_for(&scene->condition, never, NULL, brood_after_ms(80)), -ETIMEDOUT);
     ck_assert_int_ge(now_ms() - began, 79);
-    ck_assert_int_lt(now_ms() - began, 2000);
+    ck_assert_int_lt(now_ms() - began, AT_ONCE_MS);
     ck_assert_int_eq(brood_condition_wait_for(&scene->condition, never, NULL, BROOD_NOW), -EAGAIN);
     release(scene);
     atomic_store(&scene->told, 1);
@@ -352,7 +352,7 @@ static void hold_deep_and_wait(void *argument)
     for (int i = 0; i < 3; i++)
         ck_assert_int_eq(brood_rlock_acquire(&scene->rlock, BROOD_FOREVER), 0);
     atomic_store(&scene->waiting, 1);
-    ck_assert_int_eq(brood_condition_wait(&scene->rcondition, brood_after_ms(30000)), 0);
+    ck_assert_int_eq(brood_condition_wait(&scene->rcondition, brood_after_ms(60000)), 0);
     ck_assert_uint_eq(brood_rlock_depth(&scene->rlock), 3);
     ck_assert_int_eq(brood_condition_wait(&scene->rcondition, BROOD_NOW), -EAGAIN);
     ck_assert_uint_eq(brood_rlock_depth(&scene->rlock), 3);
@@ -367,7 +367,7 @@ START_TEST(a_recursive_lock_is_given_back_wholly_and_has_its_depth_again)
     struct peer peer = start_peer(_i, hold_deep_and_wait, scene);
 
     await(scene->waiting == 1);
-    ck_assert_int_eq(brood_rlock_acquire(&scene->rlock, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood_rlock_acquire(&scene->rlock, brood_after_ms(60000)), 0);
     ck_assert_int_eq(brood_condition_notify(&scene->rcondition, 1), 0);
     ck_assert_int_eq(brood_rlock_release(&scene->rlock), 0);
     join_peer(&peer);
@@ -377,6 +377,8 @@ END_TEST
 
 static void take_turns(struct scene *scene, struct brood_condition *own, struct brood_condition *other, int turn)
 {
+    struct pace pace = {0};
+
     for (int i = 0; i < ROUNDS; i++) {
         acquire(scene);
         while (scene->turn % 2 != turn)
@@ -384,7 +386,9 @@ static void take_turns(struct scene *scene, struct brood_condition *own, struct 
         scene->turn++;
         ck_assert_int_eq(brood_condition_notify(other, 1), 0);
         release(scene);
+        pace_count(&pace);
     }
+    expect_no_lost_wake_ups(&pace);
 }
 
 static void take_odd_turns(void *argument)
@@ -398,12 +402,10 @@ START_TEST(a_lock_may_have_two_conditions_and_no_wake_up_is_lost)
 {
     struct scene *scene = new_scene();
     struct peer peer = start_peer(_i, take_odd_turns, scene);
-    int64_t began = now_ms();
 
     take_turns(scene, &scene->condition, &scene->other, 0);
     join_peer(&peer);
     ck_assert_int_eq(scene->turn, 2 * ROUNDS);
-    ck_assert_int_lt(now_ms() - began, ROUNDS * 5);
 }
 END_TEST
 
@@ -425,7 +427,7 @@ START_TEST(it_may_be_mapped_at_different_addresses)
     one = map_again(fd);
     other = map_again(fd);
     ck_assert_int_eq(brood_condition_init(&one->condition, &one->lock), 0);
-    one->deadline_ms = 30000;
+    one->deadline_ms = 60000;
     start_waiters(&peer, 1, _i, one);
     notify(other, 1);
     join_peer(&peer);
@@ -448,7 +450,7 @@ START_TEST(a_waiter_that_was_killed_is_not_counted_and_not_waited_for)
         put_to_death(dead[i].pid);
     began = now_ms();
     notify(scene, 1);
-    ck_assert_int_lt(now_ms() - began, 1000);
+    ck_assert_int_lt(now_ms() - began, AT_ONCE_MS);
     expect_awake(scene, 1);
     notify(scene, 4); /* one of those who live, and nobody later */
     expect_awake(scene, 2);
@@ -513,7 +515,7 @@ static void wait_and_be_told(void *argument)
 
     acquire(scene);
     atomic_fetch_add(&scene->waiting, 1);
-    r = brood_condition_wait(&scene->condition, brood_after_ms(30000));
+    r = brood_condition_wait(&scene->condition, brood_after_ms(60000));
     ck_assert(r == 0 || r == -EOWNERDEAD);
     atomic_fetch_add(r == 0 ? &scene->awake : &scene->told, 1);
     ck_assert_int_eq(brood_condition_notify(&scene->condition, 1), 0);
@@ -555,7 +557,7 @@ START_TEST(more_processes_than_there_is_room_for_are_told_until_one_dies)
 
     start_waiters(peers, BROOD_CONDITION_PROCESSES, PROCESSES, scene);
     acquire(scene);
-    ck_assert_int_eq(brood_condition_wait(&scene->condition, brood_after_ms(10000)), -ENOSPC);
+    ck_assert_int_eq(brood_condition_wait(&scene->condition, brood_after_ms(60000)), -ENOSPC);
     ck_assert_ptr_ne(strstr(brood_error(), "64"), NULL);
     ck_assert_int_eq(brood_condition_wait(&scene->condition, BROOD_NOW), -ENOSPC);
     put_to_death(peers[0].pid);

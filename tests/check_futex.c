@@ -61,18 +61,23 @@ START_TEST(a_wait_ends_at_its_deadline_and_not_before)
 
     ck_assert_int_eq(ways[_i](words, deadline), -ETIMEDOUT);
     ck_assert_int_ge(brood__now_ns(), deadline.ns);
-    ck_assert_int_lt(brood__now_ns(), deadline.ns + 200 * MS);
+    ck_assert_int_lt(brood__now_ns(), deadline.ns + AT_ONCE_MS * MS);
 }
 END_TEST
 
 START_TEST(a_wait_until_now_does_not_sleep)
 {
     struct words *words = new_words();
-    int64_t before = brood__now_ns();
+    int64_t least = INT64_MAX;
 
-    ck_assert_int_eq(ways[_i](words, BROOD_NOW), -ETIMEDOUT);
-    ck_assert_int_eq(ways[_i](words, (brood_deadline){before - MS}), -ETIMEDOUT);
-    ck_assert_int_lt(brood__now_ns() - before, 100 * MS);
+    for (int i = 0; i < 100 && least >= MS; i++) { /* a busy machine may take the processor away now and then */
+        int64_t before = brood__now_ns();
+
+        ck_assert_int_eq(ways[_i](words, BROOD_NOW), -ETIMEDOUT);
+        ck_assert_int_eq(ways[_i](words, (brood_deadline){before - MS}), -ETIMEDOUT);
+        least = brood__now_ns() - before < least ? brood__now_ns() - before : least;
+    }
+    ck_assert_int_lt(least, MS);
 }
 END_TEST
 
@@ -81,11 +86,11 @@ struct sleeper {
     sleep_fn *way;
 };
 
-/* Sleeps until the word has changed, or for ten seconds. */
+/* Sleeps until the word has changed, or for a minute. */
 static void sleep_until_woken(void *argument)
 {
     struct sleeper *sleeper = argument;
-    brood_deadline deadline = brood_after_ms(10000);
+    brood_deadline deadline = brood_after_ms(60000);
 
     atomic_fetch_add(&sleeper->words->ready, 1);
     ck_assert_int_eq(sleeper->way(sleeper->words, deadline), 0);
@@ -144,7 +149,7 @@ static void expect_interruption(void *argument)
 
     ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
     ck_assert_int_eq(setitimer(ITIMER_REAL, &every, NULL), 0);
-    ck_assert_int_eq(sleeper->way(sleeper->words, brood_after_ms(10000)), -EINTR);
+    ck_assert_int_eq(sleeper->way(sleeper->words, brood_after_ms(60000)), -EINTR);
 }
 
 START_TEST(a_signal_interrupts_a_wait)
@@ -184,7 +189,7 @@ END_TEST
 static void deny_waitv(struct words *words, int error)
 {
     deny(SYS_futex_waitv, error);
-    ck_assert_int_eq(on_two(words, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(on_two(words, brood_after_ms(60000)), 0);
 }
 
 static const int denials[] = {ENOSYS, EPERM};
@@ -207,7 +212,7 @@ static void sleep_in_slices(void *argument)
         slices++;
     ck_assert_int_eq(r, -ETIMEDOUT);
     ck_assert_int_ge(brood__now_ns(), deadline.ns);
-    ck_assert_int_lt(brood__now_ns(), deadline.ns + 200 * MS);
+    ck_assert_int_lt(brood__now_ns(), deadline.ns + AT_ONCE_MS * MS);
     ck_assert_msg(slices >= 1 && slices <= 20, "looked %d times in 100 ms", slices); /* it sleeps, and not too long */
 }
 

@@ -14,7 +14,7 @@
 #endif
 
 #define MS 1000000
-#define LOST_MS 4000 /* what sleeps that long has lost its wake-up */
+#define LOST_MS 30000 /* what sleeps that long has lost its wake-up */
 
 /* ---- one sleeper ---- */
 
@@ -70,17 +70,22 @@ START_TEST(a_sleep_ends_at_its_deadline_and_not_before)
 
     brood__parker_sleep(&bed->parker, 0, life_or_none(bed, _i), 0, deadline);
     ck_assert_int_ge(brood__now_ns(), deadline.ns); /* nobody wakes it, so it does not return early here */
-    ck_assert_int_lt(brood__now_ns(), deadline.ns + 200 * MS);
+    ck_assert_int_lt(brood__now_ns(), deadline.ns + AT_ONCE_MS * MS);
 }
 END_TEST
 
 START_TEST(a_sleep_until_now_is_none)
 {
     struct bed *bed = shared_memory(sizeof(*bed));
-    int64_t before = brood__now_ns();
+    int64_t least = INT64_MAX;
 
-    brood__parker_sleep(&bed->parker, 0, life_or_none(bed, _i), 0, BROOD_NOW);
-    ck_assert_int_lt(brood__now_ns() - before, 100 * MS);
+    for (int i = 0; i < 100 && least >= MS; i++) { /* a busy machine may take the processor away now and then */
+        int64_t before = brood__now_ns();
+
+        brood__parker_sleep(&bed->parker, 0, life_or_none(bed, _i), 0, BROOD_NOW);
+        least = brood__now_ns() - before < least ? brood__now_ns() - before : least;
+    }
+    ck_assert_int_lt(least, MS);
 }
 END_TEST
 
@@ -97,7 +102,7 @@ static void sleep_here(void *argument)
 {
     struct bed *bed = argument;
     uint32_t seen = brood__parker_look(&bed->parker);
-    brood_deadline deadline = brood_after_ms(10000);
+    brood_deadline deadline = brood_after_ms(60000);
 
     atomic_fetch_add(&bed->ready, 1);
     while (brood__parker_look(&bed->parker) == seen && !brood__is_past(deadline))
@@ -358,7 +363,7 @@ START_TEST(a_sleeper_learns_of_a_death_at_once)
 {
     int64_t best = INT64_MAX;
 
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 5 || (i < 50 && best >= 50 * MS); i++) { /* a busy machine may be late now and then */
         int64_t took = mourn(&ways[_i], 1);
 
         best = took < best ? took : best;
@@ -370,7 +375,7 @@ END_TEST
 
 START_TEST(of_many_sleepers_one_learns_of_a_death_and_tells_the_others)
 {
-    ck_assert_int_lt(mourn(&ways[_i], 6), 1000 * MS);
+    ck_assert_int_lt(mourn(&ways[_i], 6), AT_ONCE_MS * MS);
 }
 END_TEST
 

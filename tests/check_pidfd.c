@@ -76,7 +76,7 @@ START_TEST(waiting_for_a_live_process_ends_at_the_deadline_and_not_before)
 
     ck_assert_int_eq(brood__pidfd_wait(pidfd, deadline), -ETIMEDOUT);
     ck_assert_int_ge(brood__now_ns(), deadline.ns);
-    ck_assert_int_lt(brood__now_ns(), deadline.ns + 200 * MS);
+    ck_assert_int_lt(brood__now_ns(), deadline.ns + AT_ONCE_MS * MS);
     end(pidfd);
 }
 END_TEST
@@ -84,11 +84,16 @@ END_TEST
 START_TEST(waiting_until_now_only_looks)
 {
     int pidfd = watch(spawn(live_on, NULL));
-    int64_t before = brood__now_ns();
+    int64_t least = INT64_MAX;
 
-    ck_assert_int_eq(brood__pidfd_wait(pidfd, BROOD_NOW), -ETIMEDOUT);
-    ck_assert_int_eq(brood__pidfd_wait(pidfd, (brood_deadline){before - MS}), -ETIMEDOUT);
-    ck_assert_int_lt(brood__now_ns() - before, 100 * MS);
+    for (int i = 0; i < 100 && least >= MS; i++) { /* a busy machine may take the processor away now and then */
+        int64_t before = brood__now_ns();
+
+        ck_assert_int_eq(brood__pidfd_wait(pidfd, BROOD_NOW), -ETIMEDOUT);
+        ck_assert_int_eq(brood__pidfd_wait(pidfd, (brood_deadline){before - MS}), -ETIMEDOUT);
+        least = brood__now_ns() - before < least ? brood__now_ns() - before : least;
+    }
+    ck_assert_int_lt(least, MS);
     ck_assert_int_eq(brood__pidfd_kill(pidfd, SIGKILL), 0);
     ck_assert_int_eq(brood__pidfd_wait(pidfd, BROOD_FOREVER), 0);
     ck_assert_int_eq(brood__pidfd_wait(pidfd, BROOD_NOW), 0);
@@ -102,7 +107,7 @@ START_TEST(waiting_does_not_reap)
     int pidfd = watch(spawn(leave, &(int){7}));
 
     for (int i = 0; i < 3; i++)
-        ck_assert_int_eq(brood__pidfd_wait(pidfd, brood_after_ms(10000)), 0);
+        ck_assert_int_eq(brood__pidfd_wait(pidfd, brood_after_ms(60000)), 0);
     expect_ending(pidfd, 0, 7);
     close(pidfd);
 }
@@ -126,7 +131,7 @@ START_TEST(signals_neither_end_nor_lengthen_a_wait)
     ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
     ck_assert_int_eq(sigaction(SIGALRM, &before, NULL), 0);
     ck_assert_int_ge(brood__now_ns(), deadline.ns);
-    ck_assert_int_lt(brood__now_ns(), deadline.ns + 200 * MS);
+    ck_assert_int_lt(brood__now_ns(), deadline.ns + AT_ONCE_MS * MS);
     end(pidfd);
 }
 END_TEST
@@ -176,7 +181,7 @@ START_TEST(a_process_that_somebody_else_reaped_is_just_as_dead)
     int pidfd = watch(pid), status;
 
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    ck_assert_int_eq(brood__pidfd_wait(pidfd, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood__pidfd_wait(pidfd, brood_after_ms(60000)), 0);
     expect_ending(pidfd, 0, 0);
     close(pidfd);
 }
@@ -269,7 +274,7 @@ START_TEST(a_stopped_process_stands_still_until_it_may_go_on)
     int pidfd = watch(pid);
 
     for (int i = 0; i < 2; i++) /* also one that stands still already */
-        ck_assert_int_eq(brood__pidfd_stop(pidfd, brood_after_ms(10000)), 0);
+        ck_assert_int_eq(brood__pidfd_stop(pidfd, brood_after_ms(60000)), 0);
     ck_assert_int_eq(state_of(pid), 'T');
     ck_assert_int_eq(brood__pidfd_kill(pidfd, SIGCONT), 0);
     await(state_of(pid) == 'S');
@@ -281,7 +286,7 @@ START_TEST(who_is_dead_is_not_stopped)
 {
     int pidfd = watch(spawn(leave, &(int){0}));
 
-    ck_assert_int_eq(brood__pidfd_wait(pidfd, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood__pidfd_wait(pidfd, brood_after_ms(60000)), 0);
     ck_assert_int_eq(brood__pidfd_stop(pidfd, BROOD_FOREVER), -ESRCH);
     expect_ending(pidfd, 0, 0);
     ck_assert_int_eq(brood__pidfd_stop(pidfd, BROOD_FOREVER), -ESRCH);

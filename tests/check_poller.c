@@ -114,7 +114,7 @@ static void expect_one(struct brood__poller *poller, uint64_t tag, uint32_t reve
 {
     struct brood__poller_event events[8];
 
-    ck_assert_int_eq(brood__poller_wait(poller, events, 8, brood_after_ms(5000)), 1);
+    ck_assert_int_eq(brood__poller_wait(poller, events, 8, brood_after_ms(AT_ONCE_MS)), 1);
     ck_assert_uint_eq(events[0].tag, tag);
     ck_assert_uint_eq(events[0].revents & revents, revents);
 }
@@ -282,7 +282,7 @@ static int waits_until_all_are_seen(struct brood__poller *poller, size_t max)
 
     for (; missing > 0; waits++) {
         bool now[MANY] = {false};
-        int n = brood__poller_wait(poller, events, max, brood_after_ms(5000));
+        int n = brood__poller_wait(poller, events, max, brood_after_ms(AT_ONCE_MS));
 
         ck_assert_int_ge(n, 1);
         ck_assert_int_le(n, (int)max);
@@ -345,7 +345,7 @@ START_TEST(a_quiet_wait_ends_at_its_deadline_and_not_before)
     int64_t least = INT64_MAX;
 
     add(poller, channel.out, 1);
-    for (int i = 0; i < 20 && least > LATE_NS_MAX; i++) { /* a busy machine may be late now and then */
+    for (int i = 0; i < 200 && least > LATE_NS_MAX; i++) { /* a busy machine may be late now and then */
         int64_t late = lateness(poller);
 
         ck_assert_int_ge(late, 0);
@@ -575,7 +575,7 @@ START_TEST(a_broken_poller_says_so_each_time)
         ck_assert(fcntl(own, F_GETFD) & FD_CLOEXEC);
         close(own);
         for (int i = 0; i < 3; i++) {
-            ck_assert_int_eq(brood__poller_wait(poller, &event, 1, brood_after_ms(1000)), -EBADF);
+            ck_assert_int_eq(brood__poller_wait(poller, &event, 1, brood_after_ms(AT_ONCE_MS)), -EBADF);
             ck_assert_ptr_nonnull(strstr(brood_error(), brood__poller_name(poller)));
         }
     }

@@ -131,7 +131,7 @@ START_TEST(when_its_thread_has_ended_the_next_one_is_told)
     struct peer peer = start_peer(_i, leave_it_held, scene);
 
     join_peer(&peer);
-    ck_assert_int_eq(brood_rlock_acquire(&scene->rlock, brood_after_ms(5000)), -EOWNERDEAD);
+    ck_assert_int_eq(brood_rlock_acquire(&scene->rlock, brood_after_ms(AT_ONCE_MS)), -EOWNERDEAD);
     ck_assert_str_ne(brood_error(), "");
     ck_assert_uint_eq(brood_rlock_depth(&scene->rlock), 1);
     release(&scene->rlock);

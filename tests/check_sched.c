@@ -4,7 +4,7 @@
 #include "child.h"
 #include "support.h"
 
-#define SOON brood_after_ms(10000)
+#define SOON brood_after_ms(60000)
 #define MS INT64_C(1000000)
 
 /* What ran, in order: a letter for each. */

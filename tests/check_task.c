@@ -467,7 +467,7 @@ START_TEST(the_words_of_a_failure_arrive_at_its_future)
 
         ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.kind = kinds[i], .workers = 1)), 0);
         ck_assert_int_eq(brood_apply_async(pool, obey, &future, &(int){-EDOM}), 0);
-        ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+        ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
         ck_assert_int_eq(brood_future_result(future, &pair, sizeof(pair)), -EDOM);
         ck_assert_str_eq(brood_future_error(future), "told to fail with -33");
     }

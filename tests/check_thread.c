@@ -6,7 +6,7 @@
 #include "child.h"
 #include "support.h"
 
-#define SOON brood_after_ms(10000)
+#define SOON brood_after_ms(60000)
 
 /* A thread stays in its function until it is let go. */
 struct stop {

@@ -3,7 +3,7 @@
 #include "child.h"
 #include "support.h"
 
-#define SOON brood_after_ms(10000)
+#define SOON brood_after_ms(60000)
 
 static int count_up(void *context)
 {
@@ -155,7 +155,7 @@ static int keep_beat(void *context)
 
     if (n == 0)
         beats->first_ms = now_ms();
-    else if (now_ms() - beats->first_ms > (int64_t)n * PERIOD_MS + 1000)
+    else if (now_ms() - beats->first_ms > (int64_t)n * PERIOD_MS + AT_ONCE_MS)
         beats->late++;
     if (n == 3) /* as long as two periods: what passes meanwhile is left out */
         for (int64_t until = now_ms() + 2 * PERIOD_MS; now_ms() < until;)

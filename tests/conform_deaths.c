@@ -36,7 +36,7 @@ START_TEST(a_task_whose_worker_is_killed_fails_with_pid_and_signal)
     char words[64];
 
     ck_assert_int_eq(brood_apply_async(pool, die_by, &future, &(int){SIGKILL}), 0);
-    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
     ck_assert_int_eq(brood_future_result(future, &(int){0}, sizeof(int)), -EOWNERDEAD);
     ck_assert_int_eq(brood_future_death(future, &death), 0);
     ck_assert_int_eq(death.pid, victim);
@@ -61,14 +61,14 @@ START_TEST(every_way_to_die_is_told_apart)
         brood_auto(future) *future = NULL;
 
         ck_assert_int_eq(brood_apply_async(pool, die_by, &future, &signals[i]), 0);
-        ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+        ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
         ck_assert_int_eq(brood_future_death(future, &death), 0);
         ck_assert_int_eq(death.signal, signals[i]);
     }
     brood_auto(future) *future = NULL;
 
     ck_assert_int_eq(brood_apply_async(pool, leave_with, &future, &(int){7}), 0);
-    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
     ck_assert_int_eq(brood_future_item(future, 0), -EOWNERDEAD);
     ck_assert_int_eq(brood_future_death(future, &death), 0);
     ck_assert_int_eq(death.signal, 0);
@@ -87,7 +87,7 @@ START_TEST(other_tasks_go_on_when_one_kills_its_worker)
     for (int i = 0; i < 200; i++) {
         int result, outcome;
 
-        ck_assert_int_eq(brood_future_wait(futures[i], brood_after_ms(10000)), 0);
+        ck_assert_int_eq(brood_future_wait(futures[i], brood_after_ms(60000)), 0);
         outcome = brood_future_result(futures[i], &result, sizeof(result));
         ck_assert_int_eq(outcome, i % 97 == 0 ? -EOWNERDEAD : 0);
         if (outcome == 0)
@@ -110,7 +110,7 @@ START_TEST(a_map_loses_just_the_items_that_killed_a_worker)
     for (int i = 0; i < N; i++)
         in[i] = i + 1;
     ck_assert_int_eq(brood_map_async(pool, die_if_divisible, &future, out, in, N), 0);
-    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(20000)), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
     ck_assert_int_eq(brood_future_result(future, NULL, 0), -EOWNERDEAD);
     for (int i = 0; i < N; i++) {
         ck_assert_int_eq(brood_future_item(future, (size_t)i), in[i] % 97 == 0 ? -EOWNERDEAD : 0);
@@ -259,7 +259,7 @@ START_TEST(random_kills_leave_every_task_with_one_outcome)
             double y;
             int r;
 
-            ck_assert_int_eq(brood_future_wait(futures[i], brood_after_ms(10000)), 0);
+            ck_assert_int_eq(brood_future_wait(futures[i], brood_after_ms(60000)), 0);
             r = brood_future_result(futures[i], &y, sizeof(y));
             ck_assert_msg(r == -EOWNERDEAD || (r == 0 && y == (double)i * i), "task %d: %d", i, r);
             done += r == 0;
@@ -293,7 +293,7 @@ START_TEST(random_kills_leave_a_map_whole_but_for_the_items_they_hit)
 
             kills += victim > 0 && kill(victim, SIGKILL) == 0;
         }
-        ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+        ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
         for (size_t i = 0; i < N; i++) {
             int outcome = brood_future_item(future, i);
 
@@ -322,8 +322,8 @@ START_TEST(when_the_supervisor_dies_every_wait_ends_at_once)
     ck_assert_int_eq(kill(supervisor, SIGKILL), 0);
     int64_t began = now_us();
 
-    ck_assert_int_eq(brood_future_wait(stuck, brood_after_ms(10000)), 0);
-    ck_assert_int_lt(now_us() - began, 500000);
+    ck_assert_int_eq(brood_future_wait(stuck, brood_after_ms(60000)), 0);
+    ck_assert_int_lt(now_us() - began, AT_ONCE_MS * 1000);
     ck_assert_int_eq(brood_future_item(stuck, 0), -ESHUTDOWN);
     ck_assert_ptr_nonnull(strstr(brood_future_error(stuck), "supervisor died"));
     ck_assert_int_eq(brood_apply(pool, square, &(double){0}, &(double){1}), -ESHUTDOWN);
@@ -349,7 +349,7 @@ static void expect_to_die_with(pid_t supervisor, const pid_t *workers, int count
     int dead = 0;
 
     ck_assert_int_eq(kill(supervisor, SIGKILL), 0);
-    for (int64_t until = now_ms() + 10000; dead < count && now_ms() < until; rest())
+    for (int64_t until = now_ms() + 60000; dead < count && now_ms() < until; rest())
         for (int i = 0; i < count; i++)
             dead += waitpid(workers[i], NULL, WNOHANG) == workers[i];
     for (int i = 0; i < count && dead < count; i++) /* they would outlive the test as well */
@@ -440,7 +440,7 @@ START_TEST(when_the_host_is_killed_in_a_map_nothing_stays)
     while (waitpid(-1, &status, 0) > 0) /* supervisor and workers, as they go */
         ;
     ck_assert_int_eq(errno, ECHILD);
-    ck_assert_int_lt(now_us() - began, 500000);
+    ck_assert_int_lt(now_us() - began, AT_ONCE_MS * 1000);
 }
 END_TEST
 
@@ -483,7 +483,7 @@ START_TEST(what_a_task_has_started_goes_with_its_worker)
     ck_assert_int_eq(brood_apply(pool, leave_a_child, &child, &(int){0}), 0);
     ck_assert_int_eq(kill(child, 0), 0);
     ck_assert_int_eq(brood_apply_async(pool, die_by, &future, &(int){SIGKILL}), 0);
-    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
     while (kill(child, 0) == 0) /* dead, and reaped by whoever is its parent now */
         (void)waitpid(child, NULL, WNOHANG);
     ck_assert_int_eq(errno, ESRCH);

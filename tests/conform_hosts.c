@@ -382,7 +382,7 @@ static void close_everything(void *argument)
     ck_assert_int_eq(brood_apply_async(pool, hang, &stuck, &(int){0}), 0);
     ck_assert_int_eq(close_range(3, ~0u, 0), 0);
     /* From here on a check that fails cannot say so. */
-    if (brood_future_wait(stuck, brood_after_ms(10000)) < 0 || brood_future_item(stuck, 0) != -ESHUTDOWN)
+    if (brood_future_wait(stuck, brood_after_ms(60000)) < 0 || brood_future_item(stuck, 0) != -ESHUTDOWN)
         _exit(1);
     brood_future_free(stuck);
     if (brood_apply(pool, square, &(double){0}, &(double){1}) != -ESHUTDOWN || !strstr(brood_error(), "supervisor died"))

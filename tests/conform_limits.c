@@ -20,11 +20,15 @@ static void await_running(struct brood_future *future)
         rest();
 }
 
+/* However long the pool's limit is: the worker may have to wait for a processor. */
 static void expect_answer(struct brood_pool *pool)
 {
+    brood_auto(future) *future = NULL;
     double y;
 
-    ck_assert_msg(brood_apply(pool, square, &y, &(double){3}) == 0, "%s", brood_error());
+    ck_assert_int_eq(brood_submit(pool, square, &future, BROOD_CALL(.limit_ms = -1), &(double){3}), 0);
+    ck_assert_msg(outcome_of(future) == 0, "%s", brood_future_error(future));
+    ck_assert_int_eq(brood_future_result(future, &y, sizeof(y)), 0);
     ck_assert_double_eq(y, 9);
 }
 
@@ -40,7 +44,7 @@ START_TEST(a_task_that_overruns_its_limit_is_killed_on_time)
     ck_assert_int_eq(brood_apply_async(pool, hang, &future, &(int){0}), 0);
     ck_assert_int_eq(outcome_of(future), -ETIMEDOUT);
     ck_assert_int_ge(now_ms() - began, 99);
-    ck_assert_int_lt(now_ms() - began, 500); /* a loaded machine; how exact it is says brood chaos */
+    ck_assert_int_lt(now_ms() - began, AT_ONCE_MS); /* how exact it is says brood chaos */
     ck_assert_int_eq(brood_future_death(future, &death), 0);
     ck_assert_int_eq(death.cause, BROOD_TIMED_OUT);
     ck_assert_int_eq(death.signal, SIGKILL);
@@ -52,7 +56,7 @@ END_TEST
 
 START_TEST(its_certificate_says_where_it_hung)
 {
-    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .limit_ms = 50, .grace_ms = 300));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .limit_ms = 50, .grace_ms = 1000));
     brood_auto(future) *future = NULL;
     struct brood_death death;
 
@@ -100,7 +104,7 @@ START_TEST(a_worker_that_ends_by_itself_behind_the_limit_had_had_its_time)
         const char *words;
     } ways[] = {{7, 0, 7, "exited with status 7, when the task had had its time, while"},
                 {0, SIGSEGV, 0, "had had its time"}};
-    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .limit_ms = 50, .grace_ms = 10000));
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .limit_ms = 500, .grace_ms = 10000));
 
     for (size_t i = 0; i < 2; i++) {
         brood_auto(future) *future = NULL;
@@ -156,8 +160,8 @@ START_TEST(a_limit_counts_from_the_start_of_the_task_not_from_its_submission)
     brood_auto(future) *second = NULL;
     double y;
 
-    ck_assert_int_eq(brood_submit(pool, hang, &first, BROOD_CALL(.limit_ms = 200), &(int){0}), 0);
-    ck_assert_int_eq(brood_submit(pool, square, &second, BROOD_CALL(.limit_ms = 100), &(double){5}), 0);
+    ck_assert_int_eq(brood_submit(pool, hang, &first, BROOD_CALL(.limit_ms = 1200), &(int){0}), 0);
+    ck_assert_int_eq(brood_submit(pool, square, &second, BROOD_CALL(.limit_ms = 1000), &(double){5}), 0);
     ck_assert_int_eq(outcome_of(first), -ETIMEDOUT);
     ck_assert_int_eq(outcome_of(second), 0);
     ck_assert_int_eq(brood_future_result(second, &y, sizeof(y)), 0);
@@ -173,8 +177,8 @@ START_TEST(an_item_of_a_map_that_overruns_is_lost_alone)
 
     for (int i = 0; i < 20; i++)
         in[i] = i == 7 ? 0 : -1; /* the others return at once */
-    ck_assert_int_eq(brood_pool_map_async(pool, &hang.task, &future, out, in, 20, BROOD_MAP(.limit_ms = 50)), 0);
-    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood_pool_map_async(pool, &hang.task, &future, out, in, 20, BROOD_MAP(.limit_ms = 1000)), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
     for (size_t i = 0; i < 20; i++)
         ck_assert_int_eq(brood_future_item(future, i), i == 7 ? -ETIMEDOUT : 0);
 }
@@ -320,7 +324,7 @@ START_TEST(a_pool_with_ten_thousand_sleepers_that_defy_signals_closes_at_once)
     int64_t began = now_ms();
 
     ck_assert_int_eq(brood_pool_close(pool, BROOD_NOW), -ETIMEDOUT);
-    ck_assert_int_lt(now_ms() - began, 1000);
+    ck_assert_int_lt(now_ms() - began, AT_ONCE_MS);
     for (int i = 0; i < 10000; i++) {
         ck_assert_int_eq(brood_future_item(futures[i], 0), -ESHUTDOWN);
         brood_future_free(futures[i]);

@@ -91,7 +91,7 @@ static void wait_until_running(struct brood_future *future, const struct gate *g
 
 static void expect_done(struct brood_future *future, int outcome)
 {
-    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(20000)), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
     ck_assert_int_eq(brood_future_item(future, 0), outcome);
 }
 
@@ -364,7 +364,7 @@ START_TEST(a_wait_ends_at_its_deadline_and_may_be_repeated)
     ck_assert_int_eq(brood_future_result(future, &(int){0}, sizeof(int)), -EINPROGRESS);
     ck_assert_int_eq(brood_future_wait(future, brood_after_ms(50)), -ETIMEDOUT);
     ck_assert_int_ge(now_ms() - began, 50);
-    ck_assert_int_lt(now_ms() - began, 1000);
+    ck_assert_int_lt(now_ms() - began, AT_ONCE_MS);
     ck_assert_int_eq(brood_future_wait(future, BROOD_NOW), -ETIMEDOUT);
     ck_assert(!brood_future_done(future));
     open_gate(&gate);
@@ -618,7 +618,7 @@ START_TEST(a_cancelled_map_runs_no_more_items)
     wait_until_running(future, &gate);
     ck_assert_int_eq(brood_future_cancel(future), -EBUSY);
     open_gate(&gate);
-    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(20000)), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
     ck_assert_int_eq(brood_future_result(future, NULL, 0), -ECANCELED);
     ck_assert_int_eq(brood_future_item(future, 49), -ECANCELED);
     remove_gate(&gate);
@@ -737,7 +737,7 @@ static void *wait_for_it(void *argument)
 {
     struct brood_future *future = argument;
 
-    return brood_future_wait(future, brood_after_ms(20000)) == 0 ? future : NULL;
+    return brood_future_wait(future, brood_after_ms(60000)) == 0 ? future : NULL;
 }
 
 /* Three workers at gates, and a task at a fourth behind them.  Two are let go: one of these steals the fourth, the other
@@ -833,7 +833,7 @@ START_TEST(closing_finishes_what_was_dropped_after_many_laps_of_the_ring)
         ck_assert_int_eq(brood_apply_async(pool, square, &pair[0], &(double){i}), 0);
         brood_future_free(pair[0]);
     }
-    ck_assert_int_eq(brood_pool_close(pool, brood_after_ms(20000)), 0);
+    ck_assert_int_eq(brood_pool_close(pool, brood_after_ms(120000)), 0);
 }
 END_TEST
 
@@ -926,8 +926,8 @@ START_TEST(closing_is_woken_by_a_long_task_whose_followers_were_stolen)
         brood_future_free(quick[i]);
     }
     ck_assert_int_eq(pthread_create(&opener, NULL, open_later, &gate), 0);
-    ck_assert_int_eq(brood_pool_close(pool, brood_after_ms(20000)), 0);
-    ck_assert_int_lt(now_ms() - began, 10000);
+    ck_assert_int_eq(brood_pool_close(pool, brood_after_ms(120000)), 0);
+    ck_assert_int_lt(now_ms() - began, 60000);
     ck_assert_int_eq(pthread_join(opener, NULL), 0);
     expect_done(slow, 0);
     brood_future_free(slow);

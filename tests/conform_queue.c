@@ -16,7 +16,7 @@
 #include "sync/queue.h"
 
 static const enum brood_queue_kind kinds[] = {BROOD_FIFO, BROOD_LIFO, BROOD_PRIORITY};
-enum { KINDS = 3, LONG_MS = 10000, SOON_MS = 2000 };
+enum { KINDS = 3, LONG_MS = 60000 };
 
 static struct brood_queue *open_queue(const struct brood_queue_options *options)
 {

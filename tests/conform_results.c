@@ -63,7 +63,7 @@ static void expect_large(struct brood_future *future, uint64_t bytes, uint32_t s
     uint64_t wrong = 0;
     int r;
 
-    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(20000)), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
     r = brood_future_result(future, got, bytes);
     ck_assert_msg(r == 0, "%d: %s", r, brood_error());
     ck_assert_uint_eq(brood_future_size(future), bytes);
@@ -186,10 +186,10 @@ START_TEST(large_results_are_told_of_as_any_are)
         ck_assert_int_eq(brood_future_on_done(futures[i], count_done, &told), 0);
         bytes += i * 1000;
     }
-    ck_assert_int_ge(brood_futures_wait(futures, 20, BROOD_FIRST_COMPLETED, NULL, brood_after_ms(20000)), 1);
+    ck_assert_int_ge(brood_futures_wait(futures, 20, BROOD_FIRST_COMPLETED, NULL, brood_after_ms(60000)), 1);
     ck_assert_int_eq(brood_as_completed_open(&order, futures, 20), 0);
     for (int i = 0; i < 20; i++)
-        ck_assert_int_eq(brood_as_completed_next(order, &next, brood_after_ms(20000)), 0);
+        ck_assert_int_eq(brood_as_completed_next(order, &next, brood_after_ms(60000)), 0);
     ck_assert_int_eq(brood_as_completed_next(order, &next, BROOD_NOW), -ENODATA);
     ck_assert_uint_eq(told, bytes);
     for (uint32_t i = 0; i < 20; i++)

@@ -305,7 +305,7 @@ START_TEST(limits_and_kills_work_as_before)
     brood_auto(future) *killed = NULL;
     struct brood_death death;
 
-    ck_assert_int_eq(brood_submit(pool, hang, &hung, BROOD_CALL(.limit_ms = 50, .grace_ms = 300), &(int){0}), 0);
+    ck_assert_int_eq(brood_submit(pool, hang, &hung, BROOD_CALL(.limit_ms = 50, .grace_ms = 1000), &(int){0}), 0);
     ck_assert_int_eq(outcome_of(hung), -ETIMEDOUT);
     ck_assert_int_eq(brood_future_death(hung, &death), 0);
     ck_assert_ptr_nonnull(strchr(death.backtrace, '\n'));

@@ -139,7 +139,7 @@ START_TEST(a_worker_that_retires_is_followed_by_a_spare)
     for (int i = 0; i < N; i++) {
         double y = -1;
 
-        ck_assert_int_eq(brood_future_wait(futures[i], brood_after_ms(10000)), 0);
+        ck_assert_int_eq(brood_future_wait(futures[i], brood_after_ms(60000)), 0);
         ck_assert_int_eq(brood_future_result(futures[i], &y, sizeof(y)), 0);
         ck_assert_double_eq(y, (double)i * i);
         brood_future_free(futures[i]);
@@ -223,7 +223,7 @@ START_TEST(random_kills_of_workers_and_spares_leave_every_task_with_one_outcome)
             double y = -1;
             int r;
 
-            ck_assert_int_eq(brood_future_wait(futures[i], brood_after_ms(10000)), 0);
+            ck_assert_int_eq(brood_future_wait(futures[i], brood_after_ms(60000)), 0);
             r = brood_future_result(futures[i], &y, sizeof(y));
             ck_assert_msg(r == -EOWNERDEAD || (r == 0 && y == (double)i * i), "task %d: %d %s", i, r, brood_error());
             lost += r < 0;
@@ -413,7 +413,7 @@ static int64_t replace(struct brood_pool *pool)
 
     ck_assert_int_ge(pidfd, 0);
     ck_assert_int_eq(brood__pidfd_kill(pidfd, SIGKILL), 0);
-    ck_assert_int_eq(brood__pidfd_wait(pidfd, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood__pidfd_wait(pidfd, brood_after_ms(60000)), 0);
     began = brood__now_ns();
     close(pidfd);
     while ((next = brood_pool_worker_pid(pool, 0)) == victim || next == 0)

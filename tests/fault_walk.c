@@ -45,8 +45,8 @@ struct __kernel_timespec;
 struct io_uring_cqe;
 
 /* Longer than any life should take, and shorter than the 30 s that an open waits for its workers. */
-#define LIFE_S 10
-#define LIFE_MS_MAX 5000
+#define LIFE_S 28
+#define LIFE_MS_MAX 25000
 
 /* ---- the calls ---- */
 

@@ -86,6 +86,32 @@ static inline void await_sleep(pid_t pid)
     }
 }
 
+/* For stories that go to and fro, a wake-up each: how long the quickest hundred rounds in a row took.  A busy machine is
+ * slow now and then; where wake-ups are lost, each of which then costs a slice of sleep, no hundred is quick. */
+struct pace {
+    int rounds;
+    int64_t since_ms, least_ms;
+};
+
+/* At the end of each round. */
+static inline void pace_count(struct pace *pace)
+{
+    if (pace->rounds++ % 100 != 0)
+        return;
+    if (pace->rounds == 1)
+        pace->least_ms = INT64_MAX;
+    else if (now_ms() - pace->since_ms < pace->least_ms)
+        pace->least_ms = now_ms() - pace->since_ms;
+    pace->since_ms = now_ms();
+}
+
+/* A slice of sleep is 20 ms. */
+static inline void expect_no_lost_wake_ups(const struct pace *pace)
+{
+    ck_assert_int_gt(pace->rounds, 100);
+    ck_assert_int_lt(pace->least_ms, 100 * 5);
+}
+
 /* With --threads the program keeps to one process: for ThreadSanitizer, which does not follow shared memory. */
 static inline int kinds_for(int argc, char **argv)
 {

@@ -41,7 +41,7 @@ void expect_working(struct brood_pool *pool)
 
 int outcome_of(struct brood_future *future)
 {
-    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
     return brood_future_item(future, 0);
 }
 

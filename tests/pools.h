@@ -21,7 +21,7 @@ pid_t supervisor_of(const struct brood_pool *pool);
 /* Its children, up to `max`; how many. */
 int children_of(pid_t parent, pid_t *ret_children, int max);
 
-/* Waits for ten seconds at most. */
+/* Waits for a minute at most. */
 int outcome_of(struct brood_future *future);
 
 #endif

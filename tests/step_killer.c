@@ -31,7 +31,7 @@
 
 #define RANDOM_MS 100   /* of kills at random in each walk */
 #define SPARE_MS 1000   /* and where it takes long to get there, of nothing else */
-#define PATIENCE 10000  /* ms in which any wait has to end */
+#define PATIENCE 60000  /* ms in which any wait has to end */
 #define HEAP_SPAN 65536 /* blocks of one size lie together in one of these */
 #define HEAP_SEEN 1024  /* and this far into each is something that the tests use */
 

@@ -20,7 +20,7 @@
 #include "sync/claim.h"
 #include "sync/sleep.h"
 
-#define PATIENCE_MS 10000
+#define PATIENCE_MS 60000
 
 /* What all share. */
 struct scene {

@@ -67,7 +67,7 @@ static void enter(struct scene *scene, int r)
 
 static void acquire(struct scene *scene)
 {
-    enter(scene, brood_lock_acquire(&scene->lock, brood_after_ms(10000)));
+    enter(scene, brood_lock_acquire(&scene->lock, brood_after_ms(60000)));
 }
 
 static void leave(struct scene *scene)

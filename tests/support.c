@@ -90,7 +90,7 @@ bool is_clean(char *words, size_t size)
     struct inventory now;
     bool is_alone = !has_child();
 
-    for (int i = 0; i < 1000 && (!is_alone || !is_as_before(&before)); i++) {
+    for (int64_t until = now_ms() + AT_ONCE_MS; now_ms() < until && (!is_alone || !is_as_before(&before));) {
         rest();
         is_alone = !has_child();
     }
