@@ -88,7 +88,7 @@ START_TEST(a_poison_item_of_a_map_is_quarantined_and_all_others_are_right)
         in[i] = i == POISON ? 97 : 97 * i + 1;
     ck_assert_int_eq(brood_pool_map_async(pool, &die_if_divisible.task, &future, out, in, ITEMS, BROOD_MAP(.retries = 3)),
                      0);
-    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
     ck_assert_int_eq(brood_future_result(future, NULL, 0), -EOWNERDEAD);
     for (int i = 0; i < ITEMS; i++) {
         ck_assert_int_eq(brood_future_item(future, (size_t)i), i == POISON ? -EOWNERDEAD : 0);
@@ -139,7 +139,7 @@ START_TEST(each_item_has_the_certificates_of_its_own_attempts)
     for (int i = 0; i < ITEMS; i++)
         in[i] = new_trial(i, wanted[i]);
     ck_assert_int_eq(brood_map_async(pool, die_at_first, &future, out, in, ITEMS), 0);
-    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
     for (int i = 0; i < ITEMS; i++) {
         bool is_poison = wanted[i] > 2;
 
@@ -162,13 +162,13 @@ START_TEST(a_block_of_a_loop_has_its_deaths_by_any_of_its_indices)
     struct brood_death deaths[MOST];
 
     ck_assert_int_eq(brood_for_async(pool, take_turns, &future, &turns, 5, 105), 0);
-    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
     expect_deaths(future, 57, 2, SIGKILL);
     brood_future_free(future);
     future = NULL;
     ck_assert_int_eq(
         brood_pool_for_async(pool, &take_turns.task, &future, &turns, sizeof(turns), 5, 105, BROOD_FOR(.grain = 10)), 0);
-    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
     ck_assert_int_eq(brood_future_deaths(future, 54, deaths, MOST), 0);
     for (size_t index = 55; index < 65; index++) {
         ck_assert_int_eq(brood_future_deaths(future, index, deaths, MOST), 2);
