@@ -160,7 +160,7 @@ static void match(const Entry *entry, struct symbol *symbols, uint64_t *names, s
 /* Where the name of each stands among the names, or 0. */
 static bool scan(const struct table *table, struct symbol *symbols, uint64_t *names, size_t count)
 {
-    Entry *entries = malloc(AT_ONCE * sizeof(*entries));
+    Entry *entries = calloc(AT_ONCE, sizeof(*entries));
     uint64_t done = 0, some;
 
     for (; entries && done < table->count; done += some) {

@@ -84,11 +84,13 @@ static void free_record(struct record *record)
 /* The oldest of the last item. */
 static void forget_one(struct brood_future *future)
 {
-    struct record **place = &future->more.deaths, *record;
+    struct record **place = NULL, *record;
 
-    for (struct record **other = place; *other; other = &(*other)->next)
-        if ((*other)->death.item != (*place)->death.item)
+    for (struct record **other = &future->more.deaths; *other; other = &(*other)->next)
+        if (!place || (*other)->death.item != (*place)->death.item)
             place = other;
+    if (!place)
+        return;
     record = *place;
     *place = record->next;
     future->more.death_count--;
