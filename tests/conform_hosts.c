@@ -399,6 +399,42 @@ START_TEST(a_host_that_closes_every_descriptor_breaks_its_pool_and_can_close_it)
 }
 END_TEST
 
+enum { STRANGERS = 16 };
+
+/* The second pool has some of the numbers that were the first one's, and pipes have others. */
+static void close_and_go_on(void *argument)
+{
+    struct brood_pool *pool = open_pool(), *next = NULL;
+    int pipes[STRANGERS][2];
+    double nine = 0;
+
+    (void)argument;
+    expect_working(pool);
+    ck_assert_int_eq(close_range(3, ~0u, 0), 0);
+    /* From here on a check that fails cannot say so. */
+    for (int i = 0; i < STRANGERS; i++) {
+        if (pipe(pipes[i]) < 0)
+            _exit(1);
+        if (i == 2 && brood_pool_open(&next, BROOD_POOL(.workers = 1)) < 0)
+            _exit(2);
+    }
+    (void)brood_pool_close(pool, brood_after_ms(100));
+    for (int i = 0; i < STRANGERS; i++)
+        if (fcntl(pipes[i][0], F_GETFD) < 0 || fcntl(pipes[i][1], F_GETFD) < 0)
+            _exit(3);
+    if (brood_apply(next, square, &nine, &(double){3}) < 0 || nine != 9)
+        _exit(4);
+    if (brood_pool_close(next, BROOD_FOREVER) < 0)
+        _exit(5);
+    _exit(waitpid(-1, NULL, 0) < 0 && errno == ECHILD ? 0 : 6);
+}
+
+START_TEST(a_pool_whose_descriptors_have_become_something_else_is_closed_and_they_are_not)
+{
+    in_child(close_and_go_on, NULL);
+}
+END_TEST
+
 static volatile sig_atomic_t interruptions;
 
 static void count_signal(int number)
@@ -503,6 +539,7 @@ int main(void)
     add_tests(suite, "limits", too_few_descriptors_are_named, too_little_address_space_is_an_error_in_words,
               a_limit_of_file_sizes_is_named, memory_beyond_the_limit_of_file_sizes_is_refused_and_the_pool_goes_on, NULL);
     add_tests(suite, "accidents", a_host_that_closes_every_descriptor_breaks_its_pool_and_can_close_it,
+              a_pool_whose_descriptors_have_become_something_else_is_closed_and_they_are_not,
               a_host_in_a_storm_of_signals_is_served, a_host_that_forks_in_another_thread_is_served,
               a_large_host_gets_its_workers_and_their_successors, NULL);
     add_loop_tests(suite, "lacking", 0, 2, a_worker_that_cannot_be_replaced_is_replaced_later, NULL);

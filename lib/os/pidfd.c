@@ -29,6 +29,21 @@ int brood__pidfd_kill(int pidfd, int signal)
     return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) == 0 ? 0 : -errno;
 }
 
+int brood__pidfd_number(int pidfd)
+{
+    char path[48], line[64];
+    int pid = 0;
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+    file = fopen(path, "re");
+    while (file && pid == 0 && fgets(line, sizeof(line), file))
+        (void)sscanf(line, "Pid: %d", &pid);
+    if (file)
+        (void)fclose(file);
+    return pid;
+}
+
 static int milliseconds_until(brood_deadline deadline)
 {
     int64_t left;
@@ -141,22 +156,6 @@ static void set_status(struct brood__ending *ending, int status)
     ending->dumped_core = WIFSIGNALED(status) && WCOREDUMP(status);
 }
 
-/* The process behind a pidfd, or 0. */
-static int number_of(int pidfd)
-{
-    char path[48], line[64];
-    int pid = 0;
-    FILE *file;
-
-    (void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
-    file = fopen(path, "re");
-    while (file && pid == 0 && fgets(line, sizeof(line), file))
-        (void)sscanf(line, "Pid: %d", &pid);
-    if (file)
-        (void)fclose(file);
-    return pid;
-}
-
 /* Somebody else traces the dead: a debugger, or another worker's task.  The kernel tells its parent nothing until the
  * tracer has taken note, which may be never, or by being killed itself.  So it is not reaped here, and what /proc says of
  * it, in the last field, has to do. */
@@ -167,7 +166,7 @@ static struct brood__ending ending_of_the_traced(int pidfd)
     const char *last;
     FILE *file;
 
-    (void)snprintf(path, sizeof(path), "/proc/%d/stat", number_of(pidfd));
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", brood__pidfd_number(pidfd));
     file = fopen(path, "re");
     last = file && fgets(line, sizeof(line), file) ? strrchr(line, ' ') : NULL;
     if (last)

@@ -14,7 +14,11 @@
 /* A close-on-exec descriptor of the process, or a negative errno. */
 int brood__pidfd_open(pid_t pid);
 
-/* 0, or -ESRCH when it is dead. */
+/* The process id that the descriptor stands for, as /proc shows it; -1 when it has been reaped; 0: /proc does not say, or
+ * it is no pidfd. */
+int brood__pidfd_number(int pidfd);
+
+/* 0; -ESRCH when it is dead; -EBADF when it is no pidfd. */
 int brood__pidfd_kill(int pidfd, int signal);
 
 /* Waits until the process is dead: 0 or -ETIMEDOUT.  Does not reap it. */

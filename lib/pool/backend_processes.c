@@ -1,6 +1,5 @@
 /* backend_processes.c - workers that are processes, seen from the host: their supervisor. */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +29,8 @@
 
 struct processes {
     pid_t pid;
-    int supervisor; /* its pidfd */
+    int supervisor; /* its pidfd … */
+    int number;     /* … and what that is the pidfd of, as /proc shows it */
     int control;    /* the host's end of the socket */
 };
 
@@ -115,8 +115,24 @@ static void close_processes(struct processes *processes)
     free(processes);
 }
 
-/* The host has closed the pool's descriptors, with all others: the number has to do.  It is the supervisor's until that has
- * been waited for, and who has done so already is told that there is no such child. */
+/* Has the program closed the pool's descriptors, with all others?  Their numbers may be something else's by now, another
+ * pool's supervisor among that.  Where /proc does not say, a pidfd is taken for ours. */
+static bool has_lost_descriptors(const struct processes *processes)
+{
+    int number = brood__pidfd_number(processes->supervisor);
+
+    return brood__pidfd_kill(processes->supervisor, 0) == -EBADF || (number > 0 && number != processes->number);
+}
+
+/* So they are not closed, either. */
+static void forget_descriptors(struct brood_pool *pool, struct processes *processes)
+{
+    processes->control = processes->supervisor = -1;
+    pool->shared.segment.fd = pool->shared.spill.fd = pool->bell = -1;
+}
+
+/* The process id has to do.  It is the supervisor's until that has been waited for, and who has done so already is told
+ * that there is no such child. */
 static void end_by_number(pid_t supervisor)
 {
     if (waitpid(supervisor, NULL, WNOHANG) == 0)
@@ -131,16 +147,6 @@ static void await_death(const struct processes *processes, brood_deadline deadli
     if (brood__pidfd_wait(processes->supervisor, deadline) < 0)
         (void)brood__pidfd_kill(processes->supervisor, SIGKILL);
     (void)brood__pidfd_wait(processes->supervisor, BROOD_FOREVER);
-}
-
-static void await_end(struct processes *processes, brood_deadline deadline)
-{
-    if (fcntl(processes->supervisor, F_GETFD) < 0 && errno == EBADF) {
-        end_by_number(processes->pid);
-        return;
-    }
-    await_death(processes, deadline);
-    (void)brood__pidfd_reap(processes->supervisor);
 }
 
 static brood_deadline later(brood_deadline deadline, int64_t ns)
@@ -164,13 +170,23 @@ static bool ask_to_stop(struct brood_pool *pool, const struct processes *process
     return send(processes->control, &order, sizeof(order), MSG_NOSIGNAL) == sizeof(order);
 }
 
+static void stop_by_descriptors(struct brood_pool *pool, const struct processes *processes, brood_deadline deadline)
+{
+    if (!ask_to_stop(pool, processes, deadline))
+        (void)shutdown(processes->control, SHUT_RDWR);
+    await_death(processes, later(deadline, STOP_NS));
+    (void)brood__pidfd_reap(processes->supervisor);
+}
+
 static void stop(struct brood_pool *pool, brood_deadline deadline)
 {
     struct processes *processes = pool->backend_state;
 
-    if (!ask_to_stop(pool, processes, deadline))
-        (void)shutdown(processes->control, SHUT_RDWR);
-    await_end(processes, later(deadline, STOP_NS));
+    if (has_lost_descriptors(processes)) {
+        end_by_number(processes->pid);
+        forget_descriptors(pool, processes);
+    } else
+        stop_by_descriptors(pool, processes, deadline);
     close_processes(processes);
 }
 
@@ -180,7 +196,7 @@ static void end(struct brood_pool *pool, brood_deadline deadline)
     struct order order = {.magic = ORDER_MAGIC, .kind = ORDER_END, .deadline_ns = deadline.ns};
     bool at_once = deadline.ns <= BROOD_NOW.ns;
 
-    if (fcntl(processes->supervisor, F_GETFD) < 0) /* the program has closed every descriptor, so the pool is broken */
+    if (has_lost_descriptors(processes)) /* so the pool is broken */
         return;
     if (at_once || send(processes->control, &order, sizeof(order), MSG_NOSIGNAL) != sizeof(order))
         (void)shutdown(processes->control, SHUT_RDWR);
@@ -238,6 +254,7 @@ static int start_supervisor(struct brood_pool *pool, const struct brood_pool_opt
         return brood_fail(r, "cannot start the supervisor: fork: %s (see ulimit -u)", strerror(-r));
     processes->pid = pid;
     processes->supervisor = r = brood__pidfd_open(pid);
+    processes->number = brood__pidfd_number(r);
     if (r < 0) { /* it is our child, not reaped yet: the number is still its own */
         (void)kill(pid, SIGKILL);
         (void)waitpid(pid, NULL, 0);
