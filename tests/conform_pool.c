@@ -1009,6 +1009,45 @@ START_TEST(bad_options_are_refused_with_words)
 }
 END_TEST
 
+BROOD_LOOP(skip, int)
+{
+    (void)context, (void)index;
+    return 0;
+}
+
+/* A program that was compiled with older headers says less, and what it does not say is the default; one that says more
+ * than the library knows is refused. */
+START_TEST(options_are_as_long_as_the_program_knew_them)
+{
+    brood_auto(pool) *pool = open_pool(_i, 1, 0);
+    brood_auto(future) *future = NULL;
+    brood_auto(imap) *imap = NULL;
+    double x = 3, y = 0;
+    const struct brood_bytes arg = {&x, sizeof(x)};
+
+    /* What lies behind what it knew is somebody else's memory. */
+    struct brood_call_options call = {.size = offsetof(struct brood_call_options, retries), .retries = -77};
+    struct brood_map_options map = {.size = offsetof(struct brood_map_options, limit_ms), .limit_ms = 1, .grace_ms = 1};
+    struct brood_for_options loop = {.size = offsetof(struct brood_for_options, limit_ms), .limit_ms = 1, .grace_ms = 1};
+    struct brood_imap_options stream = {.size = offsetof(struct brood_imap_options, chunk), .chunk = SIZE_MAX};
+
+    ck_assert_int_eq(brood_pool_submit(pool, &square.task, &future, arg, &call, BROOD_FOREVER), 0);
+    ck_assert_int_eq(outcome_of(future), 0);
+    ck_assert_int_eq(brood_pool_map(pool, &square.task, &y, &x, 1, &map), 0);
+    ck_assert_double_eq(y, 9);
+    ck_assert_int_ne(brood_pool_for(pool, &skip.task, NULL, 0, 0, 9, &loop), -EINVAL); /* an executable does not know it */
+    ck_assert_int_eq(brood_pool_imap(pool, &square.task, &imap, &x, 1, &stream), 0);
+    call.size = map.size = loop.size = stream.size = 1024;
+    ck_assert_int_eq(brood_pool_submit(pool, &square.task, &future, arg, &call, BROOD_FOREVER), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(brood_error(), "options of 1024 bytes"));
+    ck_assert_int_eq(brood_pool_map(pool, &square.task, &y, &x, 1, &map), -EINVAL);
+    ck_assert_int_eq(brood_pool_for(pool, &skip.task, NULL, 0, 0, 9, &loop), -EINVAL);
+    brood_imap_close(imap);
+    imap = NULL;
+    ck_assert_int_eq(brood_pool_imap(pool, &square.task, &imap, &x, 1, &stream), -EINVAL);
+}
+END_TEST
+
 START_TEST(a_map_without_arrays_is_refused)
 {
     brood_auto(pool) *pool = open_pool(_i, 1, 0);
@@ -1075,7 +1114,7 @@ int main(int argc, char **argv)
                    map_runs_every_item_although_some_fail_and_tells_which, a_map_of_more_than_two_windows_is_whole,
                    a_map_of_more_items_than_two_windows_of_shared_arrays_is_whole,
                    arrays_of_shared_memory_are_used_where_they_lie, maps_and_tasks_share_the_workers,
-                   a_map_without_arrays_is_refused, NULL);
+                   options_are_as_long_as_the_program_knew_them, a_map_without_arrays_is_refused, NULL);
     add_loop_tests(suite, "map beside the caller", CONCURRENT, end, a_cancelled_map_runs_no_more_items,
                    a_map_that_has_not_started_is_cancelled_whole, a_map_waits_for_room_when_every_lane_is_full, NULL);
     add_loop_tests(suite, "threads", 0, end, any_number_of_threads_use_one_pool, NULL);

@@ -216,6 +216,7 @@ START_TEST(what_is_no_loop_is_refused)
     ck_assert_int_eq(brood_pool_reduce(pool, NULL, &sum, NULL, 0, 0, 9, NULL), -EINVAL);
     ck_assert_int_eq(brood_pool_for(pool, &take_turns.task, &sum, sizeof(sum), 0, 9, NULL), -EPROTO);
     ck_assert_ptr_nonnull(strstr(brood_error(), "the loop's context has"));
+    ck_assert_int_eq(brood_pool_for(pool, &take_turns.task, &sum, SIZE_MAX, 0, 9, NULL), -EINVAL);
     ck_assert_int_eq(brood_for(NULL, take_turns, NULL, 0, 9), -EINVAL);
 }
 END_TEST

@@ -12,6 +12,7 @@
 
 #include "os/clock.h"
 #include "os/error.h"
+#include "os/options.h"
 #include "pool/future.h"
 #include "pool/map.h"
 
@@ -418,10 +419,7 @@ static int check(const struct brood_task *task, const struct brood_imap_options 
 {
     int r = brood__map_check_task(task);
 
-    if (r == 0 && options && options->size != sizeof(*options))
-        return brood_fail(-EINVAL, "options of %zu bytes, where this brood knows %zu: begin with BROOD_IMAP()",
-                          options->size, sizeof(*options));
-    if (r == 0 && options && options->chunk > UINT32_MAX)
+    if (r == 0 && options->chunk > UINT32_MAX)
         return brood_fail(-EINVAL, "a chunk of %zu items: at most %u, or 0 for what suits", options->chunk, UINT32_MAX);
     return r;
 }
@@ -447,7 +445,7 @@ static void size_chunks(struct brood_imap *imap)
 static struct brood_imap *new_imap(const struct brood_pool *pool, const struct brood_task *task,
                                    const struct brood_imap_options *options)
 {
-    size_t count = (size_t)pool->wanted * CHUNKS_PER_WORKER, window = options ? options->window : 0;
+    size_t count = (size_t)pool->wanted * CHUNKS_PER_WORKER, window = options->window;
 
     if (window && window < count)
         count = window;
@@ -457,23 +455,25 @@ static struct brood_imap *new_imap(const struct brood_pool *pool, const struct b
         return NULL;
     imap->task = task;
     imap->chunk_count = (unsigned)count;
-    if (options)
-        imap->options = *options;
+    imap->options = *options;
     size_chunks(imap);
     return imap;
 }
 
-static int open_imap(struct brood_pool *pool, const struct brood_task *task, const struct brood_imap_options *options,
+static int open_imap(struct brood_pool *pool, const struct brood_task *task, const struct brood_imap_options *given,
                      struct brood_imap **ret_imap)
 {
+    struct brood_imap_options options = {.size = sizeof(options)};
     struct brood_imap *imap;
-    int r = check(task, options);
+    int r = brood__options(&options, sizeof(options), given, "BROOD_IMAP");
 
+    if (r == 0)
+        r = check(task, &options);
     if (r == 0)
         r = brood__pool_enter(pool);
     if (r < 0)
         return r;
-    imap = new_imap(pool, task, options);
+    imap = new_imap(pool, task, &options);
     if (imap) {
         imap->pool = pool;
         pool->futures++; /* what the stream holds of the pool outlives its closing, as a future does */

@@ -6,6 +6,7 @@
 #include <brood/loop.h>
 
 #include "os/error.h"
+#include "os/options.h"
 #include "pool/map.h"
 
 /* Into how many blocks a range is cut whose parts are kept: enough for the largest pools to share out evenly, and few
@@ -25,15 +26,15 @@ int brood_range_check(struct brood_bytes arg, size_t context_bytes)
     return 0;
 }
 
-static int check_options(const struct brood_task *task, const struct brood_for_options *options)
+static int check(const struct brood_task *task, size_t context_bytes)
 {
-    if (options && options->size != sizeof(*options))
-        return brood_fail(-EINVAL, "options of %zu bytes, where this brood knows %zu: begin with BROOD_FOR()",
-                          options->size, sizeof(*options));
     if (!task || !task->name || !task->run)
         return brood_fail(-EINVAL, "a loop needs a name and a function");
     if (task->arg_size != sizeof(struct brood_range) || task->result_size > UINT32_MAX)
         return brood_fail(-EINVAL, "task '%s' is no loop: define it with BROOD_LOOP() or BROOD_REDUCE()", task->name);
+    if (context_bytes > PTRDIFF_MAX)
+        return brood_fail(-EINVAL, "task '%s': a context of %zu bytes is more than memory can hold", task->name,
+                          context_bytes);
     return 0;
 }
 
@@ -44,39 +45,48 @@ static uint64_t blocks_of(const struct map_loop *loop)
     return indices / loop->grain + (indices % loop->grain != 0);
 }
 
-/* `grain`: of a loop that says none. */
 static struct map_call describe(const struct brood_task *task, const void *context, size_t context_bytes, uint64_t begin,
-                                uint64_t end, uint64_t grain, const struct brood_for_options *options)
+                                uint64_t end, const struct brood_for_options *options)
 {
     struct map_call call = {
         .task = task,
         .args = context,
-        .loop = {.begin = begin,
-                 .end = end,
-                 .grain = options && options->grain ? options->grain : grain,
-                 .context_bytes = context ? context_bytes : 0},
+        .loop = {.begin = begin, .end = end, .grain = options->grain, .context_bytes = context ? context_bytes : 0},
     };
 
     call.items = blocks_of(&call.loop);
-    if (options) {
-        call.limit_ms = options->limit_ms;
-        call.grace_ms = options->grace_ms;
-        call.retries = options->retries;
-    }
+    call.limit_ms = options->limit_ms;
+    call.grace_ms = options->grace_ms;
+    call.retries = options->retries;
     return call;
+}
+
+/* `grain`: of a loop that says none. */
+static int take_options(struct brood_for_options *ret_options, const struct brood_for_options *given, uint64_t grain)
+{
+    *ret_options = (struct brood_for_options){.size = sizeof(*ret_options)};
+    int r = brood__options(ret_options, sizeof(*ret_options), given, "BROOD_FOR");
+
+    if (ret_options->grain == 0)
+        ret_options->grain = grain;
+    return r;
 }
 
 int brood_pool_for_async(struct brood_pool *pool, const struct brood_task *loop, struct brood_future **ret_future,
                          const void *context, size_t context_bytes, uint64_t begin, uint64_t end,
                          const struct brood_for_options *options)
 {
-    int r = check_options(loop, options);
+    struct brood_for_options own;
+    int r = take_options(&own, options, 1);
+
+    if (r == 0)
+        r = check(loop, context_bytes);
 
     if (r == 0 && loop->result_size > 0)
         r = brood_fail(-EINVAL, "task '%s' has a result: run it with brood_pool_reduce()", loop->name);
     if (r < 0)
         return r;
-    struct map_call call = describe(loop, context, context_bytes, begin, end, 1, options);
+    struct map_call call = describe(loop, context, context_bytes, begin, end, &own);
 
     return brood__map_start(pool, ret_future, &call, BROOD_FOREVER);
 }
@@ -90,9 +100,9 @@ int brood_pool_for(struct brood_pool *pool, const struct brood_task *loop, const
     return r < 0 ? r : brood__map_finish(future);
 }
 
-static int check_reduction(const struct brood_reduction *reduction, const struct brood_for_options *options)
+static int check_reduction(const struct brood_reduction *reduction, size_t context_bytes)
 {
-    int r = check_options(reduction ? &reduction->task : NULL, options);
+    int r = check(reduction ? &reduction->task : NULL, context_bytes);
 
     if (r == 0 && (!reduction->start || !reduction->combine))
         return brood_fail(-EINVAL, "task '%s': a reduction needs a start value and a function that combines two parts",
@@ -134,12 +144,14 @@ int brood_pool_reduce(struct brood_pool *pool, const struct brood_reduction *red
                       const struct brood_for_options *options)
 {
     uint64_t indices = end > begin ? end - begin : 0;
-    int r = check_reduction(reduction, options);
+    struct brood_for_options own;
+    int r = take_options(&own, options, indices > BLOCKS ? indices / BLOCKS + (indices % BLOCKS != 0) : 1);
 
+    if (r == 0)
+        r = check_reduction(reduction, context_bytes);
     if (r < 0)
         return r;
-    uint64_t grain = indices > BLOCKS ? indices / BLOCKS + (indices % BLOCKS != 0) : 1;
-    struct map_call call = describe(&reduction->task, context, context_bytes, begin, end, grain, options);
+    struct map_call call = describe(&reduction->task, context, context_bytes, begin, end, &own);
 
     r = call.items > 0 ? run(pool, &call) : 0;
     if (r == 0)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "os/error.h"
+#include "os/options.h"
 #include "pool/death.h"
 #include "pool/fetch.h"
 #include "pool/future.h"
@@ -766,15 +767,11 @@ int brood__map_check_task(const struct brood_task *task)
     return 0;
 }
 
-static int check(const struct brood_task *task, const void *results, const void *args, size_t n,
-                 const struct brood_map_options *options)
+static int check(const struct brood_task *task, const void *results, const void *args, size_t n)
 {
     int r = brood__map_check_task(task);
     size_t bytes;
 
-    if (options && options->size != sizeof(*options))
-        return brood_fail(-EINVAL, "options of %zu bytes, where this brood knows %zu: begin with BROOD_MAP()",
-                          options->size, sizeof(*options));
     if (r < 0)
         return r;
     if (n > 0 && ((!args && task->arg_size > 0) || (!results && task->result_size > 0)))
@@ -836,17 +833,22 @@ int brood__map_finish(struct brood_future *future)
 int brood_pool_map_async(struct brood_pool *pool, const struct brood_task *task, struct brood_future **ret_future,
                          void *results, const void *args, size_t n, const struct brood_map_options *options)
 {
-    struct map_call call = {.task = task, .results = results, .args = args, .items = n};
-    int r = check(task, results, args, n, options);
+    struct brood_map_options own = {.size = sizeof(own)};
+    int r = brood__options(&own, sizeof(own), options, "BROOD_MAP");
 
+    if (r == 0)
+        r = check(task, results, args, n);
     if (r < 0)
         return r;
-    if (options) {
-        call.chunk = options->chunk;
-        call.limit_ms = options->limit_ms;
-        call.grace_ms = options->grace_ms;
-        call.retries = options->retries;
-    }
+    struct map_call call = {.task = task,
+                            .results = results,
+                            .args = args,
+                            .items = n,
+                            .chunk = own.chunk,
+                            .limit_ms = own.limit_ms,
+                            .grace_ms = own.grace_ms,
+                            .retries = own.retries};
+
     return brood__map_start(pool, ret_future, &call, BROOD_FOREVER);
 }
 

@@ -6,6 +6,7 @@
 
 #include "os/clock.h"
 #include "os/cpus.h"
+#include "os/options.h"
 #include "os/sandbox.h"
 #include "pool/attendant.h"
 #include "pool/backend.h"
@@ -114,14 +115,10 @@ static int check_depth(void)
 static int check_options(struct brood_pool_options *options, const struct brood_pool_options *given)
 {
     *options = (struct brood_pool_options){.size = sizeof(*options)};
-    if (given) {
-        if (given->size == 0 || given->size > sizeof(*options))
-            return brood_fail(-EINVAL,
-                              "options of %zu bytes, where this brood knows %zu: begin with BROOD_POOL(), and link the "
-                              "library that belongs to the header",
-                              given->size, sizeof(*options));
-        memcpy(options, given, given->size);
-    }
+    int r = brood__options(options, sizeof(*options), given, "BROOD_POOL");
+
+    if (r < 0)
+        return r;
     if (options->worker_tasks < 0 || options->worker_memory_mib < 0 || options->worker_age_ms < 0)
         return brood_fail(-EINVAL, "a worker cannot retire after less than nothing; 0 means never");
     if (options->limit_ms < 0 || options->grace_ms < 0 || options->retries < 0 || options->retry_pause_ms < 0)
@@ -146,7 +143,7 @@ static int check_options(struct brood_pool_options *options, const struct brood_
         return brood_fail(-ENOTSUP, "only processes have an output of their own to capture: .kind = BROOD_PROCESSES");
     if (options->spares > BROOD_WORKERS_MAX)
         return brood_fail(-EINVAL, "%d spares: at most %d", options->spares, BROOD_WORKERS_MAX);
-    int r = check_workers(options);
+    r = check_workers(options);
 
     if (r < 0)
         return r;

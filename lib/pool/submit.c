@@ -6,6 +6,7 @@
 #include "os/error.h"
 #include "os/fence.h"
 #include "os/futex.h"
+#include "os/options.h"
 #include "pool/backend.h"
 #include "pool/fetch.h"
 #include "pool/future.h"
@@ -414,12 +415,15 @@ static struct terms terms_of(const struct brood_pool *pool, const struct brood_c
 int brood_pool_submit(struct brood_pool *pool, const struct brood_task *task, struct brood_future **ret_future,
                       struct brood_bytes arg, const struct brood_call_options *options, brood_deadline deadline)
 {
+    struct brood_call_options own;
     struct brood_future *future;
     int r = check(task, arg);
 
-    if (r == 0 && options && options->size != sizeof(*options))
-        r = brood_fail(-EINVAL, "options of %zu bytes, where this brood knows %zu: begin with BROOD_CALL()", options->size,
-                       sizeof(*options));
+    if (r == 0 && options) { /* else nothing is to be cleared and copied: most calls have none */
+        own = (struct brood_call_options){.size = sizeof(own)};
+        r = brood__options(&own, sizeof(own), options, "BROOD_CALL");
+        options = &own;
+    }
     if (r == 0)
         r = brood__pool_enter(pool);
     if (r < 0)

@@ -12,6 +12,7 @@
 
 #include "os/fence.h"
 #include "os/goodbye.h"
+#include "os/options.h"
 #include "os/process.h"
 #include "pool/serve.h"
 #include "pool/task.h"
@@ -209,17 +210,13 @@ static bool parse_environment(struct instruction *ret)
     return ends_at_exec(ret->fd) && ends_at_exec(ret->spill) && ends_at_exec(ret->orders);
 }
 
-static int check_worker_options(const struct brood_worker_options *options)
+static int take_hooks(struct hooks *ret_hooks, const struct brood_worker_options *given)
 {
-    if (!options || options->size == sizeof(*options))
-        return 0;
-    return brood_fail(-EINVAL, "options of %zu bytes, where this brood knows %zu: begin with BROOD_WORKER()", options->size,
-                      sizeof(*options));
-}
+    struct brood_worker_options options = {.size = sizeof(options)};
+    int r = brood__options(&options, sizeof(options), given, "BROOD_WORKER");
 
-static struct hooks hooks_of(const struct brood_worker_options *options)
-{
-    return options ? (struct hooks){options->initializer, options->finalizer, options->context} : (struct hooks){0};
+    *ret_hooks = (struct hooks){options.initializer, options.finalizer, options.context};
+    return r;
 }
 
 int brood_worker_main(int argc, char **argv)
@@ -229,7 +226,7 @@ int brood_worker_main(int argc, char **argv)
 
 int brood_worker_main_with(int argc, char **argv, const struct brood_worker_options *options)
 {
-    const struct hooks hooks = hooks_of(options);
+    struct hooks hooks;
     const char *program = argc > 0 && argv[0] ? argv[0] : "worker";
     struct shared shared;
     struct instruction told;
@@ -242,7 +239,7 @@ int brood_worker_main_with(int argc, char **argv, const struct brood_worker_opti
         return 2;
     }
     (void)unsetenv(WORKER_ENVIRONMENT); /* not for what a task may start */
-    if (brood__tasks_check() < 0 || check_worker_options(options) < 0)
+    if (brood__tasks_check() < 0 || take_hooks(&hooks, options) < 0)
         return complain(program, 1);
     int r = brood__shared_attach(&shared, told.fd);
 

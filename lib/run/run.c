@@ -80,19 +80,3 @@ void brood__run_tell(_Atomic uint32_t *word, uint32_t value)
     atomic_store(word, value);
     (void)brood__futex_wake(word, INT32_MAX);
 }
-
-int brood__run_options(void *options, size_t known, const void *given, const char *macro)
-{
-    size_t size = known;
-
-    if (given)
-        memcpy(&size, given, sizeof(size));
-    if (size == 0 || size > known)
-        return brood_fail(-EINVAL,
-                          "options of %zu bytes, where this brood knows %zu: begin with %s(), and link the library that "
-                          "belongs to the header",
-                          size, known, macro);
-    if (given)
-        memcpy(options, given, size);
-    return 0;
-}

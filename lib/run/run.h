@@ -31,10 +31,6 @@ int brood__run_await(_Atomic uint32_t *word, uint32_t value, brood_deadline dead
 /* Sets the word and wakes all. */
 void brood__run_tell(_Atomic uint32_t *word, uint32_t value);
 
-/* Copies `given`, or nothing if it is NULL, into the zeroed options of `known` bytes.  0 or -EINVAL.  Both begin with
- * their size. */
-int brood__run_options(void *options, size_t known, const void *given, const char *macro);
-
 /* ---- by each file, for run.c ---- */
 
 void brood__threads_after_fork(void);

@@ -14,6 +14,7 @@
 
 #include "os/clock.h"
 #include "os/error.h"
+#include "os/options.h"
 #include "run/run.h"
 
 #define NOWHERE UINT32_MAX
@@ -142,7 +143,7 @@ int brood_sched_open(struct brood_sched **ret_sched, const struct brood_sched_op
 {
     struct brood_sched_options options = {.size = sizeof(options)};
     struct brood_sched *sched;
-    int r = given ? brood__run_options(&options, sizeof(options), given, "BROOD_SCHED") : 0;
+    int r = given ? brood__options(&options, sizeof(options), given, "BROOD_SCHED") : 0;
 
     if (r < 0)
         return r;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "os/log.h"
+#include "os/options.h"
 #include "os/pidfd.h"
 #include "os/process.h"
 #include "run/process.h"
@@ -20,7 +21,7 @@
 
 static int check_options(struct brood_process_options *options, const struct brood_process_options *given)
 {
-    int r = brood__run_options(options, sizeof(*options), given, "BROOD_PROCESS");
+    int r = brood__options(options, sizeof(*options), given, "BROOD_PROCESS");
 
     if (r < 0)
         return r;

@@ -9,6 +9,7 @@
 
 #include "os/error.h"
 #include "os/log.h"
+#include "os/options.h"
 #include "os/process.h"
 #include "run/failure.h"
 #include "run/run.h"
@@ -279,7 +280,7 @@ void brood_thread_exit(int result)
 
 static int check_options(struct brood_thread_options *options, const struct brood_thread_options *given)
 {
-    int r = brood__run_options(options, sizeof(*options), given, "BROOD_THREAD");
+    int r = brood__options(options, sizeof(*options), given, "BROOD_THREAD");
 
     if (r < 0)
         return r;

@@ -7,6 +7,7 @@
 #include <brood/timer.h>
 
 #include "os/clock.h"
+#include "os/options.h"
 #include "run/run.h"
 #include "run/thread.h"
 
@@ -114,7 +115,7 @@ static int64_t nanoseconds(int64_t ms)
 
 static int check_options(struct brood_timer_options *options, const struct brood_timer_options *given)
 {
-    int r = brood__run_options(options, sizeof(*options), given, "BROOD_TIMER");
+    int r = brood__options(options, sizeof(*options), given, "BROOD_TIMER");
 
     if (r < 0)
         return r;
