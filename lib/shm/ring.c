@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define LINE_BYTES 64
+#define LINE_BYTES RING_LINE_BYTES
 #define MESSAGE_BYTES_MAX ((size_t)1 << 30)
 
 static bool is_owner(unsigned owner)
@@ -50,7 +50,7 @@ static int check_shape(const struct brood_ring *ring, size_t slots, size_t messa
         return brood_fail(-EINVAL, "%zu slots of %zu bytes make no ring: a power of two from 2 to %u, of 1 to %zu bytes",
                           slots, message_bytes, BROOD_RING_SLOTS_MAX, MESSAGE_BYTES_MAX);
     if (!ring || (uintptr_t)ring % LINE_BYTES != 0)
-        return brood_fail(-EINVAL, "a ring needs memory that begins at a multiple of %d bytes, not at %p", LINE_BYTES,
+        return brood_fail(-EINVAL, "a ring needs memory that begins at a multiple of %d bytes, not at %p", (int)LINE_BYTES,
                           (const void *)ring);
     return 0;
 }
@@ -351,6 +351,7 @@ int brood_ring_get(struct brood_ring *ring, unsigned owner, void *ret_message)
     if (!slot)
         return -EAGAIN;
     copy(ret_message, slot->message, ring->message_bytes);
+    ring_own_lines(slot, ring->message_bytes);
     ring_get_end(ring, owner, slot, ring_hand(1, seen.position), seen.position);
     return 0;
 }

@@ -231,6 +231,12 @@ static __attribute__((noinline)) void read_long(const struct brood_queue *queue,
     brood__blocks_read(queue, (uint32_t)(word >> RING_LONG_BITS), false, to, length);
 }
 
+static inline void take(void *to, struct ring_slot *slot, uint64_t length)
+{
+    copy(to, slot->message, length);
+    ring_own_lines(slot, length);
+}
+
 /* 0; -EMSGSIZE; -EAGAIN: nothing can be got; *ret_is_empty, if there is nothing, not even half written.  Space NULL: the
  * message is not wanted. */
 static inline int get_from_ring(struct brood_queue *queue, unsigned me, struct brood_space *space, bool *ret_is_empty)
@@ -250,7 +256,7 @@ static inline int get_from_ring(struct brood_queue *queue, unsigned me, struct b
         if (__builtin_expect(ring_word_owner(seen.word) == RING_LONG, 0))
             read_long(queue, slot, space->ptr, seen.length);
         else
-            copy(space->ptr, slot->message, seen.length);
+            take(space->ptr, slot, seen.length);
         space->len = seen.length;
     }
     ring_get_end(ring, me, slot, queue_hand_with(queue, me, seen.position), seen.position);
