@@ -18,6 +18,17 @@
 #define PATIENT_YIELDS 16
 #define PATIENT_SLEEP_NS 50000
 
+/* Of stand_back(), in pauses, which take some 25 ns: for each message; at most one for so many that there is room for, so
+ * that the other side does not come to its end meanwhile; and at most. */
+#define PAUSES_EACH 8
+#define PAUSES_ROOM 4
+#define PAUSES_MAX 256
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* ---- waking ---- */
 
 /* The bit stays while it wakes somebody, since there may be more of them; each looks for itself whether there is more work
@@ -350,12 +361,46 @@ static int attempt(const struct errand *errand)
     return try_put(errand->queue, errand->me, errand->message, errand->priority);
 }
 
+/* Where the calling thread stood back last, as a producer and as a consumer, and what its own position was then. */
+static _Thread_local struct stop {
+    const struct brood_queue *queue;
+    uint64_t position;
+} stops[2];
+
+/* How many messages this thread, or others since, could put or get since it stood here last. */
+static uint64_t moved_since(struct stop *stop, const struct errand *errand)
+{
+    const struct ring_owner *own = queue_owner(errand->queue, errand->me);
+    uint64_t position = atomic_load_explicit(errand->space ? &own->head : &own->tail, memory_order_relaxed);
+    struct stop was = *stop;
+
+    *stop = (struct stop){errand->queue, position};
+    return was.queue == errand->queue ? position - was.position : 0;
+}
+
+/* Who comes to the end of what others have put, or of the room, stands back before it looks again: whoever looks takes the
+ * line away from who is writing to it, and both would go at the pace of that line.  The more it could do since it stood
+ * here last, the longer, so that producers and consumers of many messages part; who is sent one at a time does not stand
+ * back at all.  Measured (AMD EPYC 9004, two cores near each other, and far apart): messages of 64 bytes take 14 and 39 ns,
+ * and 60 and 190 without this; of 8 bytes, 14 and 36, and 17 and 37.  Returns how many looks that took the time of. */
+static int stand_back(const struct errand *errand)
+{
+    const struct brood_queue *queue = errand->queue;
+    uint64_t moved = moved_since(&stops[errand->space != NULL], errand);
+    uint64_t behind = ring_load(&queue->behind), room = behind != 0 ? behind : queue_ring(queue)->slots;
+    uint64_t pauses = moved < 2 ? 0 : smaller(moved * PAUSES_EACH, smaller(room / PAUSES_ROOM, PAUSES_MAX));
+
+    for (uint64_t i = 0; i < pauses; i++)
+        brood__pause();
+    return (int)smaller(pauses, LOOKS - 1);
+}
+
 static int spin(const struct errand *errand)
 {
-    int r = -EAGAIN;
+    int r = -EAGAIN, looks = stand_back(errand);
 
-    for (int yields = 0; r == -EAGAIN && yields < YIELDS; yields++) {
-        for (int looks = 0; r == -EAGAIN && looks < LOOKS; looks++) {
+    for (int yields = 0; r == -EAGAIN && yields < YIELDS; yields++, looks = 0) {
+        for (; r == -EAGAIN && looks < LOOKS; looks++) {
             brood__pause();
             r = attempt(errand);
         }
