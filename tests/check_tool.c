@@ -623,6 +623,20 @@ START_TEST(gc_lists_what_was_left_and_removes_it_when_asked)
 }
 END_TEST
 
+START_TEST(gc_writes_a_name_on_one_line_whatever_it_is)
+{
+    char name[48], shown[48];
+
+    snprintf(name, sizeof(name), "tool-%d\n\033[2J\\\xff", getpid());
+    snprintf(shown, sizeof(shown), "tool-%d\\x0a\\x1b[2J\\x5c\\xff: ", getpid());
+    leave_memory(name);
+    RUN(program("BROOD_PROGRAM"), "gc", "--remove");
+    exited_with(0);
+    ck_assert_msg(strstr(outcome.out, shown), "%s", outcome.out);
+    ck_assert_int_eq(brood_memory_unlink(name), -ENOENT);
+}
+END_TEST
+
 START_TEST(the_version_is_that_of_the_library)
 {
     char expected[64];
@@ -782,7 +796,8 @@ int main(int argc, char **argv)
               an_interrupt_ends_the_tool_and_its_workers, NULL);
     add_tests(suite, "chaos", chaos_prints_a_table_of_eighty_columns_that_ends_in_words, NULL);
     add_loop_tests(suite, "chaos", 0, 6, bad_arguments_of_chaos_are_one_line_on_stderr_and_status_2, NULL);
-    add_tests(suite, "gc", gc_lists_what_was_left_and_removes_it_when_asked, NULL);
+    add_tests(suite, "gc", gc_lists_what_was_left_and_removes_it_when_asked, gc_writes_a_name_on_one_line_whatever_it_is,
+              NULL);
     add_tests(suite, "brood", workers_tells_how_many_and_why, the_version_is_that_of_the_library,
               help_is_on_standard_output, no_command_and_an_unknown_one_are_status_2, NULL);
     add_tests(suite, "worker", a_worker_started_by_hand_explains_itself, a_module_that_cannot_be_loaded_is_named,

@@ -29,6 +29,13 @@ struct findings {
     size_t bytes;
 };
 
+/* A name may have any bytes, and is one line here: what a terminal would act on, or is not ASCII, is written as \xNN. */
+static void print_name(const char *name)
+{
+    for (const unsigned char *c = (const unsigned char *)name; *c; c++)
+        printf(*c >= ' ' && *c < 0x7f && *c != '\\' ? "%c" : "\\x%02x", *c);
+}
+
 static void print(void *context, const struct brood_memory_stale *stale)
 {
     struct findings *findings = context;
@@ -36,7 +43,8 @@ static void print(void *context, const struct brood_memory_stale *stale)
     findings->count++;
     findings->removed += stale->is_removed;
     findings->bytes += stale->bytes;
-    printf("%s: %s KiB", stale->name, grouped((int64_t)(stale->bytes >> 10)).text);
+    print_name(stale->name);
+    printf(": %s KiB", grouped((int64_t)(stale->bytes >> 10)).text);
     if (stale->creator != 0)
         printf(", of process %d, which is dead", stale->creator);
     printf("%s\n", stale->is_removed ? ": removed" : "");
