@@ -171,6 +171,8 @@ START_TEST(a_worker_that_dies_while_it_is_traced_holds_up_nobody)
     ck_assert_int_eq(brood_apply_async(pool, square, &next, &(double){2}), 0);
     ck_assert_int_eq(brood_future_wait(next, brood_after_ms(10000)), 0);
     ck_assert_int_eq(waitpid(victim, NULL, __WALL), victim);
+    (void)!brood_apply(pool, die_by, &(int){0}, &(int){SIGKILL});
+    await(kill(victim, 0) < 0); /* it has been reaped with this one */
     ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
 }
 END_TEST

@@ -161,7 +161,7 @@ static void set_status(struct brood__ending *ending, int status)
  * it, in the last field, has to do. */
 static struct brood__ending ending_of_the_traced(int pidfd)
 {
-    struct brood__ending ending = {0};
+    struct brood__ending ending = {.is_left = true};
     char path[32], line[1024];
     const char *last;
     FILE *file;

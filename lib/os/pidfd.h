@@ -40,6 +40,7 @@ struct brood__ending {
     bool dumped_core;
     int64_t user_us, system_us; /* of CPU time */
     int64_t peak_rss_kib;
+    bool is_left; /* it was not reaped: somebody traces it */
 };
 
 /* Reaps a child.  Waits for it to die, and for nothing else: one that somebody traces is left for the tracer to reap, and

@@ -208,6 +208,31 @@ int brood__hand_start(struct supervisor *s, struct hand *ret_hand, unsigned work
     return r;
 }
 
+static bool has(const struct supervisor *s, pid_t pid)
+{
+    for (unsigned i = 0; i < s->shared->workers; i++)
+        if (s->members[i].hand.pidfd >= 0 && s->members[i].hand.pid == pid)
+            return true;
+    for (unsigned i = 0; i < s->spares_wanted; i++)
+        if (s->spares[i].hand.pidfd >= 0 && s->spares[i].hand.pid == pid)
+            return true;
+    return false;
+}
+
+/* Whose tracer has let go of them by now.  The kernel names one of the dead; if that one is about to be buried, the others
+ * can wait for the next death. */
+static void reap_those_left(struct supervisor *s)
+{
+    siginfo_t info = {0};
+
+    while (s->left > 0 && waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0 &&
+           !has(s, info.si_pid)) {
+        (void)waitpid(info.si_pid, NULL, WNOHANG);
+        s->left--;
+        info.si_pid = 0;
+    }
+}
+
 struct brood__ending brood__hand_reap(struct supervisor *s, struct hand *hand)
 {
     struct brood__ending ending;
@@ -218,6 +243,8 @@ struct brood__ending brood__hand_reap(struct supervisor *s, struct hand *hand)
     (void)close(hand->pidfd);
     hand->pidfd = -1;
     s->alive--;
+    reap_those_left(s);
+    s->left += ending.is_left;
     brood__voice_finish(s, hand->voice);
     return ending;
 }

@@ -52,6 +52,7 @@ struct supervisor {
     int64_t spare_ns; /* when to start the next spare, if one is wanted */
     int64_t fork_ns;  /* that the quickest fork of all has taken */
     unsigned alive;   /* workers and spares */
+    unsigned left;    /* dead, and not reaped, since somebody traced them */
     unsigned deaths;  /* since `deaths_since_ns`, without any task finished meanwhile */
     int64_t deaths_since_ns;
     struct voices voices;
