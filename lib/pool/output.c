@@ -15,6 +15,8 @@ void brood__output_open(struct output *ret_output, const struct station *station
 {
     struct output output = {.station = station, .task = OUTPUT_NO_TASK};
 
+    if (pipes > sizeof(output.fds) / sizeof(output.fds[0])) /* somebody has written over the board */
+        pipes = 0;
     for (unsigned i = 0; i < pipes; i++) {
         output.fds[i] = fcntl(STDOUT_FILENO + (int)i, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
         output.pipes += output.fds[i] >= 0; /* without, nothing says whose a text is */
