@@ -896,12 +896,13 @@ START_TEST(closing_now_drops_what_has_not_started_while_a_thread_is_waited_for)
     struct gate gate = make_gate();
     brood_auto(future) *running = submit_waiter(pool, &gate);
     brood_auto(future) *pending = NULL;
+    struct latecomer latecomer = {.gate = &gate};
     pthread_t opener;
 
     wait_until_running(running, &gate);
     ck_assert_int_eq(brood_apply_async(pool, square, &pending, &(double){1}), 0);
-    ck_assert_int_eq(pthread_create(&opener, NULL, open_when_the_latecomer_is_dropped, &(struct latecomer){pending, &gate}),
-                     0);
+    latecomer.future = pending;
+    ck_assert_int_eq(pthread_create(&opener, NULL, open_when_the_latecomer_is_dropped, &latecomer), 0);
     ck_assert_int_eq(brood_pool_close(pool, BROOD_NOW), -ETIMEDOUT);
     ck_assert_int_eq(pthread_join(opener, NULL), 0);
     expect_done(running, 0);
