@@ -214,7 +214,7 @@ START_TEST(one_that_somebody_traces_is_not_waited_for_and_its_signal_is_known)
 {
     struct traced traced;
     pid_t tracer;
-    int pidfd;
+    int pidfd, status = 0;
     char byte;
 
     ck_assert_int_eq(pipe(traced.tells), 0);
@@ -225,6 +225,8 @@ START_TEST(one_that_somebody_traces_is_not_waited_for_and_its_signal_is_known)
     ck_assert_int_eq(read(traced.tells[0], &byte, 1), 1);
     ck_assert_int_eq(brood__pidfd_kill(pidfd, SIGKILL), 0);
     expect_ending(pidfd, SIGKILL, 0);
+    ck_assert_int_eq(brood__pidfd_status(pidfd, &status), 0);
+    ck_assert_int_eq(status, -SIGKILL);
     put_to_death(tracer);
     ck_assert_int_eq(waitpid(traced.pid, NULL, 0), traced.pid);
     close(pidfd);

@@ -127,26 +127,6 @@ static int status_of_the_reaped(int pidfd, int *ret_status)
     return 0;
 }
 
-int brood__pidfd_status(int pidfd, int *ret_status)
-{
-    siginfo_t info = {0};
-
-    if (brood__pidfd_wait(pidfd, BROOD_NOW) < 0)
-        return -EAGAIN;
-    while (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG) < 0)
-        if (errno != EINTR)
-            return status_of_the_reaped(pidfd, ret_status);
-    if (info.si_pid == 0)
-        return -ECHILD;
-    *ret_status = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
-    return 0;
-}
-
-static int64_t microseconds(struct timeval time)
-{
-    return (int64_t)time.tv_sec * 1000000 + time.tv_usec;
-}
-
 static void set_status(struct brood__ending *ending, int status)
 {
     if (WIFEXITED(status))
@@ -158,10 +138,9 @@ static void set_status(struct brood__ending *ending, int status)
 
 /* Somebody else traces the dead: a debugger, or another worker's task.  The kernel tells its parent nothing until the
  * tracer has taken note, which may be never, or by being killed itself.  So it is not reaped here, and what /proc says of
- * it, in the last field, has to do. */
-static struct brood__ending ending_of_the_traced(int pidfd)
+ * it, in the last field, has to do.  False: not even that. */
+static bool look_at_the_traced(int pidfd, struct brood__ending *ret_ending)
 {
-    struct brood__ending ending = {.is_left = true};
     char path[32], line[1024];
     const char *last;
     FILE *file;
@@ -170,10 +149,40 @@ static struct brood__ending ending_of_the_traced(int pidfd)
     file = fopen(path, "re");
     last = file && fgets(line, sizeof(line), file) ? strrchr(line, ' ') : NULL;
     if (last)
-        set_status(&ending, (int)strtol(last, NULL, 10));
+        set_status(ret_ending, (int)strtol(last, NULL, 10));
     if (file)
         (void)fclose(file);
-    return ending;
+    return last != NULL;
+}
+
+static int status_of_the_traced(int pidfd, int *ret_status)
+{
+    struct brood__ending ending = {0};
+
+    if (!look_at_the_traced(pidfd, &ending))
+        return -ECHILD;
+    *ret_status = ending.signal ? -ending.signal : ending.exit_code;
+    return 0;
+}
+
+int brood__pidfd_status(int pidfd, int *ret_status)
+{
+    siginfo_t info = {0};
+
+    if (brood__pidfd_wait(pidfd, BROOD_NOW) < 0)
+        return -EAGAIN;
+    while (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG) < 0)
+        if (errno != EINTR)
+            return status_of_the_reaped(pidfd, ret_status);
+    if (info.si_pid == 0)
+        return status_of_the_traced(pidfd, ret_status);
+    *ret_status = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
+    return 0;
+}
+
+static int64_t microseconds(struct timeval time)
+{
+    return (int64_t)time.tv_sec * 1000000 + time.tv_usec;
 }
 
 struct brood__ending brood__pidfd_reap(int pidfd)
@@ -186,8 +195,11 @@ struct brood__ending brood__pidfd_reap(int pidfd)
     while (syscall(SYS_waitid, P_PIDFD, pidfd, &info, WEXITED | WNOHANG, &usage) < 0) /* the C library's has no rusage */
         if (errno != EINTR)
             return ending;
-    if (info.si_pid == 0)
-        return ending_of_the_traced(pidfd);
+    if (info.si_pid == 0) {
+        ending.is_left = true;
+        (void)look_at_the_traced(pidfd, &ending);
+        return ending;
+    }
     ending.dumped_core = info.si_code == CLD_DUMPED;
     ending.user_us = microseconds(usage.ru_utime);
     ending.system_us = microseconds(usage.ru_stime);
