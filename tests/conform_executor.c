@@ -239,40 +239,6 @@ START_TEST(a_finalizer_has_as_long_as_the_close_may_take)
 }
 END_TEST
 
-/* ---- gates ---- */
-
-static struct brood_future *start_waiter(struct brood_pool *pool, const struct gate *gate)
-{
-    struct brood_future *future = NULL;
-
-    ck_assert_int_eq(brood_apply_async(pool, wait_at, &future, gate), 0);
-    while (!brood_future_running(future))
-        rest();
-    return future;
-}
-
-static void let_through(const struct gate *gate)
-{
-    char mark[sizeof(gate->path) + 8];
-    int fd = open(gate->path, O_WRONLY | O_CLOEXEC);
-
-    ck_assert_int_ge(fd, 0);
-    close(fd);
-    (void)snprintf(mark, sizeof(mark), "%s.here", gate->path);
-    ck_assert_int_eq(unlink(mark), 0);
-    ck_assert_int_eq(unlink(gate->path), 0);
-}
-
-static struct gate new_gate(void)
-{
-    static int number;
-    struct gate gate;
-
-    (void)snprintf(gate.path, sizeof(gate.path), "/tmp/brood-door-%d-%d-%lld", getpid(), number++, (long long)now_ms());
-    ck_assert_int_eq(mkfifo(gate.path, 0600), 0);
-    return gate;
-}
-
 /* ---- shutting down ---- */
 
 #define QUEUED 50
@@ -299,7 +265,7 @@ START_TEST(a_pool_that_is_shut_down_takes_no_more_and_finishes_what_it_has)
 {
     struct brood_pool *pool = open_kind(_i, BROOD_POOL(.workers = 1));
     const struct gate gate = new_gate();
-    struct brood_future *waiter = start_waiter(pool, &gate), *futures[QUEUED];
+    struct brood_future *waiter = hold_worker(pool, &gate), *futures[QUEUED];
     double y;
 
     submit_squares(pool, futures);
@@ -323,7 +289,7 @@ START_TEST(a_shutdown_that_cancels_leaves_only_what_runs)
 {
     struct brood_pool *pool = open_kind(_i, BROOD_POOL(.workers = 1));
     const struct gate gate = new_gate();
-    struct brood_future *waiter = start_waiter(pool, &gate), *futures[QUEUED], *map;
+    struct brood_future *waiter = hold_worker(pool, &gate), *futures[QUEUED], *map;
     double x[QUEUED] = {0};
 
     submit_squares(pool, futures);
@@ -351,7 +317,7 @@ START_TEST(who_waits_for_room_hears_of_the_shutdown)
 {
     struct brood_pool *pool = open_kind(_i, BROOD_POOL(.workers = 1, .queue = 1));
     const struct gate gate = new_gate();
-    struct brood_future *waiter = start_waiter(pool, &gate), *late = NULL;
+    struct brood_future *waiter = hold_worker(pool, &gate), *late = NULL;
     pthread_t thread;
 
     ck_assert_int_eq(pthread_create(&thread, NULL, shut_down, pool), 0);
@@ -514,7 +480,7 @@ START_TEST(statistics_tell_what_a_pool_has_done_and_does)
 {
     brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 1, .queue = 100));
     const struct gate gate = new_gate();
-    brood_auto(future) *waiter = start_waiter(pool, &gate);
+    brood_auto(future) *waiter = hold_worker(pool, &gate);
     brood_auto(future) *dropped = NULL;
     struct brood_worker_stats worker = {.size = sizeof(worker)};
     struct brood_pool_stats stats;
@@ -624,7 +590,7 @@ START_TEST(who_is_sent_away_finishes_what_it_runs_and_others_do_the_rest)
 {
     struct brood_pool *pool = open_kind(_i, BROOD_POOL(.workers = 2));
     const struct gate gates[2] = {new_gate(), new_gate()};
-    struct brood_future *waiters[2] = {start_waiter(pool, &gates[0]), start_waiter(pool, &gates[1])};
+    struct brood_future *waiters[2] = {hold_worker(pool, &gates[0]), hold_worker(pool, &gates[1])};
     struct brood_future *futures[QUEUED];
 
     submit_squares(pool, futures);
@@ -735,7 +701,7 @@ START_TEST(a_thread_that_comes_later_and_whose_initializer_fails_breaks_the_pool
     struct brood_pool *pool = NULL;
 
     ck_assert_int_eq(brood_pool_open(&pool, keep(THREADS, diary, BROOD_POOL(.workers = 2, .workers_min = 1))), 0);
-    waiter = start_waiter(pool, &gate);
+    waiter = hold_worker(pool, &gate);
     touch(diary, ".fail");
     for (int i = 0; i < QUEUED; i++)
         if (brood_apply_async(pool, square, &futures[i], &(double){i}) < 0) {

@@ -1,6 +1,9 @@
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "pools.h"
 #include "support.h"
@@ -74,4 +77,38 @@ int children_of(pid_t parent, pid_t *ret_children, int max)
     if (file)
         fclose(file);
     return count;
+}
+
+/* ---- gates ---- */
+
+struct brood_future *hold_worker(struct brood_pool *pool, const struct gate *gate)
+{
+    struct brood_future *future = NULL;
+
+    ck_assert_int_eq(brood_apply_async(pool, wait_at, &future, gate), 0);
+    while (!brood_future_running(future))
+        rest();
+    return future;
+}
+
+void let_through(const struct gate *gate)
+{
+    char mark[sizeof(gate->path) + 8];
+    int fd = open(gate->path, O_WRONLY | O_CLOEXEC);
+
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    (void)snprintf(mark, sizeof(mark), "%s.here", gate->path);
+    ck_assert_int_eq(unlink(mark), 0);
+    ck_assert_int_eq(unlink(gate->path), 0);
+}
+
+struct gate new_gate(void)
+{
+    static int number;
+    struct gate gate;
+
+    (void)snprintf(gate.path, sizeof(gate.path), "/tmp/brood-door-%d-%d-%lld", getpid(), number++, (long long)now_ms());
+    ck_assert_int_eq(mkfifo(gate.path, 0600), 0);
+    return gate;
 }

@@ -24,4 +24,9 @@ int children_of(pid_t parent, pid_t *ret_children, int max);
 /* Waits for a minute at most. */
 int outcome_of(struct brood_future *future);
 
+/* A gate; a task that runs and waits at it, as its future; and the end of both. */
+struct gate new_gate(void);
+struct brood_future *hold_worker(struct brood_pool *pool, const struct gate *gate);
+void let_through(const struct gate *gate);
+
 #endif

@@ -63,6 +63,7 @@ BROOD_TASK_DECLARE(tell_state, int, struct place); /* that of the worker; -ENODA
 BROOD_TASK_DECLARE(wait_at, struct gate, int);     /* returns when somebody has opened the gate for writing and closed it */
 BROOD_TASK_DECLARE(hang, int, int);                /* for ever, unless the argument is negative */
 BROOD_TASK_DECLARE(die_by, int, int);              /* raises that signal; 0: lives */
+BROOD_TASK_DECLARE(tell_time, int, int64_t);       /* raises that signal, if not 0; then says the monotonic time in ns */
 BROOD_TASK_DECLARE(leave_with, int, int);          /* exits with that status */
 BROOD_TASK_DECLARE(call_exit, int, int);           /* the same, with what a program does at its exit */
 BROOD_TASK_DECLARE(die_if_divisible, int, int);    /* SIGKILLs its worker if 97 divides the argument */

@@ -184,10 +184,17 @@ BROOD_API BROOD_MUST_USE int brood_pool_apply_bytes_async(struct brood_pool *poo
                                                           struct brood_future **ret_future, struct brood_bytes arg,
                                                           brood_deadline deadline);
 
-/* What is special about one call.  Every zero means what the pool's options say; a negative number means none. */
+/* What is special about one call.  Every zero means what the pool's options say; a negative limit, grace or number of
+ * retries means none. */
 struct brood_call_options {
     size_t size; /* sizeof(struct brood_call_options): BROOD_CALL(...) fills it in */
     int limit_ms, grace_ms, retries;
+    /* Of tasks that wait for a worker, the one with the lowest number goes first, of equals the one submitted first; 0 is
+     * what calls without options have, and negative numbers are more urgent.  It orders single tasks, from the first one
+     * that has a number other than 0: what was handed to the workers before, and up to two tasks for each worker, stay
+     * where they are.  Who submits, or waits for anything in the pool, hands them on.  In a BROOD_INLINE pool it means
+     * nothing. */
+    int priority;
 };
 
 #ifndef __cplusplus

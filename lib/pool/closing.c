@@ -6,6 +6,7 @@
 #include "os/error.h"
 #include "pool/attendant.h"
 #include "pool/backend.h"
+#include "pool/backlog.h"
 #include "pool/interrupt.h"
 #include "pool/map.h"
 #include "pool/pool.h"
@@ -38,6 +39,7 @@ static void cancel_all(struct brood_pool *pool)
 {
     pool->given_up = -ECANCELED;
     brood__retry_forget_all(pool, -ECANCELED);
+    brood__backlog_forget_all(pool, -ECANCELED);
     give_up_waiting(pool, SLOT_CANCELLED);
     while (brood__maps_turn(pool))
         ;
@@ -76,6 +78,7 @@ static void drop_all(struct brood_pool *pool)
     pool->given_up = -ESHUTDOWN;
     brood__say_broken(pool, "its workers were killed on request");
     brood__retry_forget_all(pool, -ESHUTDOWN);
+    brood__backlog_forget_all(pool, -ESHUTDOWN);
     give_up_waiting(pool, SLOT_FREE);
     ask_all_to_stop(pool);
     while (brood__maps_turn(pool))

@@ -8,6 +8,7 @@
 #include "os/error.h"
 #include "pool/attendant.h"
 #include "pool/backend.h"
+#include "pool/backlog.h"
 #include "pool/death.h"
 #include "pool/fetch.h"
 #include "pool/map.h"
@@ -170,6 +171,14 @@ void brood__future_keep_words(struct brood_future *future, const char *words, si
     future->more.words = strndup(words, size); /* NULL when memory is short: the outcome stands without words */
 }
 
+void brood__future_say_shut_down(struct brood_future *future)
+{
+    const struct brood_pool *pool = future->pool;
+
+    brood__future_keep_words(future, pool->why_broken[0] ? pool->why_broken : "the pool was closed first",
+                             sizeof(pool->why_broken));
+}
+
 /* ---- settling a single task ---- */
 
 static const char *task_name(const struct brood_pool *pool, const struct slot *slot)
@@ -249,8 +258,7 @@ void brood__future_settle(struct brood_pool *pool, struct job *job, const struct
         if (settle_death(pool, future, answer, outcome))
             return;
     } else
-        brood__future_keep_words(future, pool->why_broken[0] ? pool->why_broken : "the pool was closed first",
-                                 sizeof(pool->why_broken));
+        brood__future_say_shut_down(future);
     if (!brood__fetch_later(pool, future, outcome, spilled))
         brood__future_finish(future, outcome);
 }
@@ -293,7 +301,7 @@ bool brood__future_look(struct brood_future *future)
     if (brood__future_is_done(future) || !pool)
         return brood__future_is_done(future);
     brood__check_life(pool);
-    while (!is_done(pool, &watch) && (brood__maps_turn(pool) || brood__retry_due(pool)))
+    while (!is_done(pool, &watch) && (brood__maps_turn(pool) || brood__retry_due(pool) || brood__backlog_feed(pool)))
         ;
     return brood__future_is_done(future);
 }
@@ -523,9 +531,11 @@ int brood_future_cancel(struct brood_future *future)
     if (brood__future_map(future))
         cancelled = brood__map_cancel(pool, future->map);
     else
-        cancelled = brood__take_back(pool, &future->job, SLOT_CANCELLED) || brood__retry_forget(pool, future, -ECANCELED);
+        cancelled = brood__take_back(pool, &future->job, SLOT_CANCELLED) || brood__retry_forget(pool, future, -ECANCELED) ||
+                    brood__backlog_forget(pool, future, -ECANCELED);
     while (brood__maps_turn(pool))
         ;
+    (void)brood__backlog_feed(pool); /* where it was taken back there is room */
     cancelled |= brood__future_is_done(future) && future->outcome == -ECANCELED &&
                  !brood__future_map(future); /* by another thread */
     brood__pool_leave(pool);

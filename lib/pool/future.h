@@ -129,6 +129,7 @@ void brood__future_drop_words(struct brood_future *future);
 
 /* Why it failed, or will have failed.  Locked, before it is finished. */
 void brood__future_keep_words(struct brood_future *future, const char *words, size_t size);
+void brood__future_say_shut_down(struct brood_future *future);
 
 /* Of a single task: which attempt runs or ran last.  Locked, or of one that is done. */
 static inline uint32_t brood__future_attempt(const struct brood_future *future)

@@ -178,6 +178,7 @@ static int open_mirrors(struct brood_pool *pool)
         mirror->jobs = calloc(slots, sizeof(struct job *));
         mirror->waiters = calloc(slots, 1);
         mirror->oldest = mirror->tail = lane_first_position(&pool->shared.lanes[i]);
+        mirror->fed = UINT64_MAX;
         if (!mirror->jobs || !mirror->waiters)
             return brood_fail(-ENOMEM, "out of memory");
     }
@@ -208,6 +209,8 @@ static const struct backend *backend_of(enum brood_kind kind)
 void brood__pool_close_memory(struct brood_pool *pool)
 {
     close_mirrors(pool);
+    free(pool->backlog.heap);
+    pool->backlog = (struct backlog){0};
     brood__heap_close(&pool->heap);
     free(pool->regions.free);
     pool->regions = (struct spill_regions){0};

@@ -40,6 +40,7 @@ struct mirror {
     uint8_t *waiters;      /* by slot: what the host wrote into its `waiter` */
     uint64_t oldest, tail; /* ring positions: everything before `oldest` is settled; `tail` is the next to be used */
     uint64_t mailbox;      /* the mailbox's next position, without MAILBOX */
+    uint64_t fed;          /* the position of the last job that came from the backlog */
     uint64_t answered;     /* by the worker of this number, from whatever lane */
     unsigned outstanding;
 };
@@ -48,6 +49,14 @@ struct mirror {
 struct terms {
     int64_t limit_ns, grace_ns; /* 0: no limit */
     int retries;
+    int priority;
+};
+
+/* Tasks that wait in the host: backlog.h. */
+struct backlog {
+    struct waiting *heap;
+    size_t count, room;
+    uint64_t number; /* of the next */
 };
 
 struct attendant;
@@ -82,7 +91,8 @@ struct brood_pool {
     struct brood_future *fetches; /* results that wait to be fetched: fetch.h */
     struct spill_regions regions;
     struct brood_future *again; /* tasks whose worker died, to be run again: retry.h */
-    struct terms terms;         /* of a call that says nothing else */
+    struct backlog backlog;
+    struct terms terms; /* of a call that says nothing else */
     int64_t retry_pause_ns;
 
     uint64_t parkers_free; /* a bit for each of the board's parkers */
@@ -195,6 +205,12 @@ bool brood__submit(struct brood_pool *pool, struct job *job, const struct reques
 
 /* Has any lane a free slot?  Locked. */
 bool brood__has_slot(const struct brood_pool *pool);
+
+/* A lane with so little in it that its worker may soon want more: with less than LANE_SHALLOW jobs, of which one may be
+ * running; or one where none waits that was given to it as such, since a map keeps a lane full for as long as it lasts.
+ * ANY_LANE if there is none.  Locked. */
+#define LANE_SHALLOW 2
+unsigned brood__shallow_lane(const struct brood_pool *pool);
 
 /* Some job of each lane, in turn, after `previous`: one in the middle of its backlog, so that its settling makes room for
  * many.  Locked. */

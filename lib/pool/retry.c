@@ -39,6 +39,11 @@ static struct retry *retry_of(const struct brood_future *future)
     return future->has_more ? future->more.retry : NULL;
 }
 
+const struct request *brood__retry_request(const struct brood_future *future)
+{
+    return retry_of(future) ? &retry_of(future)->request : NULL;
+}
+
 static int64_t pause_before(const struct brood_pool *pool, uint32_t attempt)
 {
     uint32_t doublings = attempt - 2;

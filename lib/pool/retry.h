@@ -12,6 +12,9 @@
 /* Before the first submission: it may be run again so often.  0 or -ENOMEM, in words.  Locked. */
 int brood__retry_prepare(struct brood_pool *pool, struct brood_future *future, const struct request *request, int retries);
 
+/* What is submitted of one that was prepared; NULL if it was not.  Locked. */
+const struct request *brood__retry_request(const struct brood_future *future);
+
 /* It was lost.  True if it will be run again.  Locked. */
 bool brood__retry(struct brood_pool *pool, struct brood_future *future);
 

@@ -8,6 +8,7 @@
 #include "os/futex.h"
 #include "os/options.h"
 #include "pool/backend.h"
+#include "pool/backlog.h"
 #include "pool/fetch.h"
 #include "pool/future.h"
 #include "pool/interrupt.h"
@@ -163,6 +164,31 @@ static unsigned shortest_lane(const struct brood_pool *pool)
 
         if (wait < least) {
             best = lane;
+            least = wait;
+        }
+    }
+    return best;
+}
+
+/* Does something wait there, or run, that was put there because the lane was shallow? */
+static bool has_fed(const struct brood_pool *pool, unsigned lane)
+{
+    const struct mirror *mirror = &pool->mirrors[lane];
+    const struct job *job = mirror->jobs[lane_index(&pool->shared.lanes[lane], mirror->fed)];
+
+    return job && job->position == mirror->fed;
+}
+
+unsigned brood__shallow_lane(const struct brood_pool *pool)
+{
+    unsigned best = ANY_LANE;
+    uint64_t least = UINT64_MAX;
+
+    for (unsigned i = 0; i < pool->workers; i++) {
+        uint64_t wait = pool->mirrors[i].outstanding < LANE_SHALLOW || !has_fed(pool, i) ? wait_in(pool, i) : UINT64_MAX;
+
+        if (wait < least) {
+            best = i;
             least = wait;
         }
     }
@@ -357,6 +383,14 @@ static bool takes_more(const struct brood_pool *pool)
            atomic_load_explicit(&board->life, memory_order_relaxed) == pool->alive;
 }
 
+/* Into a lane, or among those that wait their turn: 1; 0: there is no slot; -ENOMEM. */
+static int enter(struct brood_pool *pool, struct brood_future *future, const struct request *request, int priority)
+{
+    if (brood__backlog_has(pool, priority))
+        return brood__backlog_add(pool, future, request, priority);
+    return brood__submit(pool, &future->job, request, ANY_LANE);
+}
+
 /* For its result, before it runs. */
 static size_t put_aside(const struct brood_task *task)
 {
@@ -384,9 +418,9 @@ static int submit_task(struct brood_pool *pool, struct brood_future *future, con
         request.region = brood__fetch_prepare(pool, future, capacity);
     if (r == 0 && terms->retries > 0)
         r = brood__retry_prepare(pool, future, &request, terms->retries);
-    while (r == 0 && !(takes_more(pool) && brood__submit(pool, &future->job, &request, ANY_LANE)))
+    while (r == 0 && !(takes_more(pool) && (r = enter(pool, future, &request, terms->priority)) != 0))
         r = brood__wait_for_room(pool, deadline);
-    if (r == 0) {
+    if (r > 0) {
         pool->outstanding++;
         return 0;
     }
@@ -409,7 +443,14 @@ static int set_room(struct brood_future *future, size_t room)
 
 static struct terms terms_of(const struct brood_pool *pool, const struct brood_call_options *options)
 {
-    return options ? brood__terms(pool, options->limit_ms, options->grace_ms, options->retries) : pool->terms;
+    struct terms terms = pool->terms;
+
+    if (!options)
+        return terms;
+    terms = brood__terms(pool, options->limit_ms, options->grace_ms, options->retries);
+    if (!pool->backend->run) /* else it runs at once */
+        terms.priority = options->priority;
+    return terms;
 }
 
 int brood_pool_submit(struct brood_pool *pool, const struct brood_task *task, struct brood_future **ret_future,

@@ -8,6 +8,7 @@
 #include "os/futex.h"
 #include "pool/attendant.h"
 #include "pool/backend.h"
+#include "pool/backlog.h"
 #include "pool/map.h"
 #include "pool/placement.h"
 #include "pool/pool.h"
@@ -180,6 +181,7 @@ void brood__settle_all(struct brood_pool *pool)
             if (pool->mirrors[i].jobs[index] && !brood__collect(pool, pool->mirrors[i].jobs[index]))
                 give_up(pool, i, index);
     brood__retry_forget_all(pool, -ESHUTDOWN);
+    brood__backlog_forget_all(pool, -ESHUTDOWN);
     brood__maps_abandon(pool);
     brood__wake_waiter(pool->shared.board, WAITER_ALL);
 }
@@ -335,7 +337,7 @@ void brood__announce_all(struct brood_pool *pool, unsigned parker)
 static bool awaits_anything(const struct brood_pool *pool, const struct watch *watch)
 {
     return watch->next_job == brood__middle_job || watch->next_job == brood__every_job ||
-           watch->next_job == brood__no_job || pool->stalled || pool->again ||
+           watch->next_job == brood__no_job || pool->stalled || pool->again || pool->backlog.count > 0 ||
            (!watch->is_silent && pool->calls_awaited > 0);
 }
 
@@ -346,7 +348,7 @@ bool brood__nap_is_needless(struct brood_pool *pool, struct watch *watch, const 
     brood__check_life(pool); /* said before this thread was announced, and not again */
     collect_lost(pool);      /* so is this */
     if (watch->is_ready(pool, watch) || brood__maps_need_turn(pool) || brood__retry_is_due(pool) ||
-        (!watch->is_silent && brood__calls_are_due(pool)))
+        brood__backlog_is_due(pool) || (!watch->is_silent && brood__calls_are_due(pool)))
         return true;
     if (awaits_anything(pool, watch))
         collect_scattered(pool);
@@ -391,6 +393,8 @@ void brood__nap_begin(struct brood_pool *pool, struct watch *watch, struct nap *
         until = brood__sooner(until, again);
     if (pool->stalled || pool->again) /* they wait for room in a lane */
         announce(pool, &(struct watch){.next_job = brood__middle_job}, parker);
+    if (pool->backlog.count > 0)
+        announce(pool, &(struct watch){.next_job = brood__backlog_job}, parker);
     if (!watch->is_silent && pool->calls_awaited > 0 && brood__callers_wait(pool))
         brood__announce_all(pool, parker);
     ret_nap->until = until;
@@ -430,7 +434,7 @@ bool brood__bring_on(struct brood_pool *pool, struct watch *watch)
 {
     brood__check_life(pool);
     collect_lost(pool);
-    if (brood__maps_turn(pool) || brood__retry_due(pool)) {
+    if (brood__maps_turn(pool) || brood__retry_due(pool) || brood__backlog_feed(pool)) {
         brood__run_inline(pool);
         return true;
     }
