@@ -28,6 +28,14 @@ static struct brood_pool *open_kind(int kind, struct brood_pool_options *options
     return pool;
 }
 
+static void await_here(const struct gate *gate)
+{
+    char mark[sizeof(gate->path) + 8];
+
+    (void)snprintf(mark, sizeof(mark), "%s.here", gate->path);
+    await(access(mark, F_OK) == 0);
+}
+
 static struct brood_future *submit(struct brood_pool *pool, int priority, int signal)
 {
     struct brood_future *future = NULL;
@@ -158,7 +166,7 @@ START_TEST(closing_waits_for_what_waits_for_its_turn)
 
         fill(&queue, pool, -1);
         let_through(&queue.gate);
-        ck_assert_int_eq(brood_pool_close(pool, brood_after_ms(10000)), 0);
+        ck_assert_int_eq(brood_pool_close(pool, brood_after_ms(60000)), 0);
         expect_order(&queue, -1);
         free_all(&queue);
     }
@@ -324,15 +332,13 @@ static void *wait_for(void *future)
     return NULL;
 }
 
-/* That thread sleeps already when the first one comes.  Were it not to hand tasks on, only its looks four times a second
- * would, and a hundred tasks would take longer than await() does. */
+/* That thread sleeps already when the first one comes. */
 START_TEST(a_thread_that_waits_for_something_else_hands_it_on)
 {
     enum { MANY = 100 };
     brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 2));
     const struct gate gates[3] = {new_gate(), new_gate(), new_gate()};
     struct brood_future *waiters[3] = {hold_worker(pool, &gates[0]), hold_worker(pool, &gates[1])}, *futures[MANY];
-    char mark[sizeof(gates[0].path) + 8];
     pthread_t thread;
 
     ck_assert_int_eq(pthread_create(&thread, NULL, wait_for, waiters[0]), 0);
@@ -343,8 +349,7 @@ START_TEST(a_thread_that_waits_for_something_else_hands_it_on)
                                        BROOD_CALL(.priority = 2), BROOD_FOREVER),
                      0);
     let_through(&gates[1]);
-    (void)snprintf(mark, sizeof(mark), "%s.here", gates[2].path);
-    await(access(mark, F_OK) == 0);
+    await_here(&gates[2]);
     let_through(&gates[2]);
     let_through(&gates[0]);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
@@ -372,7 +377,7 @@ START_TEST(who_polls_a_descriptor_need_not_hand_it_on)
         struct pollfd last = {.fd = brood_future_fd(futures[FEW - 1]), .events = POLLIN};
 
         ck_assert_int_ge(last.fd, 0);
-        ck_assert_msg(poll(&last, 1, 10000) == 1, "round %d", round);
+        ck_assert_msg(poll(&last, 1, 60000) == 1, "round %d", round);
         for (int i = 0; i < FEW; i++) {
             ck_assert(brood_future_done(futures[i]));
             brood_future_free(futures[i]);
@@ -381,26 +386,160 @@ START_TEST(who_polls_a_descriptor_need_not_hand_it_on)
 }
 END_TEST
 
-/* A map keeps every lane full for as long as it lasts. */
-START_TEST(a_long_map_does_not_keep_it_waiting)
-{
-    enum { ITEMS = 4000000 };
-    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 2));
-    double *x = malloc(ITEMS * sizeof(*x));
-    struct brood_future *map = NULL, *urgent;
+/* ---- beside maps ---- */
 
-    ck_assert_ptr_nonnull(x);
+/* More than the two windows that workers who are processes are given at a time. */
+enum { ITEMS = 130000, IN_THE_SECOND = 100000 };
+
+struct long_map {
+    struct gate *gates;
+    int64_t *when;
+    struct brood_future *future;
+};
+
+/* Its items wait at no gate but those. */
+static struct long_map new_map(void)
+{
+    struct long_map map = {calloc(ITEMS, sizeof(struct gate)), calloc(ITEMS, sizeof(int64_t)), NULL};
+
+    ck_assert(map.gates && map.when);
+    return map;
+}
+
+static void begin_map(struct brood_pool *pool, struct long_map *map)
+{
+    ck_assert_int_eq(brood_map_async(pool, tell_time_behind, &map->future, map->when, map->gates, ITEMS), 0);
+}
+
+static void end_map(struct long_map *map)
+{
+    ck_assert_int_eq(brood_future_wait(map->future, brood_after_ms(60000)), 0);
+    ck_assert_int_eq(brood_future_result(map->future, NULL, 0), 0);
     for (int i = 0; i < ITEMS; i++)
-        x[i] = i;
-    ck_assert_int_eq(brood_map_async(pool, square, &map, x, x, ITEMS), 0);
+        ck_assert_msg(map->when[i] > 0, "item %d", i);
+    brood_future_free(map->future);
+    free(map->gates);
+    free(map->when);
+}
+
+/* The worker is at the first item when it comes, and a later one lets nobody through until it is done. */
+START_TEST(what_is_urgent_goes_before_the_items_of_a_map_that_nobody_has_claimed)
+{
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 1));
+    struct long_map map = new_map();
+    struct brood_future *urgent;
+
+    map.gates[0] = new_gate();
+    map.gates[IN_THE_SECOND] = new_gate();
+    begin_map(pool, &map);
+    await_here(&map.gates[0]);
     urgent = submit(pool, -1, 0);
+    let_through(&map.gates[0]);
     (void)time_of(urgent);
+    ck_assert(!brood_future_done(map.future));
+    let_through(&map.gates[IN_THE_SECOND]);
+    ck_assert_int_eq(brood_future_wait(map.future, brood_after_ms(60000)), 0);
+    ck_assert_int_lt(time_of(urgent), map.when[1]);
     brood_future_free(urgent);
-    ck_assert_int_eq(outcome_of(map), 0);
-    brood_future_free(map);
-    free(x);
+    end_map(&map);
 }
 END_TEST
+
+START_TEST(what_is_not_waits_for_those_that_the_workers_have_been_given)
+{
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 1));
+    struct brood_future *patient;
+    struct long_map map = new_map();
+
+    map.gates[0] = new_gate();
+    begin_map(pool, &map);
+    await_here(&map.gates[0]);
+    patient = submit(pool, 1, 0);
+    let_through(&map.gates[0]);
+    ck_assert_int_gt(time_of(patient), map.when[1]);
+    brood_future_free(patient);
+    end_map(&map);
+}
+END_TEST
+
+/* Each of two workers stands at a gate of the map's first half; one leaves the map for the task, and later each stands at
+ * one of the second half. */
+START_TEST(who_has_made_way_comes_back_to_the_map)
+{
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 2));
+    struct long_map map = {calloc(8, sizeof(struct gate)), calloc(8, sizeof(int64_t)), NULL};
+    struct brood_future *urgent;
+
+    ck_assert(map.gates && map.when);
+    for (int i = 0; i < 8; i++)
+        if (i % 4 == 0 || i % 4 == 3)
+            map.gates[i] = new_gate();
+    ck_assert_int_eq(
+        brood_pool_map_async(pool, &tell_time_behind.task, &map.future, map.when, map.gates, 8, BROOD_MAP(.chunk = 1)), 0);
+    await_here(&map.gates[0]);
+    await_here(&map.gates[4]);
+    urgent = submit(pool, -1, 0);
+    let_through(&map.gates[0]);
+    let_through(&map.gates[4]);
+    (void)time_of(urgent);
+    brood_future_free(urgent);
+    await_here(&map.gates[3]);
+    await_here(&map.gates[7]);
+    let_through(&map.gates[3]);
+    let_through(&map.gates[7]);
+    ck_assert_int_eq(outcome_of(map.future), 0);
+    brood_future_free(map.future);
+    free(map.gates);
+    free(map.when);
+}
+END_TEST
+
+/* Nobody waits for the tasks: who waits for the map invites the workers again. */
+START_TEST(many_that_are_urgent_leave_a_map_whole)
+{
+    enum { MANY = 200 };
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 3));
+    struct brood_future *urgent[MANY];
+    struct long_map map = new_map();
+
+    begin_map(pool, &map);
+    for (int i = 0; i < MANY; i++) {
+        urgent[i] = submit(pool, i % 3 - 2, _i != THREADS && i % 40 == 39 ? SIGKILL : 0);
+        if (i % 10 == 0)
+            rest();
+    }
+    end_map(&map);
+    for (int i = 0; i < MANY; i++) {
+        ck_assert_int_eq(outcome_of(urgent[i]), _i != THREADS && i % 40 == 39 ? -EOWNERDEAD : 0);
+        brood_future_free(urgent[i]);
+    }
+}
+END_TEST
+
+START_TEST(a_map_that_makes_way_can_be_cancelled)
+{
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 1));
+    struct long_map map = new_map();
+    struct brood_future *urgent;
+
+    map.gates[0] = new_gate();
+    begin_map(pool, &map);
+    await_here(&map.gates[0]);
+    urgent = submit(pool, -1, 0);
+    ck_assert_int_eq(brood_future_cancel(map.future), -EBUSY);
+    let_through(&map.gates[0]);
+    (void)time_of(urgent);
+    ck_assert_int_eq(brood_future_wait(map.future, brood_after_ms(60000)), 0);
+    ck_assert_int_eq(brood_future_result(map.future, NULL, 0), -ECANCELED);
+    ck_assert_int_gt(map.when[0], 0);
+    brood_future_free(urgent);
+    brood_future_free(map.future);
+    free(map.gates);
+    free(map.when);
+}
+END_TEST
+
+/* ---- many at once ---- */
 
 struct client {
     struct brood_pool *pool;
@@ -470,7 +609,10 @@ int main(int argc, char **argv)
                    closing_waits_for_what_waits_for_its_turn, a_shutdown_cancels_it_and_nothing_of_it_runs, NULL);
     add_loop_tests(suite, "room", THREADS, end, it_counts_for_the_bound_of_the_queue,
                    a_thread_that_waits_for_something_else_hands_it_on, who_polls_a_descriptor_need_not_hand_it_on,
-                   a_long_map_does_not_keep_it_waiting, many_threads_submit_and_cancel_at_once, NULL);
+                   many_threads_submit_and_cancel_at_once, NULL);
+    add_loop_tests(suite, "maps", THREADS, end, what_is_urgent_goes_before_the_items_of_a_map_that_nobody_has_claimed,
+                   what_is_not_waits_for_those_that_the_workers_have_been_given, who_has_made_way_comes_back_to_the_map,
+                   many_that_are_urgent_leave_a_map_whole, a_map_that_makes_way_can_be_cancelled, NULL);
     add_tests(suite, "inline", in_the_caller_it_means_nothing, NULL);
     if (end == KINDS)
         add_loop_tests(suite, "deaths", FORKS, KINDS, a_pool_that_is_closed_at_once_fails_it, a_pool_that_breaks_fails_it,

@@ -55,14 +55,19 @@ BROOD_TASK_DEFINE(whereabouts, int, struct place)
     return 0;
 }
 
-BROOD_TASK_DEFINE(tell_time, int, int64_t)
+static int64_t now_ns(void)
 {
     struct timespec now;
 
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+BROOD_TASK_DEFINE(tell_time, int, int64_t)
+{
     if (*arg)
         (void)raise(*arg);
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    *result = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    *result = now_ns();
     return 0;
 }
 
@@ -117,24 +122,37 @@ BROOD_TASK_DEFINE(tell_state, int, struct place)
     return 0;
 }
 
-BROOD_TASK_DEFINE(wait_at, struct gate, int)
+static int pass(const struct gate *gate)
 {
-    char mark[sizeof(arg->path) + 8], byte;
+    char mark[sizeof(gate->path) + 8], byte;
     int fd;
 
-    snprintf(mark, sizeof(mark), "%s.here", arg->path);
+    snprintf(mark, sizeof(mark), "%s.here", gate->path);
     fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (fd >= 0)
         close(fd);
-    fd = open(arg->path, O_RDONLY | O_CLOEXEC); /* blocks until there is a writer */
+    fd = open(gate->path, O_RDONLY | O_CLOEXEC); /* blocks until there is a writer */
 
     if (fd < 0)
         return -errno;
     while (read(fd, &byte, 1) > 0)
         ;
     close(fd);
-    *result = 1;
     return 0;
+}
+
+BROOD_TASK_DEFINE(wait_at, struct gate, int)
+{
+    *result = 1;
+    return pass(arg);
+}
+
+BROOD_TASK_DEFINE(tell_time_behind, struct gate, int64_t)
+{
+    int r = arg->path[0] ? pass(arg) : 0;
+
+    *result = now_ns();
+    return r;
 }
 
 BROOD_TASK_DEFINE(hang, int, int)

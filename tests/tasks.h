@@ -68,6 +68,7 @@ BROOD_TASK_DECLARE(leave_with, int, int);          /* exits with that status */
 BROOD_TASK_DECLARE(call_exit, int, int);           /* the same, with what a program does at its exit */
 BROOD_TASK_DECLARE(die_if_divisible, int, int);    /* SIGKILLs its worker if 97 divides the argument */
 BROOD_TASK_DECLARE(nest, int, int);                /* maps over a pool of its own */
+BROOD_TASK_DECLARE(tell_time_behind, struct gate, int64_t); /* the same behind that gate, or behind none if it is empty */
 BROOD_TASK_DECLARE(dig, int, int);            /* in a pool of that kind of its own, as deep as it goes; says how deep */
 BROOD_TASK_DECLARE(fork_and_leave, int, int); /* forks a child that returns from the task, too */
 BROOD_TASK_DECLARE(leave_a_child, int, int);  /* forks a child that sleeps, and says its process id */

@@ -192,8 +192,10 @@ struct brood_call_options {
     /* Of tasks that wait for a worker, the one with the lowest number goes first, of equals the one submitted first; 0 is
      * what calls without options have, and negative numbers are more urgent.  It orders single tasks, from the first one
      * that has a number other than 0: what was handed to the workers before, and up to two tasks for each worker, stay
-     * where they are.  Who submits, or waits for anything in the pool, hands them on.  In a BROOD_INLINE pool it means
-     * nothing. */
+     * where they are.  Who submits, or waits for anything in the pool, hands them on.  Maps have 0: a worker that is handed
+     * a task with a negative number leaves its map for it after the items that it has claimed, which are few or, where
+     * they are long, one; any other task comes behind what the worker has been given of a map, which may be all of it.
+     * In a BROOD_INLINE pool it means nothing. */
     int priority;
 };
 

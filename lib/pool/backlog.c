@@ -3,7 +3,10 @@
 
 #include "os/error.h"
 #include "pool/backlog.h"
+#include "pool/map.h"
 #include "pool/retry.h"
+
+#define PRIORITY_OF_MAPS 0
 
 /* A binary heap: beside each future what it is ordered by, so that comparing touches no future. */
 struct waiting {
@@ -82,12 +85,16 @@ static bool feed_one(struct brood_pool *pool)
 {
     unsigned lane = next_lane(pool);
     struct brood_future *future;
+    int priority;
 
     if (lane == ANY_LANE)
         return false;
+    priority = pool->backlog.heap[0].priority;
     future = take(&pool->backlog, 0);
     (void)brood__submit(pool, &future->job, brood__retry_request(future), lane); /* it has a slot */
     pool->mirrors[lane].fed = future->job.position;
+    if (priority < PRIORITY_OF_MAPS)
+        brood__maps_yield(pool, lane);
     return true;
 }
 

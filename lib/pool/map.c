@@ -21,6 +21,7 @@
 struct helper {
     struct job job;
     struct map_window *window;
+    bool is_yielding; /* the worker of its lane has been asked to answer it early: brood__maps_yield() */
 };
 
 enum window_phase { WINDOW_TURNING, WINDOW_RUNNING, WINDOW_OVER };
@@ -163,9 +164,58 @@ static void note_time(struct map *map, int64_t took_ns)
         map->took_ns += took_ns;
 }
 
+/* Why items that have not started never will, or 0. */
+static int16_t ending(const struct brood_pool *pool, const struct map *map)
+{
+    if (pool->broken || pool->closed)
+        return -ESHUTDOWN;
+    if (pool->given_up)
+        return pool->given_up;
+    return map->cancelled ? -ECANCELED : 0;
+}
+
+/* ---- making way for what is more urgent ---- */
+
+static bool submit_helper(struct brood_pool *pool, struct helper *helper, unsigned lane)
+{
+    const struct map_window *window = helper->window;
+    struct request request = {
+        .kind = SLOT_MAP, .task = window->map->index, .arg = {.len = window->map->workers}, .arg_offset = window->block};
+
+    return brood__submit(pool, &helper->job, &request, lane);
+}
+
+/* The range of the worker in whose lane the helper is. */
+static struct range *range_beside(const struct helper *helper)
+{
+    return &helper->window->shared->ranges[range_number(helper->job.lane, helper->window->map->workers)];
+}
+
+/* Relaxed: the next invitation is published behind it. */
+static void stop_yielding(struct brood_pool *pool, struct helper *helper)
+{
+    atomic_store_explicit(&range_beside(helper)->yields, 0, memory_order_relaxed);
+    helper->is_yielding = false;
+    pool->yielding--;
+}
+
+/* Behind what it has made way for.  False: there is nothing left for it to do, or no room. */
+static bool invite_again(struct brood_pool *pool, struct helper *helper)
+{
+    const struct map *map = helper->window->map;
+    uint32_t left = 0;
+
+    for (unsigned i = 0; i < map->workers; i++)
+        left |= brood__range_left(&helper->window->shared->ranges[i]);
+    return left > 0 && !ending(pool, map) && submit_helper(pool, helper, helper->job.lane);
+}
+
+/* ---- an invitation is answered ---- */
+
 static void settle_helper(struct brood_pool *pool, struct job *job, const struct answer *answer)
 {
-    struct map_window *window = ((struct helper *)(void *)job)->window;
+    struct helper *helper = (struct helper *)(void *)job;
+    struct map_window *window = helper->window;
 
     bool has_started = answer->state == SLOT_DONE || answer->state == SLOT_LOST;
     uint64_t item = read_once(answer->note->item);
@@ -179,6 +229,11 @@ static void settle_helper(struct brood_pool *pool, struct job *job, const struct
         charge(window, answer);
     if (has_started && read_once(answer->slot->has_words) && item < window->count)
         keep_words(window->map, window->first + item, answer->note->words, sizeof(answer->note->words));
+    if (helper->is_yielding) {
+        stop_yielding(pool, helper);
+        if (answer->state == SLOT_DONE && invite_again(pool, helper))
+            return;
+    }
     if (--window->unsettled == 0)
         queue_turn(pool, window);
 }
@@ -314,26 +369,14 @@ static bool sweep(struct map_window *window, int16_t never_started)
     return false;
 }
 
-/* Why items that have not started never will, or 0. */
-static int16_t ending(const struct brood_pool *pool, const struct map *map)
-{
-    if (pool->broken || pool->closed)
-        return -ESHUTDOWN;
-    if (pool->given_up)
-        return pool->given_up;
-    return map->cancelled ? -ECANCELED : 0;
-}
-
 /* ---- back to the workers ---- */
 
 static bool send_helper(struct brood_pool *pool, struct map_window *window, unsigned worker)
 {
-    struct request request = {
-        .kind = SLOT_MAP, .task = window->map->index, .arg = {.len = window->map->workers}, .arg_offset = window->block};
-    struct job *job = &window->helpers[worker].job;
+    struct helper *helper = &window->helpers[worker];
 
-    if (!brood__submit(pool, job, &request, window->map->workers > 1 ? worker : ANY_LANE) &&
-        !brood__submit(pool, job, &request, ANY_LANE))
+    if (!submit_helper(pool, helper, window->map->workers > 1 ? worker : ANY_LANE) &&
+        !submit_helper(pool, helper, ANY_LANE))
         return false;
     window->unsettled++;
     return true;
@@ -473,6 +516,8 @@ bool brood__maps_turn(struct brood_pool *pool)
 {
     struct map_window *window;
 
+    if (pool->yielding > 0)
+        brood__collect_all(pool);
     if (brood__fetch_turn(pool))
         return true;
     if (!pool->turns && pool->stalled && ending(pool, pool->stalled->map))
@@ -745,6 +790,33 @@ void brood__map_stop(struct job *job)
 {
     if (job->settle == settle_helper)
         atomic_store(&((struct helper *)(void *)job)->window->shared->stop, 1);
+}
+
+/* Whoever sleeps is named in the slot: the worker is to be invited again as soon as it has answered. */
+static void yield(struct brood_pool *pool, struct job *job)
+{
+    struct helper *helper = (struct helper *)(void *)job;
+    struct lane *lane = &pool->shared.lanes[job->lane];
+    uint32_t index = lane_index(lane, job->position);
+    uint8_t *waiter = &pool->mirrors[job->lane].waiters[index];
+
+    if (helper->is_yielding)
+        return;
+    *waiter = (uint8_t)slot_add_waiter(&lane->slots[index], *waiter, WAITER_ALL);
+    atomic_store_explicit(&range_beside(helper)->yields, 1, memory_order_release);
+    helper->is_yielding = true;
+    helper->window->handed = 0; /* it may leave something undone */
+    pool->yielding++;
+}
+
+void brood__maps_yield(struct brood_pool *pool, unsigned number)
+{
+    const struct mirror *mirror = &pool->mirrors[number];
+    uint32_t slots = pool->shared.lanes[number].mask + 2; /* with the mailbox */
+
+    for (uint32_t index = 0; index < slots && mirror->outstanding > 1; index++)
+        if (mirror->jobs[index] && mirror->jobs[index]->settle == settle_helper)
+            yield(pool, mirror->jobs[index]);
 }
 
 bool brood__map_cancel(struct brood_pool *pool, struct map *map)

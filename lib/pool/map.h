@@ -52,6 +52,10 @@ bool brood__maps_need_turn(struct brood_pool *pool);
 /* Starts no more items of it.  True if none had started.  Locked. */
 bool brood__map_cancel(struct brood_pool *pool, struct map *map);
 
+/* Something more urgent is in that lane: its worker, if it takes part in maps, leaves them after the items that it has
+ * claimed, and is invited again behind it, by whoever collects its answer.  Locked. */
+void brood__maps_yield(struct brood_pool *pool, unsigned lane);
+
 /* If the job is a helper: its window starts no more items.  Locked. */
 void brood__map_stop(struct job *job);
 

@@ -88,6 +88,7 @@ struct brood_pool {
     size_t queue;                 /* at most so many */
     struct map_window *turns;     /* windows of maps that nobody works on: map.h */
     struct map_window *stalled;   /* … and those that have found no room in a lane */
+    unsigned yielding;            /* workers' parts in maps that make way for a task: brood__maps_yield() */
     struct brood_future *fetches; /* results that wait to be fetched: fetch.h */
     struct spill_regions regions;
     struct brood_future *again; /* tasks whose worker died, to be run again: retry.h */

@@ -380,7 +380,8 @@ static uint32_t claim_items(const struct server *server, const struct work *work
     uint32_t wanted = window->chunk ? window->chunk : at_most(adaptive, brood__range_left(work->range));
     uint32_t count;
 
-    if (atomic_load_explicit(&window->stop, memory_order_relaxed))
+    if (atomic_load_explicit(&window->stop, memory_order_relaxed) ||
+        atomic_load_explicit(&work->range->yields, memory_order_acquire))
         return 0;
     count = brood__range_claim(work->range, wanted, ret_lo);
     if (count > 0 || window->workers < 2)

@@ -338,7 +338,7 @@ static bool awaits_anything(const struct brood_pool *pool, const struct watch *w
 {
     return watch->next_job == brood__middle_job || watch->next_job == brood__every_job ||
            watch->next_job == brood__no_job || pool->stalled || pool->again || pool->backlog.count > 0 ||
-           (!watch->is_silent && pool->calls_awaited > 0);
+           pool->yielding > 0 || (!watch->is_silent && pool->calls_awaited > 0);
 }
 
 /* parker.h says why there is a second look.  Of many jobs, some were chosen to name the parker: should one have been over

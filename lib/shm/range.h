@@ -33,7 +33,12 @@ struct range {
     /* The item that the owner runs or ran last, + 1.  Owner writes, before it calls the task; the host reads behind the
      * worker's death, or when nobody is left. */
     _Atomic uint64_t item;
-    uint64_t pad[6];
+    /* Host: something more urgent waits in the owner's lane, so it is to claim no more, and will be invited again.  The
+     * host stores it behind the `waiter` of the invitation, release; the owner looks before each claim, acquire, so that it
+     * knows whom to wake when it answers. */
+    _Atomic uint32_t yields;
+    uint32_t reserved;
+    uint64_t pad[5];
 };
 _Static_assert(sizeof(struct range) == 64, "a range is a cache line");
 
