@@ -150,6 +150,7 @@ static const struct {
 struct story {
     struct brood_pool *pool;
     struct brood_future *futures[FUTURES];
+    struct brood_imap *imap;
     int count;
     double in[ITEMS], out[ITEMS];
     unsigned char bytes[3000];
@@ -204,8 +205,49 @@ static void ask(struct story *story, struct brood_future *future)
     need(strlen(brood_future_error(future)) < 1024, "the words for it end");
     need(brood_future_size(future) <= 1 << 20, "a result is not larger than promised");
     if (brood_future_death(future, &death) == 0)
-        need(death.worker >= 0 && death.worker < 2, "a dead worker has a number");
+        need(death.worker >= 0 && death.worker < 3, "a dead worker has a number");
     (void)story;
+}
+
+/* What is not asked for the answer. */
+static void meddle(struct story *story, struct brood_future *future)
+{
+    struct brood_pool_stats stats;
+
+    switch (random() % 6) {
+    case 0:
+        (void)brood_future_kill(future);
+        break;
+    case 1:
+        (void)!brood_pool_resize(story->pool, 1 + (int)(random() % 3));
+        break;
+    case 2:
+        need(brood_future_fd(future) != 0, "a descriptor of a future is none of the standard ones");
+        break;
+    case 3:
+        (void)!brood_pool_run(story->pool, brood_after_ms(1));
+        break;
+    case 4:
+        (void)!brood_pool_stats(story->pool, &stats);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Some items of it.  It is closed behind the pool: what it runs is waited for, and a slot may say for ever that it runs. */
+static void follow(struct story *story)
+{
+    struct brood_item item;
+    int r = story->imap ? 0 : brood_imap(story->pool, square, &story->imap, story->in, ITEMS, NULL);
+
+    need(r <= 0, "a stream opens, or says why not");
+    for (int i = 0; r == 0 && i < ITEMS / 2; i++) {
+        r = brood_imap_next(story->imap, &item, brood_after_ms(3));
+        need(r <= 0, "there is an item, or not");
+        need(r < 0 || item.outcome <= 0, "its outcome is 0 or an error");
+        need(r < 0 || item.outcome < 0 || item.result != NULL, "if it is 0 there is a result");
+    }
 }
 
 static void do_it_harm(struct story *story, int part, uint64_t seed)
@@ -223,7 +265,10 @@ static void do_it_harm(struct story *story, int part, uint64_t seed)
 
 static void tell(int kind, int part, uint64_t seed)
 {
-    struct story story = {.pool = open_pool(kind, 2)};
+    struct story story = {.pool =
+                              open_processes(kind, BROOD_POOL(.workers = 2, .workers_max = 3, .queue = 64, .limit_ms = 500,
+                                                              .output = seed % 2 ? BROOD_OUTPUT_CAPTURE : 0,
+                                                              .spares = seed % 3 == 0, .retries = seed % 5 == 0))};
 
     srandom((unsigned)seed);
     for (int i = 0; i < FUTURES / 2; i++) {
@@ -232,8 +277,13 @@ static void tell(int kind, int part, uint64_t seed)
             do_it_harm(&story, part, seed * 2 + (uint64_t)i);
         if (story.count > 0)
             ask(&story, story.futures[random() % story.count]);
+        if (story.count > 0)
+            meddle(&story, story.futures[random() % story.count]);
+        if (i == 5 || i == 12)
+            follow(&story);
     }
     (void)brood_pool_close(story.pool, random() % 2 ? BROOD_NOW : brood_after_ms(50));
+    brood_imap_close(story.imap);
     for (int i = 0; i < story.count; i++) {
         need(brood_future_done(story.futures[i]), "after the close there is an outcome");
         ask(&story, story.futures[i]);
