@@ -147,6 +147,10 @@ START_TEST(sizes_that_cannot_be_are_refused)
     ck_assert_int_eq(brood_memory_create(&memory, name, 0), -EINVAL);
     ck_assert_int_eq(brood_memory_create(&memory, name, SIZE_MAX), -EINVAL);
     ck_assert_int_eq(brood_memory_create(&memory, NULL, 0), -EINVAL);
+    ck_assert_ptr_null(brood_memory_address(NULL));
+    ck_assert_uint_eq(brood_memory_size(NULL), 0);
+    ck_assert_str_eq(brood_memory_name(NULL), "");
+    ck_assert_int_eq(brood_memory_fd(NULL), -EBADF);
     ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
     little = (struct rlimit){100 * KIB, before.rlim_max};
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &little), 0);

@@ -1061,6 +1061,10 @@ START_TEST(a_map_without_arrays_is_refused)
     ck_assert_int_eq(brood_pool_map(pool, &square.task, x, x, 2, &(struct brood_map_options){.chunk = 1}), -EINVAL);
     ck_assert_int_eq(brood_map(NULL, square, x, x, 2), -EINVAL);
     ck_assert_int_eq(brood_apply(NULL, square, x, x), -EINVAL);
+    ck_assert_int_eq(brood_pool_apply(pool, NULL, x, x), -EINVAL);
+    ck_assert_int_eq(brood_pool_apply_bytes(pool, &reverse.task, NULL, (struct brood_bytes){x, 1}), -EINVAL);
+    ck_assert_int_eq(brood_pool_workers(NULL), 0);
+    ck_assert_int_eq(brood_pool_worker_pid(NULL, 0), 0);
 }
 END_TEST
 
