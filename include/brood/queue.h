@@ -45,8 +45,9 @@ enum brood_queue_kind {
     BROOD_PRIORITY /* lowest priority first; among equals, first in, first out */
 };
 
-/* Threads that use one queue at the same time, in all processes together: from their first call until they end, close the
- * queue, or use others with nothing of this one in hand.  One more waits for a number until its deadline. */
+/* Threads that use one queue at the same time, in all processes together: from their first call, also while they do nothing
+ * with it, until they end, their process closes the queue, or they use others with nothing of this one in hand.  One more
+ * waits until its deadline for one of these to be done with it; who needs more threads needs more queues. */
 #define BROOD_QUEUE_USERS_MAX 256
 
 /* Every zero means the default.  BROOD_QUEUE(...) fills in `size`. */

@@ -228,8 +228,9 @@ static int enter(struct brood_barrier *barrier, brood_deadline deadline, uint32_
         return brood_fail(-EAGAIN, "not all of the other parties have come to the barrier");
     entry = roster_enter(roster_of(barrier), &barrier->entries, BROOD_BARRIER_PROCESSES);
     if (!entry)
-        return brood_fail(-ENOSPC, "%d processes wait at the barrier: no more can (threads of one count as one)",
-                          BROOD_BARRIER_PROCESSES);
+        return brood_fail(
+            -ENOSPC, "%d processes wait at the barrier, and no more can: let more of the parties be threads of one process",
+            BROOD_BARRIER_PROCESSES);
     entry->waiting++;
     *ret_index = barrier->arrived;
     set(&barrier->arrived, barrier->arrived + 1);

@@ -147,8 +147,10 @@ static int enter(struct brood_condition *condition, struct waiter *ret_waiter)
     struct roster_entry *entry = roster_enter(roster_of(condition), &condition->entries, BROOD_CONDITION_PROCESSES);
 
     if (!entry)
-        return brood_fail(-ENOSPC, "%d processes wait for the condition: no more can (threads of one count as one)",
-                          BROOD_CONDITION_PROCESSES);
+        return brood_fail(
+            -ENOSPC,
+            "%d processes wait for the condition, and no more can: use one more condition, or threads of one process",
+            BROOD_CONDITION_PROCESSES);
     *ret_waiter = (struct waiter){.ticket = condition->tickets++, .entry = entry};
     entry->waiting += ONE_NEW;
     return 0;

@@ -238,8 +238,11 @@ static struct queue_member *make_room(void)
 
 static int no_number(int r)
 {
-    return brood_fail(r, "%d threads use the queue already: let some of them end, or call brood_queue_close()",
-                      BROOD_QUEUE_USERS_MAX);
+    return brood_fail(
+        r,
+        "%d threads have used the queue and may do so again: let some of them end, or call brood_queue_close() in "
+        "a process that is done with it, or use a second queue",
+        BROOD_QUEUE_USERS_MAX);
 }
 
 static const struct queue_member *add(struct brood_queue *queue, unsigned owner)
