@@ -204,7 +204,7 @@ static bool read_name(const struct table *table, uint64_t name, char *to, size_t
 int brood__symbols_find(int fd, struct symbol *symbols, size_t count)
 {
     uint64_t *names = calloc(count ? count : 1, sizeof(*names));
-    struct table table;
+    struct table table = {.fd = -1};
     int r = names ? find_table(fd, &table) : -ENOMEM, found = 0;
 
     for (size_t i = 0; i < count; i++)
