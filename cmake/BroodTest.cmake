@@ -1,10 +1,11 @@
 # brood_test(<name> [POLLERS] [TSAN] [VALGRIND] [SERIAL] [IN_PROCESS <argument>] [LABELS <label>...] [TIMEOUT <seconds>]
-#            [SOURCES <file>...] [LIBRARIES <target>...] [ENVIRONMENT <name>=<value>...])
+#            [WHERE_ALLOWED <what>...] [SOURCES <file>...] [LIBRARIES <target>...] [ENVIRONMENT <name>=<value>...])
 #
 # One test program, tests/<name>.c, linked to libbrood.a, whose hidden symbols it may use; and the ctests that run it:
 #
 #   <name>            as it is; 0 is a pass, 77 a skip
 #   <name>.uring ...  POLLERS: once per way to wait, by BROOD_POLLER (label `poller`)
+#   <name>.<what>     WHERE_ALLOWED: its tests that need <what>, with the argument --<what>; skipped where it may not have that
 #   <name>.valgrind   VALGRIND: under valgrind, which follows threads but not shared memory (label `valgrind`)
 #   <name>.tsan       TSAN, in a build with ThreadSanitizer, which does not follow it either (label `tsan`)
 #
@@ -61,7 +62,7 @@ endfunction()
 
 function(brood_test name)
     cmake_parse_arguments(PARSE_ARGV 1 arg "POLLERS;TSAN;VALGRIND;SERIAL" "IN_PROCESS;TIMEOUT"
-                          "LABELS;SOURCES;LIBRARIES;ENVIRONMENT")
+                          "WHERE_ALLOWED;LABELS;SOURCES;LIBRARIES;ENVIRONMENT")
     if(NOT arg_TIMEOUT)
         set(arg_TIMEOUT 60)
     endif()
@@ -84,6 +85,10 @@ function(brood_test name)
     endif()
 
     brood_ctest(${name} ${serial} LABELS ${arg_LABELS} TIMEOUT ${timeout} ENVIRONMENT ${environment} COMMAND ${name})
+    foreach(what IN LISTS arg_WHERE_ALLOWED)
+        brood_ctest(${name}.${what} ${serial} LABELS ${arg_LABELS} TIMEOUT ${timeout} ENVIRONMENT ${environment}
+                    COMMAND ${name} --${what})
+    endforeach()
     if(arg_POLLERS)
         foreach(poller IN LISTS brood_pollers)
             brood_ctest(${name}.${poller} ${serial} LABELS ${arg_LABELS} poller TIMEOUT ${timeout}

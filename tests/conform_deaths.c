@@ -338,11 +338,9 @@ END_TEST
 #define NOBODY 65534
 
 /* The kernel then forgets that they are to die with their parent. */
-static bool cannot_change_users(void)
+static bool become_nobody(void)
 {
-    if (geteuid() != 0)
-        (void)fprintf(stderr, "skipped: only root can change its user\n");
-    return geteuid() != 0;
+    return setgid(NOBODY) == 0 && setuid(NOBODY) == 0;
 }
 
 /* The fixture makes orphans this process's children. */
@@ -368,7 +366,7 @@ static void expect_broken(struct brood_pool *pool)
 /* It sleeps, or is about to. */
 START_TEST(a_worker_whose_task_has_changed_its_user_goes_with_its_supervisor)
 {
-    for (int sleeps = 0; sleeps < 2 && !cannot_change_users(); sleeps++) {
+    for (int sleeps = 0; sleeps < 2; sleeps++) {
         struct brood_pool *pool = open_pool(_i, 1);
         pid_t worker = brood_pool_worker_pid(pool, 0), supervisor = supervisor_of(pool);
         int id;
@@ -386,7 +384,7 @@ static int initialize_as_nobody(void *context, void **ret_state)
 {
     (void)context;
     (void)ret_state;
-    return setgid(NOBODY) < 0 || setuid(NOBODY) < 0 ? -errno : 0;
+    return become_nobody() ? 0 : -errno;
 }
 
 /* One is in a task that does not end, one sleeps, and one waits to be told whom to replace. */
@@ -396,8 +394,6 @@ START_TEST(workers_that_begin_as_another_user_go_with_their_supervisor)
     struct brood_pool *pool;
     pid_t supervisor, workers[4];
 
-    if (cannot_change_users())
-        return;
     ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = 2, .spares = 1, .initializer = initialize_as_nobody)), 0);
     supervisor = supervisor_of(pool);
     ck_assert_int_eq(brood_apply_async(pool, hang, &stuck, &(int){0}), 0);
@@ -574,8 +570,25 @@ START_TEST(workers_that_may_not_be_forked_are_an_error_and_nothing_stays)
 }
 END_TEST
 
-int main(void)
+/* A run of its own, so that who may not change its user sees that it was skipped. */
+static int run_with_users(void)
 {
+    Suite *suite = suite_create("deaths of other users");
+
+    if (!may_child(become_nobody)) {
+        printf("skipped: only root can change its user\n");
+        return 77;
+    }
+    add_loop_tests(suite, "users", 0, PROCESS_KINDS, a_worker_whose_task_has_changed_its_user_goes_with_its_supervisor,
+                   NULL);
+    add_tests(suite, "users from the beginning", workers_that_begin_as_another_user_go_with_their_supervisor, NULL);
+    return run_suite(suite);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "--users") == 0)
+        return run_with_users();
     Suite *suite = suite_create("deaths");
 
     add_loop_tests(suite, "a worker with a task", 0, PROCESS_KINDS, a_task_whose_worker_is_killed_fails_with_pid_and_signal,
@@ -588,12 +601,10 @@ int main(void)
                    random_kills_leave_every_task_with_one_outcome,
                    random_kills_leave_a_map_whole_but_for_the_items_they_hit, NULL);
     add_loop_tests(suite, "supervisor and host", 0, PROCESS_KINDS, when_the_supervisor_dies_every_wait_ends_at_once,
-                   a_worker_whose_task_has_changed_its_user_goes_with_its_supervisor,
                    when_the_host_is_killed_in_a_map_nothing_stays, NULL);
     add_loop_tests(suite, "hosts", 0, PROCESS_KINDS, a_host_that_ignores_sigchld_is_served,
                    a_host_that_reaps_everything_is_served, a_child_of_a_task_does_not_answer_in_its_place,
                    what_a_task_has_started_goes_with_its_worker, NULL);
-    add_tests(suite, "users", workers_that_begin_as_another_user_go_with_their_supervisor, NULL);
     add_tests(suite, "opening", standard_descriptors_may_be_closed, an_executable_that_is_not_there_is_named,
               an_executable_that_is_no_worker_is_explained, workers_that_may_not_be_forked_are_an_error_and_nothing_stays,
               NULL);

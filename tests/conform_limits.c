@@ -820,7 +820,7 @@ static int run_with_little_memory(void)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "--little-memory") == 0)
+    if (argc > 1 && strcmp(argv[1], "--memory") == 0)
         return run_with_little_memory();
     Suite *suite = suite_create("limits");
 
