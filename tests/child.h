@@ -30,6 +30,10 @@
 
 #include "support.h"
 
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449
+#endif
+
 /* Is it allowed?  A child tries, and ends.  For main(), which may run before there is a test: tests that need what not
  * everybody may do are a run of their own, which is seen to be skipped. */
 static inline bool may_child(bool (*attempt)(void))
@@ -40,6 +44,12 @@ static inline bool may_child(bool (*attempt)(void))
     if (pid == 0)
         _exit(attempt() ? 0 : 1);
     return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+/* Can the kernel wait for several futexes?  Linux 5.16 can, where no sandbox denies it. */
+static inline bool has_futex_waitv(void)
+{
+    return syscall(SYS_futex_waitv, NULL, 0, 0, NULL, 0) < 0 && errno == EINVAL;
 }
 
 /* Calls body(argument) in a child, which then exits with 0. */

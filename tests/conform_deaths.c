@@ -164,12 +164,12 @@ START_TEST(a_worker_that_dies_while_it_is_traced_holds_up_nobody)
 
     ck_assert_int_eq(ptrace(PTRACE_SEIZE, victim, NULL, NULL), 0);
     ck_assert_int_eq(brood_apply_async(pool, die_by, &future, &(int){SIGKILL}), 0);
-    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
     ck_assert_int_eq(brood_future_death(future, &death), 0);
     ck_assert_int_eq(death.pid, victim);
     ck_assert_int_eq(death.signal, SIGKILL);
     ck_assert_int_eq(brood_apply_async(pool, square, &next, &(double){2}), 0);
-    ck_assert_int_eq(brood_future_wait(next, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood_future_wait(next, brood_after_ms(60000)), 0);
     ck_assert_int_eq(waitpid(victim, NULL, __WALL), victim);
     (void)!brood_apply(pool, die_by, &(int){0}, &(int){SIGKILL});
     await(kill(victim, 0) < 0); /* it has been reaped with this one */
@@ -199,7 +199,7 @@ START_TEST(a_task_that_calls_exit_does_not_do_what_the_host_does_at_its_exit)
     ck_assert_int_ge(fputs("once", stream), 0);
     pool = open_processes(_i, BROOD_POOL(.workers = 1, .inherit_fds = true));
     ck_assert_int_eq(brood_apply_async(pool, call_exit, &future, &(int){9}), 0);
-    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(10000)), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
     ck_assert_int_eq(brood_future_death(future, &death), 0);
     ck_assert_int_eq(death.exit_code, 9);
     ck_assert_int_eq(death.signal, 0);

@@ -372,9 +372,11 @@ START_TEST(spares_that_die_in_their_initializer_are_not_forked_for_ever)
 {
     struct tally *tally = shared_memory(sizeof(*tally));
     brood_auto(pool) *pool = NULL;
+    pid_t supervisor;
 
     atomic_store(&tally->failing, 1);
     pool = open_processes(FORKED, BROOD_POOL(.workers = 2, .spares = 1, .initializer = crash_if_told, .context = tally));
+    supervisor = supervisor_of(pool);
     await(spare_deaths(pool) == 10);
     expect_working(pool);
     ck_assert_int_eq(brood_apply(pool, die_by, &(int){0}, &(int){SIGKILL}), -EOWNERDEAD);
@@ -382,8 +384,7 @@ START_TEST(spares_that_die_in_their_initializer_are_not_forked_for_ever)
     atomic_store(&tally->failing, 0);
     ck_assert_int_eq(atomic_load(&tally->begun), 11);
     ck_assert_int_eq(brood_apply(pool, die_by, &(int){0}, &(int){SIGKILL}), -EOWNERDEAD);
-    await(brood_pool_worker_pid(pool, 0) > 0);
-    (void)await_spare(pool, supervisor_of(pool));
+    (void)await_spare(pool, supervisor);
     expect_working(pool);
     ck_assert_uint_eq(spare_deaths(pool), 11);
     (void)munmap(tally, sizeof(*tally));
