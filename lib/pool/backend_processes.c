@@ -121,7 +121,8 @@ static bool has_lost_descriptors(const struct processes *processes)
 {
     int number = brood__pidfd_number(processes->supervisor);
 
-    return brood__pidfd_kill(processes->supervisor, 0) == -EBADF || (number > 0 && number != processes->number);
+    return brood__pidfd_kill(processes->supervisor, 0) == -EBADF ||
+           (number > 0 && processes->number > 0 && number != processes->number);
 }
 
 /* So they are not closed, either. */
