@@ -324,6 +324,34 @@ START_TEST(a_worker_is_away_until_it_is_back)
 }
 END_TEST
 
+START_TEST(one_worker_at_a_time_is_the_lookout)
+{
+    open_board(false, CROWD);
+    ck_assert(!brood__lookout_any(board));
+    ck_assert(brood__lookout_enter(board, 0));
+    ck_assert(brood__lookout_enter(board, 0)); /* it has the post already */
+    ck_assert(!brood__lookout_enter(board, CROWD - 1));
+    brood__lookout_leave(board, CROWD - 1); /* it has nothing to leave */
+    ck_assert(brood__lookout_any(board));
+    brood__lookout_leave(board, 0);
+    ck_assert(!brood__lookout_any(board));
+    ck_assert(brood__lookout_enter(board, CROWD - 1));
+    close_board();
+}
+END_TEST
+
+START_TEST(who_leaves_is_told_whether_somebody_has_called)
+{
+    open_board(false, CROWD);
+    brood__idle_enter(board, 3);
+    ck_assert(brood__idle_leave(board, 3));
+    brood__idle_enter(board, 3);
+    ck_assert(brood__idle_wake(&shared, 3));
+    ck_assert(!brood__idle_leave(board, 3));
+    close_board();
+}
+END_TEST
+
 START_TEST(an_idle_worker_is_woken_once)
 {
     unsigned worker = numbers[_i];
@@ -640,6 +668,7 @@ int main(void)
     add_loop_tests(suite, "nonsense", 0, NONSENSE, a_board_that_cannot_be_is_refused, NULL);
     add_loop_tests(suite, "idle", 0, NUMBERS, a_worker_is_idle_until_it_leaves, a_worker_is_away_until_it_is_back,
                    an_idle_worker_is_woken_once, any_idle_worker_is_found_and_no_other_woken, NULL);
+    add_tests(suite, "lookout", one_worker_at_a_time_is_the_lookout, who_leaves_is_told_whether_somebody_has_called, NULL);
     add_tests(suite, "hostile", an_overwritten_board_names_no_worker_that_is_not_there, NULL);
     add_tests(suite, "wake", of_many_that_wake_at_once_each_wakes_another, a_worker_that_two_would_wake_is_woken_by_one,
               a_worker_that_becomes_idle_or_goes_away_fences_in_the_submitters_too,

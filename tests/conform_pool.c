@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "pools.h"
@@ -452,6 +453,47 @@ START_TEST(a_task_behind_a_long_one_is_run_by_an_idle_worker)
     open_gate(&gate);
     expect_done(slow, 0);
     remove_gate(&gate);
+}
+END_TEST
+
+static void run_short_tasks(struct brood_pool *pool, int count)
+{
+    struct brood_future *futures[300];
+
+    for (int i = 0; i < count; i++)
+        ck_assert_int_eq(brood_apply_async(pool, square, &futures[i], &(double){i}), 0);
+    for (int i = 0; i < count; i++) {
+        expect_done(futures[i], 0);
+        brood_future_free(futures[i]);
+    }
+}
+
+/* Short tasks are left to the worker that is awake.  What comes behind them may be long, and the program does nothing that
+ * would bring it on: it only looks whether all have begun. */
+START_TEST(long_tasks_behind_short_ones_run_side_by_side_although_nobody_waits)
+{
+    enum { WORKERS = 3, ROUNDS = 20 };
+    brood_auto(pool) *pool = open_pool(_i, WORKERS, 0);
+
+    for (int round = 0; round < ROUNDS; round++) {
+        struct brood_future *slow[WORKERS];
+        struct gate gates[WORKERS];
+
+        run_short_tasks(pool, 300);
+        nanosleep(&(struct timespec){.tv_nsec = round * 100000}, NULL); /* all kinds of sleep and half-sleep */
+        for (int i = 0; i < WORKERS; i++)
+            gates[i] = make_gate();
+        for (int i = 0; i < WORKERS; i++)
+            slow[i] = submit_waiter(pool, &gates[i]);
+        for (int i = 0; i < WORKERS; i++)
+            await(is_somebody_at(&gates[i]));
+        for (int i = 0; i < WORKERS; i++) {
+            open_gate(&gates[i]);
+            expect_done(slow[i], 0);
+            brood_future_free(slow[i]);
+            remove_gate(&gates[i]);
+        }
+    }
 }
 END_TEST
 
@@ -1114,6 +1156,7 @@ int main(int argc, char **argv)
     add_loop_tests(suite, "futures beside the caller", CONCURRENT, end, a_wait_ends_at_its_deadline_and_may_be_repeated,
                    cancel_keeps_a_task_from_starting_and_a_running_one_is_busy, a_future_freed_early_lets_its_task_run,
                    a_full_queue_is_eagain_now_and_etimedout_later, a_task_behind_a_long_one_is_run_by_an_idle_worker,
+                   long_tasks_behind_short_ones_run_side_by_side_although_nobody_waits,
                    a_task_in_the_lane_of_a_thief_is_run_by_who_sleeps, several_threads_wait_for_one_future, NULL);
     add_loop_tests(suite, "map", 0, end, map_keeps_the_order_for_every_length_and_chunk, an_empty_map_is_fine,
                    map_runs_every_item_although_some_fail_and_tells_which, a_map_of_more_than_two_windows_is_whole,

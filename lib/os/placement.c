@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,15 +40,40 @@ unsigned brood__cpu_wanted_by(pid_t tid)
     return (unsigned)cpu;
 }
 
+/* The kernel moves a thread at once that is where it may not be, and leaves it there when it may be anywhere again. */
+static void move(pid_t tid, const cpu_set_t *to, const cpu_set_t *before)
+{
+    if (sched_setaffinity(tid, sizeof(*to), to) == 0)
+        (void)sched_setaffinity(tid, sizeof(*before), before);
+}
+
+/* Where may it run, if on the caller's CPU, too? */
+static bool get_affinity(pid_t tid, unsigned cpu, cpu_set_t *ret_set)
+{
+    return cpu < CPU_SETSIZE && sched_getaffinity(tid, sizeof(*ret_set), ret_set) == 0 && CPU_ISSET(cpu, ret_set);
+}
+
 void brood__cpu_give_to(pid_t tid)
 {
     cpu_set_t before, here;
     unsigned cpu = brood__cpu_here();
 
-    if (cpu >= CPU_SETSIZE || sched_getaffinity(tid, sizeof(before), &before) < 0 || !CPU_ISSET(cpu, &before))
+    if (!get_affinity(tid, cpu, &before))
         return;
     CPU_ZERO(&here);
     CPU_SET(cpu, &here);
-    if (sched_setaffinity(tid, sizeof(here), &here) == 0)
-        (void)sched_setaffinity(tid, sizeof(before), &before);
+    move(tid, &here, &before);
+}
+
+void brood__cpu_keep_from(pid_t tid)
+{
+    cpu_set_t before, others;
+    unsigned cpu = brood__cpu_here();
+
+    if (!get_affinity(tid, cpu, &before))
+        return;
+    others = before;
+    CPU_CLR(cpu, &others);
+    if (CPU_COUNT(&others) > 0)
+        move(tid, &others, &before);
 }

@@ -15,4 +15,8 @@ unsigned brood__cpu_wanted_by(pid_t tid);
 /* Moves that thread to the caller's CPU, if it may run there, and leaves its affinity as it was.  A hint: never fails. */
 void brood__cpu_give_to(pid_t tid);
 
+/* Moves that thread off the caller's CPU, if it may run elsewhere, and leaves its affinity as it was.  A hint: never fails.
+ */
+void brood__cpu_keep_from(pid_t tid);
+
 #endif

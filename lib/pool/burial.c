@@ -178,7 +178,8 @@ void brood__bury_work(struct supervisor *s, unsigned worker, struct brood__endin
     if (!s->stopping) /* what a closing pool kills is no accident */
         charge(s, worker, ending);
     brood__away_enter(s->shared->board, worker);
-    brood__idle_leave(s->shared->board, worker);
+    (void)brood__idle_leave(s->shared->board, worker);
+    brood__lookout_leave(s->shared->board, worker);
     /* It may have died between an answer and the wake-up for it. */
     brood__wake_host(s->shared->board);
     if (atomic_exchange(&s->shared->roll->entries[worker], ROLL_NOBODY) != ROLL_NOBODY)

@@ -1,4 +1,7 @@
-/* placement.c - a host thread that goes to sleep leaves its CPU to a worker that has none of its own.
+/* placement.c - a host thread and its workers each have a CPU, as long as there are enough.
+ *
+ * A thread that wakes a worker and goes on giving it tasks may find that one on its own CPU, time and again: the kernel
+ * takes the two for one that works and one that waits for it, which they are in a round trip, and looks for no other CPU.
  *
  * When a map begins there may be as many workers to be woken as CPUs, and the host still runs on one of these: so the
  * scheduler puts two workers on one CPU.  Then the host sleeps, its CPU is idle, and the two go on sharing the other one
@@ -76,4 +79,30 @@ void brood__placement_leave(const struct brood_pool *pool)
     cpu = brood__cpu_wanted_by(one);
     if (cpu != CPU_NONE && cpu != brood__cpu_here() && brood__cpu_wanted_by(other) == cpu)
         brood__cpu_give_to(other);
+}
+
+static bool any_elsewhere(const struct brood_pool *pool, unsigned cpu)
+{
+    for (unsigned i = 0; i < pool->wanted; i++) {
+        unsigned there = atomic_load_explicit(&pool->shared.lanes[i].station->cpu, memory_order_relaxed);
+
+        if (there != cpu && there != CPU_NONE)
+            return true;
+    }
+    return false;
+}
+
+void brood__placement_spread(struct brood_pool *pool, unsigned worker)
+{
+    struct mirror *mirror = &pool->mirrors[worker];
+    unsigned here = brood__cpu_here();
+    bool is_here = brood__placement_is_on(pool, worker, here), was_here = mirror->moved_from == here;
+
+    mirror->moved_from = is_here ? here : CPU_NONE;
+    if (!is_here || !pool->backend->thread_id || brood__is_crowded(&pool->shared))
+        return;
+    if (any_elsewhere(pool, here))
+        mirror->is_starved = true;
+    else if (!was_here) /* else it was moved already, and has not looked since */
+        brood__cpu_keep_from(pool->backend->thread_id(pool, worker));
 }

@@ -13,4 +13,8 @@ bool brood__placement_is_on(const struct brood_pool *pool, unsigned worker, unsi
  * lock. */
 void brood__placement_leave(const struct brood_pool *pool);
 
+/* The calling thread goes on giving that worker tasks, which it has not done yet: if it waits for this CPU, the tasks go to
+ * one who has another, or it gets another one itself.  With the pool's lock. */
+void brood__placement_spread(struct brood_pool *pool, unsigned worker);
+
 #endif

@@ -7,6 +7,7 @@
 #include "os/clock.h"
 #include "os/cpus.h"
 #include "os/options.h"
+#include "os/placement.h"
 #include "os/sandbox.h"
 #include "pool/attendant.h"
 #include "pool/backend.h"
@@ -179,6 +180,7 @@ static int open_mirrors(struct brood_pool *pool)
         mirror->waiters = calloc(slots, 1);
         mirror->oldest = mirror->tail = lane_first_position(&pool->shared.lanes[i]);
         mirror->fed = UINT64_MAX;
+        mirror->moved_from = CPU_NONE;
         if (!mirror->jobs || !mirror->waiters)
             return brood_fail(-ENOMEM, "out of memory");
     }

@@ -43,6 +43,8 @@ struct mirror {
     uint64_t fed;          /* the position of the last job that came from the backlog */
     uint64_t answered;     /* by the worker of this number, from whatever lane */
     unsigned outstanding;
+    unsigned moved_from; /* the CPU off which the worker was moved, until it is seen elsewhere: placement.h */
+    bool is_starved;     /* until all that is outstanding is settled, it waits for the CPU of a thread that submits */
 };
 
 /* What a task may take, and how often it may be tried again. */

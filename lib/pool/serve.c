@@ -34,6 +34,13 @@
 /* Behind so many tasks a worker that is never without one looks at the clock all the same: it may be time to retire. */
 #define TASKS_PER_CLOCK 4096
 
+/* So many tell how long a task takes, and so does one that takes this long. */
+#define TASKS_TO_TELL 8
+#define LONG_NS 4000
+
+/* … and behind so many while the host does not know how long its tasks take. */
+#define TASKS_FOR_PACE 32
+
 /* A claim on the items of a map should take about this long: long against its cost, short against the whole. */
 #define CLAIM_NS_MIN 50000
 #define CLAIM_NS_MAX 200000
@@ -44,9 +51,16 @@
 /* One that would not die with its supervisor looks this often whether that lives. */
 #define UNLED_NS 100000000
 
-struct progress {
-    uint64_t current, head;
-};
+/* The lookout sleeps so long between two looks: longer while nobody gets on, for then somebody is at something long. */
+#define LOOK_NS_MIN 50000
+#define LOOK_NS_MAX 1000000
+#define LOOK_NS_LONG 8000000
+
+/* A worker that sleeps longer than this may be woken for anything: how long its tasks took says nothing any more. */
+#define PACE_NS 1000000
+
+/* Behind so many looks at which everybody else was asleep, it sleeps until it is woken. */
+#define LOOKS_IN_VAIN 4
 
 static _Thread_local struct server *serving; /* what this thread is, if it is a worker */
 
@@ -103,10 +117,10 @@ int brood__server_open(struct server *ret_server, struct shared *shared, unsigne
         .idle_ns = idle_ns_of(shared->board, worker),
         .spin_ns = SPIN_NS_MAX,
         .polls_per_ring = POLLS_PER_RING_MIN,
-        .seen = calloc(shared->workers, sizeof(struct progress)),
     };
-    if (!ret_server->seen)
-        return brood_fail(-ENOMEM, "out of memory");
+    r = brood__lookout_open(&ret_server->lookout, shared->workers);
+    if (r < 0)
+        return r;
     r = brood__limit_open(&ret_server->limit, ret_server->lane->station, is_process);
     if (r < 0)
         brood__server_close(ret_server);
@@ -121,8 +135,7 @@ int brood__server_open(struct server *ret_server, struct shared *shared, unsigne
 void brood__server_close(struct server *server)
 {
     brood__limit_close(&server->limit);
-    free(server->seen);
-    server->seen = NULL;
+    brood__lookout_close(&server->lookout);
 }
 
 int brood__server_begin(struct server *server, const struct hooks *hooks)
@@ -476,18 +489,33 @@ static void run(struct server *server, struct slot *slot, struct note *note, uin
     server->limit.end_ns = outer_end_ns;
 }
 
-/* Claims the slot, runs what is in it and answers; false if somebody else was first. */
-static bool run_slot(struct server *server, unsigned lane_number, uint64_t position)
+static bool claim(struct server *server, unsigned lane_number, uint64_t position)
+{
+    struct lane *lane = &server->shared->lanes[lane_number];
+    struct slot *slot = &lane->slots[lane_index(lane, position)];
+
+    return slot_claim(slot, server->lane->station, lane_number, position, server->worker);
+}
+
+/* Who was woken to help may have been meant for more than one task, and is about to be busy: is there somebody else who
+ * will look at the others? */
+static void hand_on(struct server *server)
+{
+    server->hands_on = false;
+    if (!brood__lookout_any(server->shared->board) && brood__any_waiting(server->shared))
+        (void)brood__idle_wake_any(server->shared);
+}
+
+/* Runs what is in a slot that it has claimed, and answers. */
+static void run_claimed(struct server *server, unsigned lane_number, uint64_t position)
 {
     struct lane *lane = &server->shared->lanes[lane_number];
     uint32_t index = lane_index(lane, position);
-    struct slot *slot = &lane->slots[index];
 
-    if (!slot_claim(slot, server->lane->station, lane_number, position, server->worker))
-        return false;
-    run(server, slot, &lane->notes[index], position);
-    answer(server, slot, position);
-    return true;
+    if (server->hands_on)
+        hand_on(server);
+    run(server, &lane->slots[index], &lane->notes[index], position);
+    answer(server, &lane->slots[index], position);
 }
 
 /* The head that others see moves only after the slot is claimed: who comes after this worker's death begins there, and must
@@ -500,58 +528,40 @@ static bool run_own(struct server *server)
         return false;
     if (!(position & MAILBOX))
         slot_prefetch_write(&server->lane->slots[lane_index(server->lane, position + SLOTS_AHEAD)]);
-    (void)run_slot(server, server->worker, position); /* if it was stolen just now there may be a next one */
+    if (claim(server, server->worker, position)) /* if it was stolen just now there may be a next one */
+        run_claimed(server, server->worker, position);
     if (!(position & MAILBOX))
         server->head = position + 1;
     atomic_store_explicit(&server->lane->station->head, server->head, memory_order_relaxed);
     return true;
 }
 
-/* Has that worker done nothing since the last look?  Looking oftener would cost it a cache miss a task. */
-static bool is_stuck(struct server *server, unsigned worker)
-{
-    const struct station *station = server->shared->lanes[worker].station;
-    struct progress now = {
-        .current = atomic_load_explicit(&station->current, memory_order_relaxed),
-        .head = atomic_load_explicit(&station->head, memory_order_relaxed),
-    };
-    bool stuck = memcmp(&now, &server->seen[worker], sizeof(now)) == 0;
-
-    server->seen[worker] = now;
-    return stuck;
-}
-
 /* What may take long.  Who submits to this worker's lane meanwhile has to know that nobody is there; what came just before
  * is somebody else's to take. */
-static bool run_stolen(struct server *server, unsigned victim, uint64_t position)
+static bool run_stolen(struct server *server, struct plight plight)
 {
     struct board *board = server->shared->board;
-    uint64_t own;
     bool ran;
 
     brood__away_enter(board, server->worker);
-    if (brood__lane_next(server->lane, &server->head, &own))
-        (void)brood__idle_wake_any(server->shared);
-    ran = run_slot(server, victim, position);
+    server->hands_on = true;
+    ran = claim(server, plight.worker, plight.position);
+    if (ran)
+        run_claimed(server, plight.worker, plight.position);
     brood__away_leave(board, server->worker);
     return ran;
 }
 
+/* Looking oftener would cost the others a cache miss a task. */
 static bool steal(struct server *server)
 {
-    unsigned workers = server->shared->workers;
-    uint64_t position;
+    struct plight plight;
 
     if (server->now_ns < server->next_theft_ns)
         return false;
     server->next_theft_ns = server->now_ns + THEFT_NS;
-    for (unsigned i = 1; i < workers; i++) {
-        unsigned victim = (server->worker + i) % workers;
-
-        if (is_stuck(server, victim) && brood__lane_waiting(&server->shared->lanes[victim], &position))
-            return run_stolen(server, victim, position);
-    }
-    return false;
+    return brood__lookout_find(&server->lookout, server->shared, server->worker, server->now_ns, &plight) &&
+           run_stolen(server, plight);
 }
 
 /* ---- with nothing to do ---- */
@@ -604,21 +614,6 @@ static brood_deadline latest(const struct server *server, bool fenced)
     return until;
 }
 
-static void park(struct server *server)
-{
-    struct board *board = server->shared->board;
-    struct parker *parker = &server->lane->station->parker;
-    uint32_t seen = brood__parker_look(parker);
-
-    bool fenced = brood__idle_enter(board, server->worker);
-
-    if (is_open(server) && is_wanted(server) && !brood__any_waiting(server->shared)) {
-        flush_output(server);
-        brood__parker_sleep(parker, seen, NULL, 0, latest(server, fenced));
-    }
-    brood__idle_leave(board, server->worker);
-}
-
 /* What time it is, and on which CPU: see placement.c. */
 static void look_at_clock(struct server *server)
 {
@@ -626,11 +621,106 @@ static void look_at_clock(struct server *server)
     atomic_store_explicit(&server->lane->station->cpu, brood__cpu_here(), memory_order_relaxed);
 }
 
-/* Quick to rise and slow to fall: taking a long task for a short one leaves others waiting behind it. */
+static bool is_called(const struct server *server)
+{
+    return !brood__idle_is(server->shared->board, server->worker) || !is_open(server) || !is_wanted(server);
+}
+
+/* Is there, or was there just now, somebody to look after?  Who sleeps between two bursts of short tasks will soon be awake
+ * again. */
+static bool has_company(const struct server *server)
+{
+    return server->lookout.sees_progress || brood__awake_count(server->shared) > 0 || brood__any_waiting(server->shared);
+}
+
+static int64_t next_nap_ns(const struct server *server, int64_t nap_ns)
+{
+    int64_t most = server->lookout.sees_progress ? LOOK_NS_MAX : LOOK_NS_LONG;
+
+    return nap_ns * 2 < most ? nap_ns * 2 : most;
+}
+
+/* Sleeps, and looks at the lanes of the others now and then, until there is something to do for this worker, or the others
+ * have been asleep for a while. */
+static void look_out(struct server *server, uint32_t seen, brood_deadline until)
+{
+    int64_t nap_ns = LOOK_NS_MIN;
+    unsigned in_vain = 0;
+    struct plight plight;
+
+    while (in_vain < LOOKS_IN_VAIN && !is_called(server) && !brood__is_past(until)) {
+        brood__parker_sleep(&server->lane->station->parker, seen, NULL, 0, brood__sooner(until, brood__after_ns(nap_ns)));
+        look_at_clock(server);
+        if (brood__lookout_find(&server->lookout, server->shared, server->worker, server->now_ns, &plight))
+            break;
+        nap_ns = next_nap_ns(server, nap_ns);
+        in_vain = has_company(server) ? 0 : in_vain + 1;
+    }
+    server->next_theft_ns = server->now_ns; /* what was found is looked for again, by who is awake */
+}
+
+static void sleep_until_called(struct server *server, uint32_t seen, brood_deadline until)
+{
+    struct station *station = server->lane->station;
+
+    brood__parker_sleep(&station->parker, seen, NULL, 0, brood__sooner(until, brood__after_ns(PACE_NS)));
+    if (is_called(server))
+        return;
+    atomic_store_explicit(&station->pace_ns, 0, memory_order_relaxed);
+    brood__parker_sleep(&station->parker, seen, NULL, 0, until);
+}
+
+/* Should it look a second time before it sleeps?  Where there is no CPU for it, whoever it would watch might have lost its
+ * own to it. */
+static bool is_needed(const struct server *server)
+{
+    return brood__any_waiting(server->shared) && !server->lookout.is_sure && !brood__is_full(server->shared);
+}
+
+/* Returns when there may be something to do.  True if it had the lookout's post, and has it still. */
+static bool rest(struct server *server, uint32_t seen, bool fenced)
+{
+    bool is_lookout;
+
+    if (is_needed(server))
+        return false;
+    is_lookout = has_company(server) && brood__lookout_enter(server->shared->board, server->worker);
+    flush_output(server);
+    if (is_lookout)
+        look_out(server, seen, latest(server, fenced));
+    else
+        sleep_until_called(server, seen, latest(server, fenced));
+    return is_lookout;
+}
+
+static void park(struct server *server)
+{
+    struct board *board = server->shared->board;
+    uint32_t seen = brood__parker_look(&server->lane->station->parker);
+    uint64_t position;
+    bool fenced = brood__idle_enter(board, server->worker);
+    bool is_lookout = !is_called(server) && !brood__lane_waiting(server->lane, &position) && rest(server, seen, fenced);
+
+    if (!brood__idle_leave(board, server->worker))
+        brood__lookout_forget(&server->lookout);
+    if (is_lookout) {
+        brood__lookout_leave(board, server->worker);
+        (void)brood__fence_heavy(); /* pairs with the light fence of a host that wakes nobody since there is a lookout, and
+                                       with the heavy one of a worker that sleeps for this reason */
+    }
+    server->hands_on = brood__idle_has_called(board, &server->calls) || is_lookout || server->hands_on;
+}
+
+/* Quick to rise and slow to fall: taking a long task for a short one leaves others waiting behind it.  The time counts from
+ * the last look at the clock, when there may have been no task yet: so what one or two tasks took says something if it was
+ * long, or if nothing is known. */
 static void note_pace(struct server *server, int64_t took_ns, unsigned tasks)
 {
     struct station *station = server->lane->station;
     int64_t pace = took_ns / tasks + 1, before = atomic_load_explicit(&station->pace_ns, memory_order_relaxed);
+
+    if (before && tasks < TASKS_TO_TELL && took_ns < LONG_NS)
+        return;
 
     if (pace < before)
         pace = (before + pace) / 2;
@@ -664,16 +754,23 @@ static bool adopt(struct server *server)
         return false;
     for (unsigned i = atomic_load_explicit(&board->wanted, memory_order_relaxed); i < server->shared->workers; i++)
         if (brood__lane_waiting(&server->shared->lanes[i], &position))
-            return run_stolen(server, i, position);
+            return run_stolen(server, (struct plight){i, position});
     (void)atomic_compare_exchange_strong(&board->orphans, &orphans, 0);
     return false;
+}
+
+static unsigned tasks_until_clock(const struct server *server)
+{
+    if (orphans_of(server))
+        return 1;
+    return atomic_load_explicit(&server->lane->station->pace_ns, memory_order_relaxed) ? TASKS_PER_CLOCK : TASKS_FOR_PACE;
 }
 
 static void run_all_own(struct server *server)
 {
     int64_t began = server->now_ns;
     uint64_t head = server->head;
-    unsigned tasks = 0, most = orphans_of(server) ? 1 : TASKS_PER_CLOCK;
+    unsigned tasks = 0, most = tasks_until_clock(server);
 
     while (tasks < most && server->retirement.tasks_left > 0 && is_wanted(server) && run_own(server))
         tasks++;
@@ -713,7 +810,6 @@ static bool spin(struct server *server)
 static void sleep_until_woken(struct server *server)
 {
     server->spin_ns = server->spin_ns / 2 > SPIN_NS_MIN ? server->spin_ns / 2 : SPIN_NS_MIN;
-    atomic_store_explicit(&server->lane->station->pace_ns, 0, memory_order_relaxed); /* what comes next may be anything */
     park(server);
     look_at_clock(server);
 }

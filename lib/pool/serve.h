@@ -12,6 +12,7 @@
 #define BROOD_POOL_SERVE_H
 
 #include "pool/limit.h"
+#include "pool/lookout.h"
 #include "pool/output.h"
 #include "pool/retirement.h"
 #include "shm/board.h"
@@ -40,7 +41,9 @@ struct server {
     int64_t idle_ns;         /* so long behind that it goes to rest; INT64_MAX: never */
     bool rests;              /* why it has ended */
     int64_t next_theft_ns;   /* when to look at the other lanes again */
-    struct progress *seen;   /* of each other worker, when it last looked */
+    struct lookout lookout;  /* what it saw there */
+    uint32_t calls;          /* for help that there were when it last woke up */
+    bool hands_on;           /* it was called, or had to look after the lanes: what it can't do itself is for others */
     struct output output;    /* of a process, if the supervisor listens */
     unsigned map_task;       /* of the map that it has a part in, for that */
     void *state;             /* what the program's initializer has made */

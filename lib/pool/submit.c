@@ -13,6 +13,7 @@
 #include "pool/future.h"
 #include "pool/interrupt.h"
 #include "pool/map.h"
+#include "pool/placement.h"
 #include "pool/pool.h"
 #include "pool/retry.h"
 
@@ -22,9 +23,15 @@
 /* Of many lanes, as many as this are compared to find the one with the least to do. */
 #define LANES_COMPARED 32
 
-/* What it takes until a sleeping worker runs; and what a task is taken to last while nothing is known. */
+/* What it takes until a sleeping worker runs; the same where it would share a CPU with this thread or another worker; what
+ * going on in another lane costs, whose lines are cold; and what a task is taken to last while nothing is known. */
 #define WAKE_NS 8000
+#define WAKE_NS_FULL 128000
+#define SWITCH_NS 1000
 #define UNKNOWN_NS 1000000
+
+/* A thread that submits so many and does not wait will not leave its CPU to the worker soon. */
+#define BURST 16
 
 /* ---- room ---- */
 
@@ -136,6 +143,21 @@ int brood__wait_for_room(struct brood_pool *pool, brood_deadline deadline)
 
 /* ---- lanes ---- */
 
+/* How much there is to do in that lane.  To look how far the worker has come costs a cache miss. */
+static uint64_t backlog(const struct brood_pool *pool, unsigned lane)
+{
+    const struct mirror *mirror = &pool->mirrors[lane];
+    uint64_t head = atomic_load_explicit(&pool->shared.lanes[lane].station->head, memory_order_relaxed);
+    uint64_t behind = mirror->tail - head + 1; /* the mailbox may be full, too */
+
+    return behind < mirror->outstanding ? behind : mirror->outstanding;
+}
+
+static uint64_t wake_ns(const struct brood_pool *pool)
+{
+    return brood__is_full(&pool->shared) ? WAKE_NS_FULL : WAKE_NS;
+}
+
 /* About how long a task would wait there, in ns.  A worker that sleeps has surely done all that its lane still counts as
  * outstanding; one whose pace is not known may be busy with something long. */
 static uint64_t wait_in(const struct brood_pool *pool, unsigned lane)
@@ -146,19 +168,28 @@ static uint64_t wait_in(const struct brood_pool *pool, unsigned lane)
     if (!has_slot(pool, lane))
         return UINT64_MAX;
     if (brood__idle_is(pool->shared.board, lane))
-        return WAKE_NS;
-    if (brood__away_is(pool->shared.board, lane))
+        return wake_ns(pool);
+    if (brood__away_is(pool->shared.board, lane) || pool->mirrors[lane].is_starved)
         return (outstanding + 1) * UNKNOWN_NS;
     pace = atomic_load_explicit(&pool->shared.lanes[lane].station->pace_ns, memory_order_relaxed);
-    return outstanding * (pace ? pace : UNKNOWN_NS);
+    if (!pace)
+        pace = UNKNOWN_NS;
+    return outstanding * pace <= SWITCH_NS ? outstanding * pace : backlog(pool, lane) * pace;
+}
+
+/* How long a task may wait rather than go to another lane.  Where that lane's worker has no CPU it would have to wait for
+ * one, or take it away from somebody who works. */
+static uint64_t patience(const struct brood_pool *pool)
+{
+    return brood__is_crowded(&pool->shared) ? WAKE_NS / 2 : SWITCH_NS;
 }
 
 static unsigned shortest_lane(const struct brood_pool *pool)
 {
     unsigned best = pool->last_lane; /* of equals, the one whose lines are warm */
-    uint64_t least = wait_in(pool, best);
+    uint64_t least = wait_in(pool, best), enough = least == 0 ? 0 : patience(pool);
 
-    for (unsigned i = 1; i < pool->workers && least > 0 && (i < LANES_COMPARED || least == UINT64_MAX); i++) {
+    for (unsigned i = 1; i < pool->workers && least > enough && (i < LANES_COMPARED || least == UINT64_MAX); i++) {
         unsigned lane = pool->last_lane + i < pool->workers ? pool->last_lane + i : pool->last_lane + i - pool->workers;
         uint64_t wait = wait_in(pool, lane);
 
@@ -252,6 +283,8 @@ static void wake_for(struct brood_pool *pool, unsigned lane)
         return;
     if (pool->mirrors[lane].outstanding <= 1 && !brood__away_is(pool->shared.board, lane))
         return;
+    if (is_idle && brood__lookout_any(pool->shared.board) && wait_in(pool, lane) <= wake_ns(pool))
+        return;
     if (!is_idle || !brood__idle_wake_any(&pool->shared))
         brood__call_rested(pool, lane);
 }
@@ -281,6 +314,8 @@ bool brood__submit(struct brood_pool *pool, struct job *job, const struct reques
     slot_prefetch_write(&lane->slots[lane_index(lane, mirror->tail + SLOTS_AHEAD)]);
     slot_publish(&lane->slots[index], job->position);
     wake_for(pool, number);
+    if (mirror->outstanding == BURST)
+        brood__placement_spread(pool, number);
     return true;
 }
 

@@ -41,6 +41,7 @@ static void settle(struct brood_pool *pool, unsigned lane_number, uint32_t index
     mirror->jobs[index] = NULL;
     mirror->waiters[index] = WAITER_NONE;
     mirror->outstanding--;
+    mirror->is_starved = mirror->is_starved && mirror->outstanding > 0;
     pool->settled++;
     if (state == SLOT_DONE)
         count_answer(pool, lane_number, worker);
@@ -355,6 +356,8 @@ bool brood__nap_is_needless(struct brood_pool *pool, struct watch *watch, const 
     if (pool->settled != nap->settled && awaits_anything(pool, watch))
         return true;
     brood__placement_leave(pool);
+    if (brood__lookout_any(pool->shared.board) && brood__any_waiting(&pool->shared))
+        (void)brood__idle_wake_any(&pool->shared); /* it would have looked some time, but now somebody waits */
     return false;
 }
 

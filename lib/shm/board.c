@@ -194,9 +194,27 @@ static bool clear_idle(struct board *board, unsigned worker)
     return atomic_fetch_and_explicit(&board->idle[worker / 64], ~bit, memory_order_relaxed) & bit;
 }
 
-void brood__idle_leave(struct board *board, unsigned worker)
+bool brood__idle_leave(struct board *board, unsigned worker)
 {
-    (void)clear_idle(board, worker);
+    return clear_idle(board, worker);
+}
+
+bool brood__lookout_enter(struct board *board, unsigned worker)
+{
+    uint32_t holder = 0;
+
+    return atomic_compare_exchange_strong_explicit(&board->lookout, &holder, worker + 1, memory_order_relaxed,
+                                                   memory_order_relaxed) ||
+           holder == worker + 1;
+}
+
+void brood__lookout_leave(struct board *board, unsigned worker)
+{
+    uint32_t holder = worker + 1;
+
+    if (atomic_load_explicit(&board->lookout, memory_order_relaxed) == holder)
+        (void)atomic_compare_exchange_strong_explicit(&board->lookout, &holder, 0, memory_order_relaxed,
+                                                      memory_order_relaxed);
 }
 
 void brood__away_enter(struct board *board, unsigned worker)
@@ -227,8 +245,18 @@ bool brood__idle_wake(struct shared *shared, unsigned worker)
     return true;
 }
 
+bool brood__idle_has_called(const struct board *board, uint32_t *seen)
+{
+    uint32_t calls = atomic_load_explicit(&board->calls, memory_order_relaxed);
+    bool has_called = calls != *seen;
+
+    *seen = calls;
+    return has_called;
+}
+
 bool brood__idle_wake_any(struct shared *shared)
 {
+    atomic_fetch_add_explicit(&shared->board->calls, 1, memory_order_relaxed);
     for (unsigned i = 0; i < (shared->workers + 63) / 64; i++) {
         uint64_t idle = load_idle(shared, i);
 
@@ -300,6 +328,11 @@ bool brood__any_waiting(const struct shared *shared)
 bool brood__is_crowded(const struct shared *shared)
 {
     return brood__awake_count(shared) + 1 > shared->cpus;
+}
+
+bool brood__is_full(const struct shared *shared)
+{
+    return brood__awake_count(shared) + 1 >= shared->cpus;
 }
 
 void brood__board_set_state(struct board *board, enum board_state state)

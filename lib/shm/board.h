@@ -68,6 +68,13 @@ struct board {
      * would wait although nothing is ahead of it.  Set by the worker before its heavy fence, or by the supervisor; cleared
      * by the worker, also when it begins.  Read by the host as `idle` is. */
     _Atomic uint64_t away[BROOD_WORKERS_MAX / 64];
+    /* The number, plus one, of the idle worker who looks after the others' lanes by itself now and then; 0: nobody.  Set by
+     * the worker before the heavy fence of `idle`; cleared by it, or by the supervisor after its death.  Read by the host
+     * as `idle` is, and by idle workers, by CAS. */
+    _Atomic uint32_t lookout;
+    /* How often somebody was woken for whatever waits in the others' lanes.  Who wakes adds, before it clears the bit in
+     * `idle`; who was woken reads it.  Relaxed: the word in `idle` and the parker order it. */
+    _Atomic uint32_t calls;
 
     /* A bit for each parker that a host thread sleeps at, or is about to.  Host writes; a worker reads it after it has seen
      * WAITER_ALL in a slot, which the host wrote later; the supervisor after it has told of a death. */
@@ -117,19 +124,26 @@ void brood__certificate_free(const struct shared *shared, uint32_t number);
 
 /* ---- the idle workers ---- */
 
-/* Worker: says that it is about to sleep, with the heavy fence, whose result it returns; or that it is not. */
+/* Worker: says that it is about to sleep, with the heavy fence, whose result it returns; or that it is not: false if
+ * somebody has said so already, and wakes it. */
 bool brood__idle_enter(struct board *board, unsigned worker);
-void brood__idle_leave(struct board *board, unsigned worker);
+bool brood__idle_leave(struct board *board, unsigned worker);
 
 /* Worker: says that it will be busy elsewhere, with the heavy fence, or that it is back. */
 void brood__away_enter(struct board *board, unsigned worker);
 void brood__away_leave(struct board *board, unsigned worker);
 
+/* Worker: is it, or does it become, the one who looks after the others' lanes?  Or it no longer is. */
+bool brood__lookout_enter(struct board *board, unsigned worker);
+void brood__lookout_leave(struct board *board, unsigned worker);
+
 /* Wakes that worker if it is idle. */
 bool brood__idle_wake(struct shared *shared, unsigned worker);
 
-/* Wakes any idle worker; false if there is none. */
+/* Calls any idle worker to help; false if there is none.  Has anybody been called since *seen, which is brought up to date?
+ */
 bool brood__idle_wake_any(struct shared *shared);
+bool brood__idle_has_called(const struct board *board, uint32_t *seen);
 
 /* Wakes those host threads that wait for a slot, given its `waiter`.  By workers, and by the host itself. */
 void brood__wake_waiter(struct board *board, unsigned waiter);
@@ -149,8 +163,9 @@ void brood__present_add(struct board *board, int change);
 /* Is a task waiting in any lane? */
 bool brood__any_waiting(const struct shared *shared);
 
-/* Do more workers and host threads want to run than there are CPUs? */
+/* Do more workers and host threads want to run than there are CPUs?  Or would they, if an idle worker did, too? */
 bool brood__is_crowded(const struct shared *shared);
+bool brood__is_full(const struct shared *shared);
 
 static inline bool brood__idle_any(const struct shared *shared)
 {
@@ -168,6 +183,12 @@ static inline bool brood__idle_is(const struct board *board, unsigned worker)
 static inline bool brood__away_is(const struct board *board, unsigned worker)
 {
     return atomic_load_explicit(&board->away[worker / 64], memory_order_relaxed) >> (worker % 64) & 1;
+}
+
+/* Does somebody look after the lanes without being woken for it? */
+static inline bool brood__lookout_any(const struct board *board)
+{
+    return atomic_load_explicit(&board->lookout, memory_order_relaxed) != 0;
 }
 
 /* Does the board still say what the host wrote there before anyone else came?  If not, somebody has written over it. */
