@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "child.h"
 #include "shm/range.h"
@@ -64,6 +65,16 @@ START_TEST(a_word_that_a_worker_spoiled_holds_nothing)
     uint32_t lo;
 
     ck_assert_uint_eq(brood__range_steal(ranges, WORKERS, 1, 1, &lo), 0);
+}
+END_TEST
+
+START_TEST(setting_a_range_forgets_what_was_in_its_memory)
+{
+    memset((void *)&ranges[0], 0xff, sizeof(ranges[0]));
+    brood__range_set(&ranges[0], 0, 1);
+    ck_assert_uint_eq(atomic_load(&ranges[0].yields), 0);
+    ck_assert_uint_eq(atomic_load(&ranges[0].item), 0);
+    expect_claim(0, 1, 0, 1);
 }
 END_TEST
 
@@ -434,7 +445,7 @@ int main(void)
 
     add_tests(suite, "claim", items_are_claimed_from_the_front, a_claim_of_everything_is_fine, an_empty_range_has_nothing,
               a_word_that_a_worker_spoiled_holds_nothing, setting_a_range_forgets_the_item_in_flight,
-              a_status_says_what_became_of_an_item, NULL);
+              setting_a_range_forgets_what_was_in_its_memory, a_status_says_what_became_of_an_item, NULL);
     add_loop_tests(suite, "share", 0, AMOUNTS, shares_are_equal_and_leave_nothing_out, NULL);
     add_tests(suite, "theft", a_thief_takes_the_upper_half_of_the_fullest, of_an_odd_number_the_thief_gets_one_more,
               the_last_item_is_stolen_too, where_nothing_is_left_there_is_nothing_to_steal,

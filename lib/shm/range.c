@@ -69,6 +69,7 @@ void brood__range_set(struct range *range, uint32_t lo, uint32_t hi)
 {
     atomic_store_explicit(&range->bounds, range_of(lo, hi), memory_order_relaxed);
     atomic_store_explicit(&range->item, 0, memory_order_relaxed);
+    atomic_store_explicit(&range->yields, 0, memory_order_relaxed); /* the memory may have been something else's */
 }
 
 void brood__range_share(struct range *ranges, uint32_t workers, uint32_t items)
