@@ -331,9 +331,9 @@ BROOD_API BROOD_MUST_USE int brood_pool_worker_stats(struct brood_pool *pool, in
 BROOD_API int brood_pool_workers(const struct brood_pool *pool);
 BROOD_API pid_t brood_pool_worker_pid(const struct brood_pool *pool, int worker);
 
-/* How many workers `.workers = 0` means: the least of the CPUs in this process's affinity mask and those that its cgroups
- * (v1 or v2) let it use, rounded up; BROOD_WORKERS in the environment overrides both.  If `reason` is not NULL, up to
- * `size` bytes of text tell why. */
+/* How many workers `.workers = 0` means: the least of the CPUs in this process's affinity mask, those that its cgroups (v1
+ * or v2) let it use, rounded up, and BROOD_WORKERS in the environment.  If `reason` is not NULL, up to `size` bytes of text
+ * tell why. */
 BROOD_API int brood_workers_default(char *reason, size_t size);
 
 BROOD_END

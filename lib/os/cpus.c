@@ -216,34 +216,36 @@ static int parse_workers(const char *value)
     return *end == '\0' && n <= BROOD_WORKERS_MAX ? (int)n : 0;
 }
 
-static int workers_of_machine(const char *proc, const char *root, struct text *text)
+static int least(int a, int b)
 {
-    struct cpus cpus = count(proc, root);
-    int n = usable(&cpus) < BROOD_WORKERS_MAX ? usable(&cpus) : BROOD_WORKERS_MAX;
+    return a < b ? a : b;
+}
 
-    say(text, "%d: ", n);
-    say_cpus(text, &cpus);
-    if (n < usable(&cpus))
-        say(text, "; a pool has at most %d workers", BROOD_WORKERS_MAX);
-    return n;
+static void say_wish(struct text *text, const char *value, int wish, int workers)
+{
+    if (wish == 0)
+        say(text, "; BROOD_WORKERS=%.40s in the environment is ignored: it is not a number from 1 to %d", value,
+            BROOD_WORKERS_MAX);
+    else if (wish > workers)
+        say(text, "; BROOD_WORKERS=%s in the environment would be more", value);
+    else
+        say(text, "; BROOD_WORKERS=%s in the environment", value);
 }
 
 int brood__cpus_workers(const char *proc, const char *root, char *reason, size_t size)
 {
     struct text text = {.at = reason, .left = reason ? size : 0};
     const char *value = getenv("BROOD_WORKERS");
-    int n;
+    int wish = value ? parse_workers(value) : 0;
+    struct cpus cpus = count(proc, root);
+    int most = least(usable(&cpus), BROOD_WORKERS_MAX), n = wish > 0 ? least(wish, most) : most;
 
-    if (!value || !*value)
-        return workers_of_machine(proc, root, &text);
-    n = parse_workers(value);
-    if (n > 0) {
-        say(&text, "%d: BROOD_WORKERS=%s in the environment", n, value);
-        return n;
-    }
-    n = workers_of_machine(proc, root, &text);
-    say(&text, "; BROOD_WORKERS=%.40s in the environment is ignored: it is not a number from 1 to %d", value,
-        BROOD_WORKERS_MAX);
+    say(&text, "%d: ", n);
+    say_cpus(&text, &cpus);
+    if (most < usable(&cpus))
+        say(&text, "; a pool has at most %d workers", BROOD_WORKERS_MAX);
+    if (value && *value)
+        say_wish(&text, value, wish, n);
     return n;
 }
 

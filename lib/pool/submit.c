@@ -171,6 +171,8 @@ static uint64_t wait_in(const struct brood_pool *pool, unsigned lane)
         return wake_ns(pool);
     if (brood__away_is(pool->shared.board, lane) || pool->mirrors[lane].is_starved)
         return (outstanding + 1) * UNKNOWN_NS;
+    if (outstanding == 0)
+        return 0; /* what is known of the worker is in a line that it has just written */
     pace = atomic_load_explicit(&pool->shared.lanes[lane].station->pace_ns, memory_order_relaxed);
     if (!pace)
         pace = UNKNOWN_NS;
