@@ -158,12 +158,13 @@ static bool rests(const struct scene *scene, unsigned worker)
     return pid > 0 && brood__idle_is(scene->shared->board, worker) && is_asleep(pid);
 }
 
+/* … until somebody wakes it: the lookout wakes up by itself, and so does once who has just gone to sleep. */
 static bool all_rest(const struct scene *scene)
 {
     for (unsigned i = 0; i < scene->shared->board->workers; i++)
-        if (!rests(scene, i))
+        if (atomic_load(&scene->shared->lanes[i].station->pace_ns) != 0 || !rests(scene, i))
             return false;
-    return true;
+    return !brood__lookout_any(scene->shared->board);
 }
 
 static void choose(struct scene *scene, unsigned victim)
