@@ -262,7 +262,7 @@ test)
     provide "compiler cmake make pkg-config jansson check" "liburing c++ ck spin valgrind zlib"
     build -DBROOD_TESTS=ON
     cd "$build"
-    exec ctest --output-on-failure "$@"
+    exec ctest --output-on-failure --parallel 2 "$@" # more would take the CPUs from each other's workers
     ;;
 -h | --help | help)
     usage
