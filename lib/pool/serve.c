@@ -51,15 +51,14 @@
 /* One that would not die with its supervisor looks this often whether that lives. */
 #define UNLED_NS 100000000
 
-/* The lookout sleeps so long between two looks: longer while nobody gets on, for then somebody is at something long. */
+/* The lookout sleeps so long between two looks, ever longer. */
 #define LOOK_NS_MIN 50000
 #define LOOK_NS_MAX 1000000
-#define LOOK_NS_LONG 8000000
 
 /* A worker that sleeps longer than this may be woken for anything: how long its tasks took says nothing any more. */
 #define PACE_NS 1000000
 
-/* Behind so many looks at which everybody else was asleep, it sleeps until it is woken. */
+/* Behind so many looks at which nobody had got on it sleeps until it is woken. */
 #define LOOKS_IN_VAIN 4
 
 static _Thread_local struct server *serving; /* what this thread is, if it is a worker */
@@ -627,21 +626,14 @@ static bool is_called(const struct server *server)
 }
 
 /* Is there, or was there just now, somebody to look after?  Who sleeps between two bursts of short tasks will soon be awake
- * again. */
+ * again; who is at something long will not be given more without somebody being woken for it. */
 static bool has_company(const struct server *server)
 {
-    return server->lookout.sees_progress || brood__awake_count(server->shared) > 0 || brood__any_waiting(server->shared);
-}
-
-static int64_t next_nap_ns(const struct server *server, int64_t nap_ns)
-{
-    int64_t most = server->lookout.sees_progress ? LOOK_NS_MAX : LOOK_NS_LONG;
-
-    return nap_ns * 2 < most ? nap_ns * 2 : most;
+    return server->lookout.sees_progress || brood__any_waiting(server->shared);
 }
 
 /* Sleeps, and looks at the lanes of the others now and then, until there is something to do for this worker, or the others
- * have been asleep for a while. */
+ * have not got on for a while. */
 static void look_out(struct server *server, uint32_t seen, brood_deadline until)
 {
     int64_t nap_ns = LOOK_NS_MIN;
@@ -653,7 +645,7 @@ static void look_out(struct server *server, uint32_t seen, brood_deadline until)
         look_at_clock(server);
         if (brood__lookout_find(&server->lookout, server->shared, server->worker, server->now_ns, &plight))
             break;
-        nap_ns = next_nap_ns(server, nap_ns);
+        nap_ns = nap_ns * 2 < LOOK_NS_MAX ? nap_ns * 2 : LOOK_NS_MAX;
         in_vain = has_company(server) ? 0 : in_vain + 1;
     }
     server->next_theft_ns = server->now_ns; /* what was found is looked for again, by who is awake */
