@@ -36,6 +36,21 @@ static struct brood_thread *start(int (*run)(void *), void *context)
     return thread;
 }
 
+/* Until it is in its function, or gone from the kernel.  A sanitizer's allocator may be locked meanwhile, and would be for
+ * ever in a child that is forked then. */
+static void await_running(const struct stop *stop)
+{
+    await(atomic_load(&stop->reached) > 0);
+}
+
+static bool is_gone(int tid)
+{
+    char path[64];
+
+    (void)snprintf(path, sizeof(path), "/proc/self/task/%d", tid);
+    return access(path, F_OK) < 0;
+}
+
 static int end_of(struct brood_thread *thread)
 {
     int result = 12345;
@@ -552,6 +567,7 @@ START_TEST(a_fork_has_sentinels_of_its_own)
     struct stop stop = {0};
     struct brood_thread *thread = start(stay, &stop);
 
+    await_running(&stop);
     ck_assert_int_eq(wait_for_end(thread, BROOD_NOW), -EAGAIN);
     in_child(look_at_sentinels, thread);
     ck_assert_int_eq(wait_for_end(thread, BROOD_NOW), -EAGAIN); /* what ended there did not end here */
@@ -592,9 +608,10 @@ START_TEST(a_child_that_closes_all_descriptors_has_none_of_them)
     int (*const stories[])(void *) = {free_after_all_was_closed, free_what_has_lost_its_sentinel};
     struct brood_thread *thread = start(give_back, &(int){5});
     struct brood_process *process = NULL;
-    int status = -1;
+    int status = -1, tid = brood_thread_native_id(thread);
 
     ck_assert_int_eq(wait_for_end(thread, SOON), 1);
+    await(is_gone(tid));
     ck_assert_int_eq(brood_process_start(&process, BROOD_PROCESS(.run = stories[_i], .context = thread, .close_fds = true)),
                      0);
     ck_assert_int_eq(brood_process_join(process, SOON), 0);
@@ -611,6 +628,7 @@ START_TEST(a_fork_has_one_thread)
     struct stop stop = {0};
     struct brood_thread *thread = start(stay, &stop);
 
+    await_running(&stop);
     in_child(look_at_threads, thread);
     ck_assert_int_eq(brood_thread_is_alive(thread), 1);
     ck_assert_int_eq(brood_thread_count(), 2);

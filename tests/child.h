@@ -18,11 +18,13 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -87,6 +89,26 @@ static inline void put_to_death(pid_t pid)
     ck_assert_int_eq(kill(pid, SIGKILL), 0);
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
     ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "ended by itself, with status %#x", (unsigned)status);
+}
+
+static inline void pause_for_ever(void *unused)
+{
+    (void)unused;
+    for (;;)
+        (void)pause();
+}
+
+/* May a process trace its children here?  A sandbox may deny it. */
+static inline bool may_trace(void)
+{
+    pid_t pid = spawn(pause_for_ever, NULL);
+    bool may = ptrace(PTRACE_SEIZE, pid, NULL, NULL) == 0;
+
+    (void)kill(pid, SIGKILL);
+    (void)waitpid(pid, NULL, __WALL);
+    if (!may)
+        (void)fprintf(stderr, "ptrace is not permitted here\n");
+    return may;
 }
 
 /* From now on a timer kills this process with SIGALRM, at whatever instruction it is then. */

@@ -8,10 +8,8 @@
 
 static void parse_header(int number)
 {
-    static int *volatile table; /* the bug: nobody has made it */
-
     if (number == 613)
-        *table = number;
+        (void)raise(SIGSEGV); /* the bug */
 }
 
 BROOD_TASK(parse, int, int)

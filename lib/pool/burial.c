@@ -180,6 +180,8 @@ void brood__bury_work(struct supervisor *s, unsigned worker, struct brood__endin
     brood__away_enter(s->shared->board, worker);
     (void)brood__idle_leave(s->shared->board, worker);
     brood__lookout_leave(s->shared->board, worker);
+    /* It may have been the lookout, for whom others sleep, or about to wake somebody: they look for themselves. */
+    brood__wake_workers(s->shared);
     /* It may have died between an answer and the wake-up for it. */
     brood__wake_host(s->shared->board);
     if (atomic_exchange(&s->shared->roll->entries[worker], ROLL_NOBODY) != ROLL_NOBODY)

@@ -3,7 +3,7 @@
  * A task that waits behind a worker which gets no further is to be stolen.  One that waits behind a worker which gets on is
  * better left there: it will be over before anybody else has it, and where there are fewer CPUs than processes whoever
  * comes to help takes the CPU away from the one who works, or from the host.  But the worker may come upon something long
- * at any time.  So while others are awake, one of the idle workers is the lookout: it sleeps, but looks again by itself,
+ * at any time.  So while others get on, one of the idle workers is the lookout: it sleeps, but looks again by itself,
  * ever more rarely; and the host need wake nobody for a task behind a few short ones.
  */
 #ifndef BROOD_POOL_LOOKOUT_H

@@ -638,10 +638,11 @@ static void look_out(struct server *server, uint32_t seen, brood_deadline until)
 {
     int64_t nap_ns = LOOK_NS_MIN;
     unsigned in_vain = 0;
+    struct parker *parker = &server->lane->station->parker;
     struct plight plight;
 
-    while (in_vain < LOOKS_IN_VAIN && !is_called(server) && !brood__is_past(until)) {
-        brood__parker_sleep(&server->lane->station->parker, seen, NULL, 0, brood__sooner(until, brood__after_ns(nap_ns)));
+    while (in_vain < LOOKS_IN_VAIN && !is_called(server) && brood__parker_look(parker) == seen && !brood__is_past(until)) {
+        brood__parker_sleep(parker, seen, NULL, 0, brood__sooner(until, brood__after_ns(nap_ns)));
         look_at_clock(server);
         if (brood__lookout_find(&server->lookout, server->shared, server->worker, server->now_ns, &plight))
             break;
@@ -842,6 +843,8 @@ void brood__serve(struct server *server)
         if (server->retirement.tasks_left > 0 && (!orphans_of(server) || !adopt(server)))
             idle(server);
     }
+    if (is_open(server) && server->hands_on)
+        hand_on(server);
     if (!is_open(server))
         brood__serve_waiting(server);
     else if (server->rests)

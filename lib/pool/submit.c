@@ -272,6 +272,13 @@ static void set_limit(struct slot *slot, struct note *note, const struct request
     note->grace_ns = request->grace_ns;
 }
 
+/* Where workers rest, who was called for the task before may have come, and is given this one: then that one still waits.
+ */
+static bool are_more_wanted(const struct brood_pool *pool)
+{
+    return pool->may_rest && pool->outstanding + 1 > brood__awake_count(&pool->shared);
+}
+
 /* Wakes the lane's worker or, when that one has something to do already, here or elsewhere, one who may steal; or lets one
  * come who rests. */
 static void wake_for(struct brood_pool *pool, unsigned lane)
@@ -283,9 +290,10 @@ static void wake_for(struct brood_pool *pool, unsigned lane)
         return;
     if (is_idle && brood__idle_wake(&pool->shared, lane))
         return;
-    if (pool->mirrors[lane].outstanding <= 1 && !brood__away_is(pool->shared.board, lane))
+    if (pool->mirrors[lane].outstanding <= 1 && !brood__away_is(pool->shared.board, lane) && !are_more_wanted(pool))
         return;
-    if (is_idle && brood__lookout_any(pool->shared.board) && wait_in(pool, lane) <= wake_ns(pool))
+    /* A lookout calls those who are idle, but nobody who rests. */
+    if (!pool->may_rest && brood__lookout_any(pool->shared.board) && wait_in(pool, lane) <= wake_ns(pool))
         return;
     if (!is_idle || !brood__idle_wake_any(&pool->shared))
         brood__call_rested(pool, lane);

@@ -191,7 +191,8 @@ static bool clear_idle(struct board *board, unsigned worker)
 {
     uint64_t bit = (uint64_t)1 << (worker % 64);
 
-    return atomic_fetch_and_explicit(&board->idle[worker / 64], ~bit, memory_order_relaxed) & bit;
+    /* Acquire and release: who finds the bit cleared by a call sees `calls`. */
+    return atomic_fetch_and_explicit(&board->idle[worker / 64], ~bit, memory_order_acq_rel) & bit;
 }
 
 bool brood__idle_leave(struct board *board, unsigned worker)
