@@ -151,7 +151,7 @@ static bool is_function(const Entry *entry)
 static void match(const Entry *entry, struct symbol *symbols, uint64_t *names, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (symbols[i].address - entry->st_value < entry->st_size) {
+        if (symbols[i].address >= entry->st_value && symbols[i].address - entry->st_value < entry->st_size) {
             symbols[i].start = entry->st_value;
             names[i] = entry->st_name;
         }
