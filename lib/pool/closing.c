@@ -6,11 +6,9 @@
 #include "os/error.h"
 #include "pool/attendant.h"
 #include "pool/backend.h"
-#include "pool/backlog.h"
 #include "pool/interrupt.h"
 #include "pool/map.h"
 #include "pool/pool.h"
-#include "pool/retry.h"
 
 /* Locked. */
 static void take_no_more(struct brood_pool *pool)
@@ -38,8 +36,7 @@ static void give_up_waiting(struct brood_pool *pool, enum slot_state state)
 static void cancel_all(struct brood_pool *pool)
 {
     pool->given_up = -ECANCELED;
-    brood__retry_forget_all(pool, -ECANCELED);
-    brood__backlog_forget_all(pool, -ECANCELED);
+    brood__forget_waiting(pool, -ECANCELED);
     give_up_waiting(pool, SLOT_CANCELLED);
     while (brood__maps_turn(pool))
         ;
@@ -77,8 +74,7 @@ static void drop_all(struct brood_pool *pool)
 {
     pool->given_up = -ESHUTDOWN;
     brood__say_broken(pool, "its workers were killed on request");
-    brood__retry_forget_all(pool, -ESHUTDOWN);
-    brood__backlog_forget_all(pool, -ESHUTDOWN);
+    brood__forget_waiting(pool, -ESHUTDOWN);
     give_up_waiting(pool, SLOT_FREE);
     ask_all_to_stop(pool);
     while (brood__maps_turn(pool))

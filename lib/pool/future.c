@@ -301,7 +301,7 @@ bool brood__future_look(struct brood_future *future)
     if (brood__future_is_done(future) || !pool)
         return brood__future_is_done(future);
     brood__check_life(pool);
-    while (!is_done(pool, &watch) && (brood__maps_turn(pool) || brood__retry_due(pool) || brood__backlog_feed(pool)))
+    while (!is_done(pool, &watch) && brood__take_turn(pool))
         ;
     return brood__future_is_done(future);
 }

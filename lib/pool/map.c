@@ -6,6 +6,7 @@
 
 #include "os/error.h"
 #include "os/options.h"
+#include "os/placement.h"
 #include "pool/death.h"
 #include "pool/fetch.h"
 #include "pool/future.h"
@@ -386,7 +387,7 @@ static bool send_helper(struct brood_pool *pool, struct map_window *window, unsi
  * that comes is enough: it steals from all ranges. */
 static bool send(struct brood_pool *pool, struct map_window *window)
 {
-    unsigned count = guests(window->map), last = count, here = brood__placement_here(), sent = 0;
+    unsigned count = guests(window->map), last = count, here = brood__cpu_here(), sent = 0;
 
     if (count > window->count)
         count = (unsigned)window->count;
@@ -745,29 +746,40 @@ struct job *brood__map_job(struct map *map)
     return NULL;
 }
 
+/* Of its helpers that are in a lane the next one, from number *at on. */
+static struct job *next_in_lane(const struct map *map, unsigned *at)
+{
+    while (*at < WINDOWS * map->workers) {
+        struct helper *helpers = map->windows[*at / map->workers].helpers;
+        unsigned worker = (*at)++ % map->workers;
+
+        if (helpers && helpers[worker].job.in_lane)
+            return &helpers[worker].job;
+    }
+    return NULL;
+}
+
 int brood__map_each(struct brood_pool *pool, struct map *map, int (*use)(struct brood_pool *, const struct job *))
 {
+    const struct job *job;
     int first = 0;
 
-    for (unsigned i = 0; i < WINDOWS; i++)
-        for (unsigned worker = 0; map->windows[i].helpers && worker < map->workers; worker++) {
-            const struct job *job = &map->windows[i].helpers[worker].job;
-            int r = job->in_lane ? use(pool, job) : 0;
+    for (unsigned at = 0; (job = next_in_lane(map, &at)) != NULL;) {
+        int r = use(pool, job);
 
-            first = first < 0 ? first : r;
-        }
+        first = first < 0 ? first : r;
+    }
     return first;
 }
 
 /* Calls `use` on each helper that is in a lane; true if it said so for any. */
 static bool any_helper(struct brood_pool *pool, struct map *map, bool (*use)(struct brood_pool *, struct job *))
 {
+    struct job *job;
     bool any = false;
 
-    for (unsigned i = 0; i < WINDOWS; i++)
-        for (unsigned worker = 0; map->windows[i].helpers && worker < map->workers; worker++)
-            if (map->windows[i].helpers[worker].job.in_lane)
-                any |= use(pool, &map->windows[i].helpers[worker].job);
+    for (unsigned at = 0; (job = next_in_lane(map, &at)) != NULL;)
+        any |= use(pool, job);
     return any;
 }
 
@@ -796,13 +808,10 @@ void brood__map_stop(struct job *job)
 static void yield(struct brood_pool *pool, struct job *job)
 {
     struct helper *helper = (struct helper *)(void *)job;
-    struct lane *lane = &pool->shared.lanes[job->lane];
-    uint32_t index = lane_index(lane, job->position);
-    uint8_t *waiter = &pool->mirrors[job->lane].waiters[index];
 
     if (helper->is_yielding)
         return;
-    *waiter = (uint8_t)slot_add_waiter(&lane->slots[index], *waiter, WAITER_ALL);
+    brood__announce_in(pool, job, WAITER_ALL);
     atomic_store_explicit(&range_beside(helper)->yields, 1, memory_order_release);
     helper->is_yielding = true;
     helper->window->handed = 0; /* it may leave something undone */

@@ -15,22 +15,23 @@
 
 #define NOBODY UINT32_MAX
 
-/* The CPU on which that worker ran when it last looked at the clock; CPU_NONE when it has nothing to do. */
+/* The CPU on which that worker ran when it last looked at the clock. */
+static unsigned last_cpu_of(const struct brood_pool *pool, unsigned worker)
+{
+    return atomic_load_explicit(&pool->shared.lanes[worker].station->cpu, memory_order_relaxed);
+}
+
+/* The same; CPU_NONE when it has nothing to do. */
 static unsigned cpu_of(const struct brood_pool *pool, unsigned worker)
 {
     if (pool->mirrors[worker].outstanding == 0 || brood__idle_is(pool->shared.board, worker))
         return CPU_NONE;
-    return atomic_load_explicit(&pool->shared.lanes[worker].station->cpu, memory_order_relaxed);
-}
-
-unsigned brood__placement_here(void)
-{
-    return brood__cpu_here();
+    return last_cpu_of(pool, worker);
 }
 
 bool brood__placement_is_on(const struct brood_pool *pool, unsigned worker, unsigned cpu)
 {
-    return atomic_load_explicit(&pool->shared.lanes[worker].station->cpu, memory_order_relaxed) == cpu;
+    return last_cpu_of(pool, worker) == cpu;
 }
 
 static unsigned first_on(const struct brood_pool *pool, unsigned cpu)
@@ -84,7 +85,7 @@ void brood__placement_leave(const struct brood_pool *pool)
 static bool any_elsewhere(const struct brood_pool *pool, unsigned cpu)
 {
     for (unsigned i = 0; i < pool->wanted; i++) {
-        unsigned there = atomic_load_explicit(&pool->shared.lanes[i].station->cpu, memory_order_relaxed);
+        unsigned there = last_cpu_of(pool, i);
 
         if (there != cpu && there != CPU_NONE)
             return true;

@@ -4,9 +4,8 @@
 
 #include "pool/pool.h"
 
-/* The CPU of the calling thread, and did that worker last run there?  Then it may take it when it is woken, and the thread
- * goes on a tick later: so it is the last to be woken.  Hints. */
-unsigned brood__placement_here(void);
+/* Did that worker last run there?  Of the calling thread's CPU: then it may take it when it is woken, and the thread goes
+ * on a tick later; so it is the last to be woken.  A hint. */
 bool brood__placement_is_on(const struct brood_pool *pool, unsigned worker, unsigned cpu);
 
 /* The calling thread is about to sleep: if it is on a CPU that a worker should have, that worker gets it.  With the pool's

@@ -247,6 +247,9 @@ bool brood__is_claimed(struct brood_pool *pool, struct job *job);
 /* Takes the job back if no worker has claimed it, and settles it as CANCELLED, or FREE.  Locked. */
 bool brood__take_back(struct brood_pool *pool, struct job *job, enum slot_state state);
 
+/* Finishes with that outcome what waits in the host: to be run again, or for its turn.  Locked. */
+void brood__forget_waiting(struct brood_pool *pool, int outcome);
+
 /* Settles everything in the lanes: what was published is delivered, the rest is told that the pool is gone.  Locked. */
 void brood__settle_all(struct brood_pool *pool);
 
@@ -266,7 +269,11 @@ int brood__wait(struct brood_pool *pool, struct watch *watch, brood_deadline dea
 
 /* Why the pool is broken, or will be: the first reason stays.  Locked. */
 void brood__say_broken(struct brood_pool *pool, const char *reason);
-/* The same in parts, for a thread that waits in several pools at once.  While it returns true there may be more to do
+
+/* Does something of what the host has to do for its maps and for what waits there; true if there was any.  Locked. */
+bool brood__take_turn(struct brood_pool *pool);
+
+/* brood__wait() in parts, for a thread that waits in several pools at once.  While it returns true there may be more to do
  * before anyone sleeps.  Locked on entry and return, not in between. */
 bool brood__bring_on(struct brood_pool *pool, struct watch *watch);
 
@@ -290,7 +297,8 @@ void brood__nap_begin(struct brood_pool *pool, struct watch *watch, struct nap *
 bool brood__nap_is_needless(struct brood_pool *pool, struct watch *watch, const struct nap *nap);
 void brood__nap_end(struct brood_pool *pool, const struct nap *nap, bool has_slept);
 
-/* Names the parker in every slot that is in use.  Locked. */
+/* Names the parker, or WAITER_ALL, in the slot of a job that is in a lane; or in every slot that is in use.  Locked. */
+void brood__announce_in(struct brood_pool *pool, const struct job *job, unsigned parker);
 void brood__announce_all(struct brood_pool *pool, unsigned parker);
 
 /* The supervisor is dead, or has given up, or a worker has written over what is not its own: everything fails.  Locked. */

@@ -175,14 +175,19 @@ static void give_up(struct brood_pool *pool, unsigned lane, uint32_t index)
     }
 }
 
+void brood__forget_waiting(struct brood_pool *pool, int outcome)
+{
+    brood__retry_forget_all(pool, outcome);
+    brood__backlog_forget_all(pool, outcome);
+}
+
 void brood__settle_all(struct brood_pool *pool)
 {
     for (unsigned i = 0; i < pool->workers; i++)
         for (uint32_t index = 0; index <= pool->shared.lanes[i].mask + 1; index++)
             if (pool->mirrors[i].jobs[index] && !brood__collect(pool, pool->mirrors[i].jobs[index]))
                 give_up(pool, i, index);
-    brood__retry_forget_all(pool, -ESHUTDOWN);
-    brood__backlog_forget_all(pool, -ESHUTDOWN);
+    brood__forget_waiting(pool, -ESHUTDOWN);
     brood__maps_abandon(pool);
     brood__wake_waiter(pool->shared.board, WAITER_ALL);
 }
@@ -317,16 +322,20 @@ static void give_parker(struct brood_pool *pool, unsigned parker)
     set_asleep(pool, pool->asleep & ~((uint64_t)1 << parker));
 }
 
+void brood__announce_in(struct brood_pool *pool, const struct job *job, unsigned parker)
+{
+    struct lane *lane = &pool->shared.lanes[job->lane];
+    uint32_t index = lane_index(lane, job->position);
+    uint8_t *waiter = &pool->mirrors[job->lane].waiters[index];
+
+    *waiter = (uint8_t)slot_add_waiter(&lane->slots[index], *waiter, parker);
+}
+
 /* Names the parker in every slot whose settling may end the wait. */
 static void announce(struct brood_pool *pool, struct watch *watch, unsigned parker)
 {
-    for (struct job *job = watch->next_job(pool, watch, NULL); job; job = watch->next_job(pool, watch, job)) {
-        struct lane *lane = &pool->shared.lanes[job->lane];
-        uint32_t index = lane_index(lane, job->position);
-        uint8_t *waiter = &pool->mirrors[job->lane].waiters[index];
-
-        *waiter = (uint8_t)slot_add_waiter(&lane->slots[index], *waiter, parker);
-    }
+    for (struct job *job = watch->next_job(pool, watch, NULL); job; job = watch->next_job(pool, watch, job))
+        brood__announce_in(pool, job, parker);
 }
 
 void brood__announce_all(struct brood_pool *pool, unsigned parker)
@@ -433,11 +442,16 @@ static void sleep_once(struct brood_pool *pool, struct watch *watch, brood_deadl
     brood__nap_end(pool, &nap, !needless);
 }
 
+bool brood__take_turn(struct brood_pool *pool)
+{
+    return brood__maps_turn(pool) || brood__retry_due(pool) || brood__backlog_feed(pool);
+}
+
 bool brood__bring_on(struct brood_pool *pool, struct watch *watch)
 {
     brood__check_life(pool);
     collect_lost(pool);
-    if (brood__maps_turn(pool) || brood__retry_due(pool) || brood__backlog_feed(pool)) {
+    if (brood__take_turn(pool)) {
         brood__run_inline(pool);
         return true;
     }

@@ -187,17 +187,12 @@ bool brood__idle_enter(struct board *board, unsigned worker)
     return brood__fence_heavy();
 }
 
-static bool clear_idle(struct board *board, unsigned worker)
+bool brood__idle_leave(struct board *board, unsigned worker)
 {
     uint64_t bit = (uint64_t)1 << (worker % 64);
 
     /* Acquire and release: who finds the bit cleared by a call sees `calls`. */
     return atomic_fetch_and_explicit(&board->idle[worker / 64], ~bit, memory_order_acq_rel) & bit;
-}
-
-bool brood__idle_leave(struct board *board, unsigned worker)
-{
-    return clear_idle(board, worker);
 }
 
 bool brood__lookout_enter(struct board *board, unsigned worker)
@@ -240,7 +235,7 @@ static uint64_t load_idle(const struct shared *shared, unsigned i)
 /* Whoever clears the bit wakes: of two submitters at once, one makes the system call. */
 bool brood__idle_wake(struct shared *shared, unsigned worker)
 {
-    if (!brood__idle_is(shared->board, worker) || !clear_idle(shared->board, worker))
+    if (!brood__idle_is(shared->board, worker) || !brood__idle_leave(shared->board, worker))
         return false;
     brood__parker_wake(&shared->lanes[worker].station->parker);
     return true;
