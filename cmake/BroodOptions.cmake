@@ -4,6 +4,7 @@
 #   BROOD_TOOLS     build the programs in workers/            ON when brood is the top-level project
 #   BROOD_URING     AUTO, ON, OFF: io_uring in the supervisor AUTO: if liburing is there
 #   BROOD_SANITIZE  list for -fsanitize, e.g. "address;undefined"
+#   BROOD_CHECK_VALID  walk data structures at the end of calls (lib/os/assert.h)
 #   BROOD_COVERAGE  measure what the tests reach (gcov)
 #   BROOD_FUZZ      the fuzz targets in tests/fuzz are libFuzzer's: needs clang
 #   BROOD_WERROR    warnings are errors
@@ -11,6 +12,7 @@
 
 option(BROOD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(BROOD_TOOLS "Build the programs in workers/" ${PROJECT_IS_TOP_LEVEL})
+option(BROOD_CHECK_VALID "Walk data structures at the end of calls" OFF)
 option(BROOD_COVERAGE "Measure what the tests reach" OFF)
 option(BROOD_FUZZ "Build the fuzz targets for libFuzzer" OFF)
 option(BROOD_WERROR "Warnings are errors" OFF)
@@ -54,7 +56,8 @@ endif()
 # brood_target(<target>): the language, the warnings and the instruments that all of this project's targets share.
 function(brood_target target)
     set_target_properties(${target} PROPERTIES C_STANDARD 11 C_STANDARD_REQUIRED ON C_EXTENSIONS ON C_VISIBILITY_PRESET hidden)
-    target_compile_definitions(${target} PRIVATE _GNU_SOURCE $<$<BOOL:${Liburing_FOUND}>:BROOD_HAVE_URING=1>)
+    target_compile_definitions(${target} PRIVATE _GNU_SOURCE $<$<BOOL:${Liburing_FOUND}>:BROOD_HAVE_URING=1>
+                               $<$<BOOL:${BROOD_CHECK_VALID}>:BROOD_CHECK_VALID=1>)
     target_compile_options(${target} PRIVATE ${brood_warnings} ${brood_instruments})
     target_link_options(${target} PRIVATE ${brood_instruments})
     if(BROOD_COVERAGE)

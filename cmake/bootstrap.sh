@@ -63,6 +63,7 @@ has()
     check) has_library check.h && pkg-config --exists check 2>/dev/null ;;
     c++) has_program c++ || has_program g++ || has_program clang++ ;;
     ck) has_library ck_ring.h -lck ;;
+    libuv) has_library uv.h -luv ;;
     zlib) has_library zlib.h -lz ;;
     *) has_program "$1" ;;
     esac
@@ -86,6 +87,7 @@ package()
     apt-get:liburing) echo liburing-dev ;;
     apt-get:c++) echo g++ ;;
     apt-get:ck) echo libck-dev ;;
+    apt-get:libuv) echo libuv1-dev ;;
     apt-get:zlib) echo zlib1g-dev ;;
 
     dnf:compiler) echo gcc glibc-devel ;;
@@ -95,6 +97,7 @@ package()
     dnf:check) echo check-devel ;;
     dnf:c++) echo gcc-c++ ;;
     dnf:ck) echo ck-devel ;;
+    dnf:libuv) echo libuv-devel ;;
     dnf:zlib) echo zlib-devel ;;
 
     pacman:compiler) echo gcc ;;
@@ -108,6 +111,7 @@ package()
     apk:liburing) echo liburing-dev ;;
     apk:check) echo check-dev ;;
     apk:c++) echo g++ ;;
+    apk:libuv) echo libuv-dev ;;
     apk:zlib) echo zlib-dev ;;
     apk:ck | apk:spin) ;;
 
@@ -117,6 +121,7 @@ package()
     zypper:liburing) echo liburing-devel ;;
     zypper:check) echo check-devel ;;
     zypper:c++) echo gcc-c++ ;;
+    zypper:libuv) echo libuv-devel ;;
     zypper:zlib) echo zlib-devel ;;
     zypper:ck | zypper:spin) ;;
 
@@ -259,7 +264,7 @@ speedup)
     ;;
 test)
     require_glibc
-    provide "compiler cmake make pkg-config jansson check" "liburing c++ ck spin valgrind zlib"
+    provide "compiler cmake make pkg-config jansson check" "liburing c++ ck libuv spin valgrind zlib"
     build -DBROOD_TESTS=ON
     cd "$build"
     exec ctest --output-on-failure --parallel 2 "$@" # more would take the CPUs from each other's workers

@@ -2,15 +2,19 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
+#include <math.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -68,6 +72,15 @@ static int fork_by_clone3(void)
     return error;
 }
 
+static int leave_child_with_parent(void)
+{
+    long child = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL);
+
+    if (child == 0)
+        _exit(0);
+    return error_of(child);
+}
+
 static int open_with(const char *path, int flags)
 {
     int fd = open(path, flags | O_CLOEXEC, 0600), error = error_of(fd);
@@ -110,6 +123,16 @@ static int have_memory(size_t bytes)
     for (size_t i = 0; memory && i < bytes; i += 4096)
         memory[i] = 1;
     free((void *)memory);
+    return error;
+}
+
+/* What is written to it is mapped nowhere. */
+static int have_memory_file(void)
+{
+    int fd = memfd_create("attempt", MFD_CLOEXEC), error = fd < 0 || write(fd, "x", 1) != 1 ? errno : 0;
+
+    if (fd >= 0)
+        close(fd);
     return error;
 }
 
@@ -179,6 +202,16 @@ static void *nothing(void *argument)
     return argument;
 }
 
+static int defy_limit_of_time(void)
+{
+    volatile int turns = 0;
+
+    if (signal(SIGXCPU, SIG_IGN) == SIG_ERR)
+        return errno;
+    for (;;)
+        turns = turns ^ 1;
+}
+
 static int start_thread(void)
 {
     pthread_t thread;
@@ -202,6 +235,141 @@ static int signal_itself(void)
     if (raise(SIGUSR1) != 0 || kill(getpid(), SIGUSR1) != 0 || pthread_kill(pthread_self(), SIGUSR1) != 0)
         return errno;
     return signals == 3 ? 0 : EINTR;
+}
+
+static int schedule_itself(void)
+{
+    cpu_set_t here;
+
+    if (sched_getaffinity(0, sizeof(here), &here) < 0 || sched_setaffinity(0, sizeof(here), &here) < 0 ||
+        sched_setaffinity(getpid(), sizeof(here), &here) < 0 ||
+        setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0)) < 0)
+        return errno;
+    return error_of(sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0}));
+}
+
+static int use_pairs(void)
+{
+    int ends[2], error = 0;
+
+    for (int i = 0; i < 2 && error == 0; i++) {
+        error = error_of(socketpair(AF_UNIX, (i ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_CLOEXEC, 0, ends));
+        if (error == 0 && (write(ends[0], "x", 1) != 1 || read(ends[1], (char[1]){0}, 1) != 1))
+            error = errno;
+        if (error == 0)
+            error = error_of(close(ends[0])) | error_of(close(ends[1]));
+    }
+    return error;
+}
+
+/* What the C library asks of a stream, and programs of a pipe. */
+static int ask_by_ioctl(void)
+{
+    int ends[2], there = 0;
+
+    if (isatty(STDIN_FILENO) || errno != ENOTTY || pipe(ends) < 0)
+        return errno;
+    if (write(ends[1], "xy", 2) != 2 || ioctl(ends[0], FIONREAD, &there) < 0 || ioctl(ends[0], FIONBIO, &there) < 0)
+        return errno;
+    return error_of(close(ends[0])) | error_of(close(ends[1])) | (there == 2 ? 0 : EIO);
+}
+
+/* Blocks of all sizes, kept for a while, so that the allocator takes each of its ways. */
+static int allocate(unsigned seed)
+{
+    enum { KEPT = 64 };
+    char *kept[KEPT] = {NULL};
+    int error = 0;
+
+    for (int i = 0; i < 300 && error == 0; i++) {
+        size_t bytes = (size_t)1 << (rand_r(&seed) % 18);
+        char **block = &kept[rand_r(&seed) % KEPT], *grown = realloc(*block, bytes);
+
+        error = grown ? 0 : errno;
+        if (grown)
+            *block = memset(grown, i, bytes);
+    }
+    for (int i = 0; i < KEPT; i++)
+        free(kept[i]);
+    return error;
+}
+
+/* Numbers as text and back. */
+static int calculate(void)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *to = open_memstream(&text, &size);
+    double sum = 0, from = 0;
+
+    if (!to)
+        return errno;
+    for (int i = 1; i < 1000; i++)
+        sum += exp(-sin(i)) / sqrt(i);
+    (void)fprintf(to, "%.17g", sum);
+    if (fclose(to) == 0)
+        from = strtod(text, NULL);
+    free(text);
+    return from == sum && isatty(STDIN_FILENO) == 0 ? 0 : EDOM;
+}
+
+static int take_time(void)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static pthread_cond_t never = PTHREAD_COND_INITIALIZER;
+    struct timespec at;
+    time_t now = time(NULL);
+    struct tm local;
+    int error;
+
+    if (!localtime_r(&now, &local) || clock_gettime(CLOCK_REALTIME, &at) < 0 ||
+        nanosleep(&(struct timespec){0, 1000}, NULL) < 0)
+        return errno;
+    pthread_mutex_lock(&lock);
+    error = pthread_cond_timedwait(&never, &lock, &at);
+    pthread_mutex_unlock(&lock);
+    return error == ETIMEDOUT ? 0 : error;
+}
+
+static int pass_through_pipe(void)
+{
+    char bytes[16], random[16];
+    struct stat status;
+    int ends[2];
+
+    if (getrandom(random, sizeof(random), 0) != sizeof(random) || pipe(ends) < 0 || fstat(ends[0], &status) < 0)
+        return errno;
+    if (write(ends[1], random, sizeof(random)) != sizeof(random) ||
+        poll(&(struct pollfd){.fd = ends[0], .events = POLLIN}, 1, -1) != 1 ||
+        read(ends[0], bytes, sizeof(bytes)) != sizeof(bytes))
+        return errno;
+    return error_of(close(ends[0])) | error_of(close(ends[1])) | (memcmp(bytes, random, sizeof(bytes)) ? EIO : 0);
+}
+
+static void *compute_in_thread(void *seed)
+{
+    int error = allocate(*(unsigned *)seed);
+
+    if (error == 0)
+        error = calculate();
+    if (error == 0)
+        error = take_time();
+    return (void *)(intptr_t)error;
+}
+
+static int compute(void)
+{
+    pthread_t threads[4];
+    unsigned seeds[4] = {1, 2, 3, 4};
+    int error = pass_through_pipe(), count = 0;
+    void *result;
+
+    for (; count < 4 && error == 0; count += error == 0)
+        error = pthread_create(&threads[count], NULL, compute_in_thread, &seeds[count]);
+    while (count-- > 0)
+        if (pthread_join(threads[count], &result) == 0 && error == 0)
+            error = (int)(intptr_t)result;
+    return error;
 }
 
 static int print(void)
@@ -260,12 +428,20 @@ static int try_any(const struct attempt *how)
         return error_of(fcntl(STDOUT_FILENO, F_SETOWN, getppid()));
     case FORK_BY_CLONE3:
         return fork_by_clone3();
+    case LEAVE_CHILD_WITH_PARENT:
+        return leave_child_with_parent();
     case HAVE_300_MIB:
         return have_memory((size_t)300 << 20);
+    case HAVE_128_MIB:
+        return have_memory((size_t)128 << 20);
     case HAVE_32_MIB:
         return have_memory((size_t)32 << 20);
+    case HAVE_MEMORY_FILE:
+        return have_memory_file();
     case HAVE_200_DESCRIPTORS:
         return have_descriptors(200);
+    case DEFY_LIMIT_OF_TIME:
+        return defy_limit_of_time();
     case RAISE_LIMIT:
         return raise_limit();
     case TRACE_PARENT:
@@ -290,6 +466,14 @@ static int try_any(const struct attempt *how)
         return start_thread();
     case SIGNAL_ITSELF:
         return signal_itself();
+    case SCHEDULE_ITSELF:
+        return schedule_itself();
+    case USE_PAIRS:
+        return use_pairs();
+    case ASK_BY_IOCTL:
+        return ask_by_ioctl();
+    case COMPUTE:
+        return compute();
     case PRINT:
         return print();
     default:

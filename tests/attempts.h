@@ -15,6 +15,7 @@ enum what {
     SIGNAL_ALL,
     SIGNAL_BY_DESCRIPTOR,
     FORK_BY_CLONE3,
+    LEAVE_CHILD_WITH_PARENT, /* which ends at once */
     /* about files: PATH */
     OPEN_TO_READ,
     OPEN_TO_WRITE,
@@ -31,9 +32,12 @@ enum what {
     /* about limits */
     HAVE_300_MIB,
     HAVE_32_MIB,
+    HAVE_128_MIB,
+    HAVE_MEMORY_FILE,
     HAVE_200_DESCRIPTORS,
     WRITE_100_KB, /* to PATH */
     RAISE_LIMIT,
+    DEFY_LIMIT_OF_TIME, /* burns CPU time for ever, and ignores SIGXCPU */
     /* about the sandbox itself */
     TRACE_PARENT,
     READ_PARENTS_MEMORY,
@@ -47,6 +51,10 @@ enum what {
     /* what has to work */
     START_THREAD,
     SIGNAL_ITSELF,
+    SCHEDULE_ITSELF,
+    USE_PAIRS,
+    ASK_BY_IOCTL,
+    COMPUTE, /* with memory, threads, streams, the mathematical library, clocks */
     PRINT,
 };
 

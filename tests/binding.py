@@ -88,6 +88,7 @@ pool_worker_pid = declare("pool_worker_pid", c_void_p, c_int)
 pool_apply = declare("pool_apply_bytes_async", c_void_p, POINTER(Task), POINTER(c_void_p), Bytes, Deadline)
 future_wait = declare("future_wait", c_void_p, Deadline)
 future_bytes = declare("future_bytes", c_void_p, POINTER(Bytes))
+future_error_bytes = declare("future_error_bytes", c_void_p, POINTER(Bytes))
 future_state = declare("future_state", c_void_p)
 future_cancel = declare("future_cancel", c_void_p)
 future_on_done = declare("future_on_done", c_void_p, Done, c_void_p)
@@ -96,10 +97,12 @@ promise_open = declare("promise_open", POINTER(c_void_p))
 promise_set_running = declare("promise_set_running", c_void_p)
 promise_set_result = declare("promise_set_result", c_void_p, c_char_p, c_size_t)
 promise_set_error = declare("promise_set_error", c_void_p, c_int, c_char_p)
+sizes = {noun: declare(noun + "_bytes", returns=c_size_t)() for noun in "lock rlock semaphore event condition barrier".split()}
 queue_open = declare("queue_open", POINTER(c_void_p), POINTER(QueueOptions))
 queue_close = declare("queue_close", c_void_p)
 queue_put = declare("queue_put", c_void_p, Bytes, Deadline)
 queue_get = declare("queue_get", c_void_p, POINTER(Bytes), Deadline)
+queue_next_size = declare("queue_next_size", c_void_p, POINTER(c_size_t), Deadline)
 queue_set_bound = declare("queue_set_bound", c_void_p, c_size_t)
 queue_unfinished = declare("queue_unfinished", c_void_p, returns=c_size_t)
 queue_task_done = declare("queue_task_done", c_void_p)
@@ -131,14 +134,15 @@ def as_bytes(data):
 
 
 def run(argument, reply):
-    """The one C function behind all of them.  An error is a result, too: whole, and of any size."""
+    """The one C function behind all of them.  An exception is the reply of a task that failed: whole, and of any size."""
+    failed = 0
     try:
         function = functions[reply_task(reply).contents.function]
-        outcome = (True, function(*pickle.loads(ctypes.string_at(argument.ptr, argument.len))))
+        value = function(*pickle.loads(ctypes.string_at(argument.ptr, argument.len)))
     except Exception as exception:  # pylint: disable=broad-except
-        outcome = (False, exception)
-    data = pickle.dumps(outcome)
-    return reply_set(reply, data, len(data))
+        failed, value = -errno.EREMOTE, exception
+    data = pickle.dumps(value)
+    return min(failed, reply_set(reply, data, len(data)))
 
 
 def square(x):
@@ -165,11 +169,10 @@ class Future:
     def result(self):
         answer = Bytes()
         check(future_wait(self.handle, after_ms(60000)))
+        if future_error_bytes(self.handle, byref(answer)) == 0:
+            raise pickle.loads(ctypes.string_at(answer.ptr, answer.len))
         check(future_bytes(self.handle, byref(answer)))
-        succeeded, value = pickle.loads(ctypes.string_at(answer.ptr, answer.len))
-        if not succeeded:
-            raise value
-        return value
+        return pickle.loads(ctypes.string_at(answer.ptr, answer.len))
 
     def state(self):
         return future_state(self.handle)
@@ -240,7 +243,7 @@ def a_promise_has_states():
     assert kept.state() == PENDING
     check(promise_set_running(kept.handle))
     assert kept.state() == RUNNING and future_cancel(kept.handle) == -errno.EBUSY
-    data = pickle.dumps((True, "kept"))
+    data = pickle.dumps("kept")
     check(promise_set_result(kept.handle, data, len(data)))
     assert kept.result() == "kept" and promise_set_result(kept.handle, data, len(data)) == -errno.EALREADY
     check(future_cancel(cancelled.handle))
@@ -251,15 +254,12 @@ def a_promise_has_states():
 
 
 def get(queue):
-    """Of a message whose length is not known: it stays until there is space for it."""
-    space = Bytes(None, 0)
-    while True:
-        r = queue_get(queue, byref(space), after_ms(60000))
-        if r != -errno.EMSGSIZE:
-            check(r)
-            return ctypes.string_at(space.ptr, space.len)
-        room = ctypes.create_string_buffer(space.len)
-        space.ptr = ctypes.cast(room, c_void_p)
+    """Of a message whose length is not known: this is its only consumer."""
+    size = c_size_t()
+    check(queue_next_size(queue, byref(size), after_ms(60000)))
+    room = ctypes.create_string_buffer(size.value)
+    check(queue_get(queue, byref(Bytes(ctypes.cast(room, c_void_p), size.value)), NOW))
+    return room.raw
 
 
 def a_queue_serves_a_child():
@@ -283,9 +283,9 @@ def a_queue_serves_a_child():
 
 def a_lock_tells_of_its_owners_death():
     memory = c_void_p()
-    check(memory_create(byref(memory), None, 4096))
+    check(memory_create(byref(memory), None, sum(sizes.values())))
     lock = memory_address(memory)
-    event = lock + 64
+    event = lock + sizes["lock"]
     child = os.fork()
     if child == 0:
         check(lock_acquire(lock, NOW))

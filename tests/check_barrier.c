@@ -4,6 +4,7 @@
  */
 #include <brood/barrier.h>
 
+#include "os/identity.h"
 #include "peer.h"
 
 #define PARTIES 5
@@ -18,11 +19,11 @@ struct scene {
     int r; /* of the action */
 };
 
-static struct scene *new_scene(int parties)
+static struct scene *new_scene(int waited_pools)
 {
     struct scene *scene = shared_memory(sizeof(*scene));
 
-    ck_assert_int_eq(brood_barrier_init(&scene->barrier, parties), 0);
+    ck_assert_int_eq(brood_barrier_init(&scene->barrier, waited_pools), 0);
     return scene;
 }
 
@@ -386,6 +387,137 @@ START_TEST(who_comes_during_the_action_waits_for_the_next_cycle)
 }
 END_TEST
 
+static void break_it(struct scene *scene)
+{
+    brood_barrier_abort(&scene->barrier);
+}
+
+/* Somebody breaks the cycle while its last party runs its action: the action was for nothing. */
+START_TEST(a_barrier_that_breaks_during_an_action_is_broken_for_its_party_too)
+{
+    struct scene *scene = new_scene(2);
+    struct peer first, last;
+
+    start_waiting(&first, 1, _i, scene);
+    last = start_peer(_i, come_last_and_act, scene);
+    await(atomic_load(&scene->phase) == 1);
+    brood_barrier_abort(&scene->barrier);
+    join_peer(&first);
+    ck_assert_int_eq(scene->broken, 1);
+    atomic_store(&scene->phase, 2);
+    join_peer(&last);
+    ck_assert_int_eq(scene->broken, 2);
+    ck_assert(brood_barrier_is_broken(&scene->barrier));
+    brood_barrier_reset(&scene->barrier);
+    count(scene, brood_barrier_wait(&scene->barrier, BROOD_NOW)); /* of two */
+    ck_assert_int_eq(scene->through, 0);
+}
+END_TEST
+
+static int break_and_fail(void *context)
+{
+    break_it(context);
+    return -EDOM;
+}
+
+START_TEST(an_action_that_fails_in_a_broken_cycle_says_why_it_failed)
+{
+    struct scene *scene = new_scene(1);
+
+    ck_assert_int_eq(brood_barrier_wait_with(&scene->barrier, break_and_fail, scene, BROOD_NOW), -EDOM);
+    ck_assert(brood_barrier_is_broken(&scene->barrier));
+    brood_barrier_reset(&scene->barrier);
+    ck_assert_int_eq(brood_barrier_wait(&scene->barrier, BROOD_NOW), 0);
+}
+END_TEST
+
+/* ---- what happens in the moment in which a party gives up ---- */
+
+/* In place of the C library's: a party that looks whether its deadline has passed lets something happen first. */
+static struct scene *scene_of_moment;
+static void (*in_that_moment)(struct scene *scene);
+
+int clock_gettime(clockid_t clock, struct timespec *ret_now)
+{
+    void (*happen)(struct scene *) = in_that_moment;
+
+    if (happen && brood_barrier_waiting(&scene_of_moment->barrier) == 1) {
+        in_that_moment = NULL;
+        happen(scene_of_moment);
+    }
+    return (int)syscall(SYS_clock_gettime, clock, ret_now);
+}
+
+static int give_up_as(void (*happen)(struct scene *), struct scene *scene)
+{
+    scene_of_moment = scene;
+    in_that_moment = happen;
+    return brood_barrier_wait(&scene->barrier, (brood_deadline){1});
+}
+
+static void make_it_whole(struct scene *scene)
+{
+    brood_barrier_reset(&scene->barrier);
+}
+
+static void come_last(struct scene *scene)
+{
+    count(scene, brood_barrier_wait(&scene->barrier, BROOD_NOW));
+}
+
+START_TEST(a_party_that_gives_up_as_the_last_one_comes_is_let_through)
+{
+    struct scene *scene = new_scene(2);
+
+    ck_assert_int_eq(give_up_as(come_last, scene), 0);
+    ck_assert_int_eq(scene->seen[1], 1);
+    ck_assert(!brood_barrier_is_broken(&scene->barrier));
+}
+END_TEST
+
+START_TEST(a_party_that_gives_up_as_the_barrier_breaks_hears_of_that)
+{
+    struct scene *scene = new_scene(2);
+
+    ck_assert_int_eq(give_up_as(break_it, scene), -ENOTRECOVERABLE);
+    brood_barrier_reset(&scene->barrier);
+    ck_assert_int_eq(give_up_as(make_it_whole, scene), -ENOTRECOVERABLE);
+    ck_assert(!brood_barrier_is_broken(&scene->barrier));
+    ck_assert_int_eq(give_up_as(NULL, scene), -ETIMEDOUT);
+}
+END_TEST
+
+/* ---- more processes than there is room for, but not at a time ---- */
+
+#define TURNS (BROOD_BARRIER_PROCESSES + 6)
+
+static void come_twice_in_turn(void *argument)
+{
+    struct scene *scene = argument;
+    int me = atomic_fetch_add(&scene->actions, 1);
+
+    for (int turn = me; turn < 2 * TURNS; turn += TURNS) {
+        while (atomic_load(&scene->phase) < turn + 1)
+            rest();
+        ck_assert_int_ge(brood_barrier_wait(&scene->barrier, brood_after_ms(60000)), 0);
+    }
+}
+
+/* The place of a process that lives, but does not wait, is given to another, and it gets a new one when it comes again. */
+START_TEST(any_number_of_processes_meet_if_not_too_many_wait_at_a_time)
+{
+    struct scene *scene = new_scene(2);
+    struct peer peers[TURNS];
+
+    start_peers(peers, TURNS, PROCESSES, come_twice_in_turn, scene);
+    for (int turn = 0; turn < 2 * TURNS; turn++) {
+        atomic_store(&scene->phase, turn + 1);
+        ck_assert_int_ge(brood_barrier_wait(&scene->barrier, brood_after_ms(60000)), 0);
+    }
+    join_peers(peers, TURNS);
+}
+END_TEST
+
 /* ---- deaths ---- */
 
 /* semantics: B8 K14 */
@@ -438,12 +570,13 @@ START_TEST(a_party_that_is_killed_in_its_action_breaks_it)
 }
 END_TEST
 
-static void die_with_the_lock(void *argument)
+/* It is in the waiter table, and has not arrived. */
+static void die_in_the_middle_of_a_change(void *argument)
 {
     struct scene *scene = argument;
 
-    ck_assert_int_eq(brood_lock_acquire(&scene->barrier.lock, BROOD_FOREVER), 0);
-    scene->barrier.arrived = 77;
+    scene->barrier.roster[5].process = brood__self();
+    scene->barrier.roster[5].waiting = 1;
     (void)raise(SIGKILL);
 }
 
@@ -454,7 +587,7 @@ START_TEST(a_party_that_is_killed_in_the_middle_of_a_change_breaks_it)
     pid_t victim;
 
     start_waiting(&peer, 1, _i, scene);
-    victim = spawn(die_with_the_lock, scene);
+    victim = spawn(die_in_the_middle_of_a_change, scene);
     ck_assert_int_eq(waitpid(victim, NULL, 0), victim);
     join_peer(&peer);
     ck_assert_int_eq(scene->broken, 1);
@@ -510,18 +643,22 @@ int main(int argc, char **argv)
     add_tests(suite, "alone", a_barrier_for_nobody_is_refused_in_words, zeroed_memory_is_a_barrier_for_nobody,
               a_barrier_for_one_never_blocks, an_action_that_fails_has_words_of_its_own_or_those_of_the_number,
               one_who_gives_up_breaks_it_until_it_is_reset, one_who_only_tries_breaks_nothing,
-              a_limit_of_its_own_counts_for_every_wait, NULL);
+              a_limit_of_its_own_counts_for_every_wait, an_action_that_fails_in_a_broken_cycle_says_why_it_failed,
+              a_party_that_gives_up_as_the_last_one_comes_is_let_through,
+              a_party_that_gives_up_as_the_barrier_breaks_hears_of_that, NULL);
     add_loop_tests(suite, "together", THREADS, kinds, each_party_gets_another_number, a_thousand_cycles_work,
                    nobody_is_ahead_by_a_cycle, the_action_runs_once_before_anybody_goes_on, an_action_that_fails_breaks_it,
                    aborted_it_is_broken_for_who_waits_and_who_comes_until_reset,
                    reset_while_some_wait_it_is_broken_for_those_only, the_time_out_of_one_breaks_it_for_all,
-                   who_comes_during_the_action_waits_for_the_next_cycle, NULL);
+                   who_comes_during_the_action_waits_for_the_next_cycle,
+                   a_barrier_that_breaks_during_an_action_is_broken_for_its_party_too, NULL);
     if (kinds == KINDS) {
         add_loop_tests(suite, "deaths", THREADS, kinds, a_party_that_is_killed_while_it_waits_breaks_it,
                        a_party_that_is_killed_in_its_action_breaks_it,
                        a_party_that_is_killed_in_the_middle_of_a_change_breaks_it,
                        one_who_is_stopped_on_its_way_out_holds_up_nobody, NULL);
         add_tests(suite, "processes", one_process_too_many_is_told_and_breaks_nothing,
+                  any_number_of_processes_meet_if_not_too_many_wait_at_a_time,
                   a_party_that_was_killed_alone_breaks_it_for_who_comes_later,
                   one_made_before_a_fork_works_in_every_child_and_outlives_each, NULL);
     }

@@ -291,6 +291,31 @@ static const struct sight {
     /* clang-format on */
 };
 
+/* A container that shows the host's hierarchy, without a mount of its own. */
+START_TEST(a_group_whose_name_is_hidden_is_the_one_that_lists_this_process)
+{
+    char us[16];
+
+    clear_tree();
+    put("/proc/cgroup", "0::/\n");
+    put("/proc/mountinfo", "30 23 0:26 /../.. /cg rw - cgroup2 cgroup2 rw\n");
+    put("/cg/cpu.max", "900000 100000\n");
+    put("/cg/cgroup.procs", "1\n2\n");
+    put("/cg/other/cpu.max", "50000 100000\n");
+    put("/cg/other/cgroup.procs", "7\n");
+    put("/cg/slice/cpu.max", "400000 100000\n");
+    put("/cg/slice/cgroup.procs", "");
+    (void)snprintf(us, sizeof(us), "9\n%d\n", (int)getpid());
+    put("/cg/slice/ours/cgroup.procs", us);
+    put("/cg/slice/ours/cpu.max", "200000 100000\n");
+    expect_quota(200000, 100000, "/cg/slice/ours");
+    put("/cg/slice/ours/cpu.max", "max 100000\n");
+    expect_quota(400000, 100000, "/cg/slice");
+    put("/cg/slice/ours/cgroup.procs", "9\n"); /* it cannot be found: the top alone is known */
+    expect_quota(900000, 100000, "/cg");
+}
+END_TEST
+
 START_TEST(a_mount_shows_its_own_part_of_the_hierarchy)
 {
     const struct sight *sight = &sights[_i];
@@ -656,7 +681,8 @@ int main(void)
     add_tests(suite, "version 1", a_quota_of_version_1_holds, a_container_of_version_1_sees_its_own_part,
               where_both_versions_are_mounted_the_tighter_quota_holds, NULL);
     add_tests(suite, "paths", missing_files_are_no_quota, torn_lines_are_skipped, strange_names_are_found,
-              any_mount_that_shows_the_group_will_do, NULL);
+              any_mount_that_shows_the_group_will_do, a_group_whose_name_is_hidden_is_the_one_that_lists_this_process,
+              NULL);
     add_loop_tests(suite, "sights", 0, sizeof(sights) / sizeof(sights[0]), a_mount_shows_its_own_part_of_the_hierarchy,
                    NULL);
     add_tests(suite, "workers", a_fraction_rounds_up_and_never_to_nothing, the_reason_is_a_line_of_words,

@@ -259,7 +259,7 @@ struct mortal {
 
 static void take_a_life(struct words *words)
 {
-    atomic_store(&words->one, brood__life_word());
+    atomic_store(&words->one, brood__life_word(true));
     ck_assert_int_eq(brood__futex_die_with_me(&words->one), 0);
     ck_assert(!brood__life_is_over(atomic_load(&words->one)));
 }
@@ -315,13 +315,13 @@ END_TEST
 START_TEST(a_zeroed_word_is_no_life_that_is_over)
 {
     ck_assert(!brood__life_is_over(0));
-    ck_assert(!brood__life_is_over(brood__life_word()));
+    ck_assert(!brood__life_is_over(brood__life_word(true)));
 }
 END_TEST
 
 static void tell_the_life_word(void *argument)
 {
-    atomic_store(&((struct words *)argument)->other, brood__life_word());
+    atomic_store(&((struct words *)argument)->other, brood__life_word(true));
 }
 
 START_TEST(each_process_has_a_life_word_of_its_own)
@@ -329,8 +329,8 @@ START_TEST(each_process_has_a_life_word_of_its_own)
     struct words *words = new_words();
 
     in_child(tell_the_life_word, words);
-    ck_assert_uint_ne(atomic_load(&words->other), brood__life_word());
-    ck_assert_uint_eq(brood__life_word(), brood__life_word());
+    ck_assert_uint_ne(atomic_load(&words->other), brood__life_word(true));
+    ck_assert_uint_eq(brood__life_word(true), brood__life_word(true));
 }
 END_TEST
 

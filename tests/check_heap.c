@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "os/assert.h"
 #include "shm/heap.h"
 #include "support.h"
 
@@ -20,6 +21,7 @@ static struct heap heap;
 /* A heap in `reserve` bytes of private memory that begins behind `start` bytes of something else. */
 static void open_heap(size_t reserve, size_t start)
 {
+    brood__costly_assertions = true; /* walk all spans after each call */
     ck_assert_int_eq(brood__segment_open(&segment, false, reserve, start), 0);
     brood__heap_init(&heap, &segment, start);
 }

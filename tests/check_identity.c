@@ -6,6 +6,7 @@
 
 #include "child.h"
 #include "os/identity.h"
+#include "os/pidfd.h"
 
 static uint64_t *identities(void)
 {
@@ -94,10 +95,87 @@ START_TEST(who_lives_is_not_dead_and_who_was_killed_is_even_before_it_is_reaped)
 }
 END_TEST
 
+/* A part of an identity that says when its process was started; another value of it that is known. */
+static uint64_t with_another(uint64_t identity, int shift)
+{
+    uint64_t known = identity >> shift & 2047;
+
+    return (identity & ~(UINT64_C(2047) << shift)) | (known == 1 ? 2 : known - 1) << shift;
+}
+
 static uint64_t started_before(uint64_t identity)
 {
-    return identity - (UINT64_C(1) << 32);
+    return with_another(identity, IDENTITY_TICK_SHIFT);
 }
+
+/* A process that was started in the same tick, and had the number. */
+static uint64_t just_before(uint64_t identity)
+{
+    return with_another(identity, IDENTITY_INODE_SHIFT);
+}
+
+static bool has_inodes(void)
+{
+    int pidfd = brood__pidfd_open(getpid());
+    bool has = pidfd >= 0 && brood__pidfd_inode(pidfd) != 0;
+
+    (void)close(pidfd);
+    return has;
+}
+
+START_TEST(a_number_that_is_in_use_again_within_a_tick_names_somebody_else)
+{
+    uint64_t *said = identities();
+    pid_t pid = spawn_known(said);
+
+    if (has_inodes()) {
+        ck_assert(brood__identity_is_dead(just_before(said[0])));
+        ck_assert(brood__thread_is_dead(just_before(said[1])));
+        ck_assert(brood__identity_is_dead(just_before(brood__self())));
+    }
+    ck_assert(!brood__identity_is_dead(said[0]));
+    ck_assert(!brood__thread_is_dead(said[1]));
+    put_to_death(pid);
+}
+END_TEST
+
+static bool starts_with_the_number(pid_t pid)
+{
+    char text[16];
+    int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC), length;
+    bool written;
+
+    length = snprintf(text, sizeof(text), "%d", (int)pid - 1);
+    written = fd >= 0 && write(fd, text, (size_t)length) == length;
+    (void)close(fd);
+    return written;
+}
+
+/* The number is given to another process at once, mostly in the same tick: as often as it takes until it was. */
+START_TEST(a_process_with_the_number_of_one_that_has_just_died_is_somebody_else)
+{
+    uint64_t *said = identities();
+    int met = 0;
+
+    for (int i = 0; i < 50 && has_inodes(); i++) {
+        uint64_t first[2];
+        pid_t pid = spawn_known(said), next;
+
+        memcpy(first, said, sizeof(first));
+        put_to_death(pid);
+        memset(said, 0, sizeof(first));
+        if (!starts_with_the_number(pid))
+            break; /* it takes CAP_CHECKPOINT_RESTORE */
+        next = spawn_known(said);
+        ck_assert_msg(next != pid || brood__identity_is_dead(first[0]), "taken for alive, in round %d", i);
+        ck_assert_msg(next != pid || brood__thread_is_dead(first[1]), "taken for alive, in round %d", i);
+        met += next == pid && first[0] >> IDENTITY_INODE_SHIFT != said[0] >> IDENTITY_INODE_SHIFT &&
+               (uint32_t)(first[0] >> 32 & 2047) == (uint32_t)(said[0] >> 32 & 2047);
+        put_to_death(next);
+    }
+    (void)printf("the number was given again within a tick %d times\n", met);
+}
+END_TEST
 
 START_TEST(a_number_that_is_in_use_again_names_somebody_else)
 {
@@ -167,8 +245,8 @@ static void look_without_descriptors(void *argument)
     ck_assert(!brood__identity_is_dead(said[0]));
     ck_assert(!brood__thread_is_dead(said[1]));
     ck_assert_int_eq(brood__identity_number(brood__self()), getpid());
-    ck_assert(brood__identity_is_dead(UINT64_C(0x80000000) << 32 | IDENTITY_NUMBER));
-    ck_assert(brood__thread_is_dead(UINT64_C(0x80000000) << 32 | IDENTITY_NUMBER));
+    ck_assert(brood__identity_is_dead((brood__self() & ~(uint64_t)IDENTITY_NUMBER) | IDENTITY_NUMBER));
+    ck_assert(brood__thread_is_dead((brood__self() & ~(uint64_t)IDENTITY_NUMBER) | IDENTITY_NUMBER));
 }
 
 START_TEST(without_descriptors_or_proc_nobody_who_lives_is_called_dead)
@@ -188,6 +266,7 @@ static void look_without_pidfds(void *argument)
     deny(SYS_pidfd_open, EPERM);
     ck_assert(!brood__identity_is_dead(said[0]));
     ck_assert(brood__identity_is_dead(started_before(said[0])));
+    ck_assert(!brood__identity_is_dead(just_before(said[0]))); /* nothing tells */
 }
 
 START_TEST(where_pidfds_are_denied_proc_tells_who_is_somebody_else)
@@ -217,7 +296,9 @@ int main(void)
               threads_have_identities_of_their_own_and_share_that_of_the_process, the_child_of_a_fork_is_somebody_else,
               NULL);
     add_tests(suite, "death", who_lives_is_not_dead_and_who_was_killed_is_even_before_it_is_reaped,
-              a_number_that_is_in_use_again_names_somebody_else, the_number_of_a_thread_names_no_process,
+              a_number_that_is_in_use_again_names_somebody_else,
+              a_number_that_is_in_use_again_within_a_tick_names_somebody_else,
+              a_process_with_the_number_of_one_that_has_just_died_is_somebody_else, the_number_of_a_thread_names_no_process,
               a_process_outlives_its_first_thread, without_descriptors_or_proc_nobody_who_lives_is_called_dead,
               where_pidfds_are_denied_proc_tells_who_is_somebody_else, looking_leaves_errno_alone, NULL);
     return run_suite(suite);

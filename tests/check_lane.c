@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "child.h"
-#include "shm/lane.h"
+#include "proto/lane.h"
 
 #define SLOTS 8 /* of the ring */
 #define LANES 2
@@ -12,8 +12,8 @@
 /* A pool's lanes as they lie in a segment, and this process's view of them. */
 struct memory {
     struct slot slots[LANES][SLOTS + 1];
-    struct note notes[LANES][SLOTS + 1];
-    struct station stations[STATIONS];
+    struct slot_extension extensions[LANES][SLOTS + 1];
+    struct worker_state worker_states[STATIONS];
 };
 
 static struct memory *memory;
@@ -24,7 +24,7 @@ static void lay_out(void)
 {
     memory = shared_memory(sizeof(*memory));
     for (int i = 0; i < LANES; i++)
-        lanes[i] = (struct lane){memory->slots[i], memory->notes[i], &memory->stations[i], SLOTS - 1};
+        lanes[i] = (struct lane){memory->slots[i], memory->extensions[i], &memory->worker_states[i], SLOTS - 1, SLOTS};
 }
 
 static struct slot *slot_at(uint64_t position)
@@ -39,7 +39,7 @@ static void publish(uint64_t position)
 
 static bool claim(uint64_t position, unsigned worker)
 {
-    return slot_claim(slot_at(position), &memory->stations[worker], 0, position, worker);
+    return slot_claim(slot_at(position), &memory->worker_states[worker], 0, position, worker);
 }
 
 static void settle(uint64_t position, unsigned worker)
@@ -142,7 +142,7 @@ START_TEST(only_what_is_ready_at_that_position_can_be_claimed)
     ck_assert(claim(position, 1));
     slot_answer(slot_at(position), position, 1);
     ck_assert(!claim(position, 0));
-    slot_lose(slot_at(position), position, 1);
+    slot_mark_lost(slot_at(position), position, 1);
     ck_assert(!claim(position, 0));
 }
 END_TEST
@@ -185,7 +185,7 @@ START_TEST(a_lost_task_names_the_worker_that_died)
     lay_out();
     publish(position);
     ck_assert(claim(position, 1));
-    slot_lose(slot_at(position), position, 1);
+    slot_mark_lost(slot_at(position), position, 1);
     expect_word(position, SLOT_LOST, 1);
 }
 END_TEST
@@ -269,7 +269,7 @@ START_TEST(what_others_took_is_passed_over)
     ck_assert(claim(head + 1, 1));
     ck_assert(slot_cancel(slot_at(head + 2), head + 2));
     ck_assert(claim(head + 4, 1));
-    slot_lose(slot_at(head + 4), head + 4, 1);
+    slot_mark_lost(slot_at(head + 4), head + 4, 1);
     expect_next(SLOTS + 3);
     settle(SLOTS + 3, 0);
     expect_next(SLOTS + 5);
@@ -313,7 +313,7 @@ START_TEST(who_asks_what_waits_looks_from_the_workers_head_on)
     uint64_t position = 0;
 
     begin();
-    atomic_store(&lane->station->head, head + 1);
+    atomic_store(&lane->worker_state->head, head + 1);
     for (uint64_t i = 0; i < 3; i++)
         publish(head + i);
     ck_assert(brood__lane_waiting(lane, &position));
@@ -324,7 +324,47 @@ START_TEST(who_asks_what_waits_looks_from_the_workers_head_on)
     publish(MAILBOX | 9);
     ck_assert(brood__lane_waiting(lane, &position));
     ck_assert_uint_eq(position, MAILBOX | 9);
-    ck_assert_uint_eq(atomic_load(&lane->station->head), head + 1); /* it is the worker's alone */
+    ck_assert_uint_eq(atomic_load(&lane->worker_state->head), head + 1); /* it is the worker's alone */
+}
+END_TEST
+
+/* A worker that means harm: whenever it comes, all slots are a lap further on. */
+#define HUNTED_SLOTS ((uint64_t)1 << 16)
+#define HUNTS_MAX 1000
+
+static struct lane hunted;
+static volatile sig_atomic_t hunts;
+
+static void hunt_after_us(int us)
+{
+    struct itimerval once = {.it_value.tv_usec = us};
+
+    (void)setitimer(ITIMER_REAL, &once, NULL);
+}
+
+static void advance_all(int number)
+{
+    (void)number;
+    if (++hunts == HUNTS_MAX)
+        return;
+    for (uint64_t i = 0; i < HUNTED_SLOTS; i++)
+        atomic_store_explicit(&hunted.slots[(head + i) % HUNTED_SLOTS].word, word_of(SLOT_DONE, 0, head + i),
+                              memory_order_relaxed);
+    hunt_after_us(50);
+}
+
+START_TEST(a_look_ends_however_fast_a_worker_advances_the_lane)
+{
+    uint64_t position;
+
+    hunted = (struct lane){
+        .slots = shared_memory((HUNTED_SLOTS + 1) * sizeof(struct slot)), .mask = HUNTED_SLOTS - 1, .depth = HUNTED_SLOTS};
+    head = lane_first_position(&hunted);
+    ck_assert(signal(SIGALRM, advance_all) != SIG_ERR);
+    advance_all(SIGALRM);
+    ck_assert(!brood__lane_next(&hunted, &head, &position));
+    hunt_after_us(0);
+    ck_assert_int_lt(hunts, HUNTS_MAX);
 }
 END_TEST
 
@@ -433,7 +473,7 @@ START_TEST(the_slot_that_it_runs_is_found_in_any_lane)
         struct slot *slot = &lanes[in_lane].slots[lane_index(&lanes[in_lane], position)];
 
         slot_publish(slot, position);
-        ck_assert(slot_claim(slot, &memory->stations[1], in_lane, position, 1));
+        ck_assert(slot_claim(slot, &memory->worker_states[1], in_lane, position, 1));
         expect_held(1, in_lane, position);
         expect_nothing_held(0);
         slot_answer(slot, position, 1);
@@ -448,7 +488,7 @@ START_TEST(a_slot_that_it_only_meant_to_claim_is_not_its_own)
 
     lay_out();
     publish(position);
-    atomic_store(&memory->stations[1].current, slot_ref(0, position));
+    atomic_store(&memory->worker_states[1].current, slot_ref(0, position));
     expect_nothing_held(1); /* died before the claim */
     ck_assert(claim(position, 0));
     ck_assert(!claim(position, 1));
@@ -464,7 +504,7 @@ START_TEST(a_slot_that_was_settled_is_held_by_nobody)
     lay_out();
     publish(position);
     ck_assert(claim(position, 1));
-    slot_lose(slot_at(position), position, 1);
+    slot_mark_lost(slot_at(position), position, 1);
     expect_nothing_held(1);
     publish(position + SLOTS);
     expect_nothing_held(1);
@@ -480,7 +520,7 @@ START_TEST(a_worker_that_scribbled_over_its_station_holds_nothing)
     publish(SLOTS);
     ck_assert(claim(SLOTS, 1));
     for (size_t i = 0; i < sizeof(nonsense) / sizeof(nonsense[0]); i++) {
-        atomic_store(&memory->stations[1].current, nonsense[i]);
+        atomic_store(&memory->worker_states[1].current, nonsense[i]);
         expect_nothing_held(1);
     }
 }
@@ -496,7 +536,7 @@ static void work_until_killed(void *argument)
         struct slot *slot = &lanes[number].slots[lane_index(&lanes[number], at)];
 
         slot_publish(slot, at);
-        if (slot_claim(slot, &memory->stations[1], number, at, 1))
+        if (slot_claim(slot, &memory->worker_states[1], number, at, 1))
             slot_answer(slot, at, 1);
     }
 }
@@ -533,7 +573,7 @@ START_TEST(whenever_a_worker_is_killed_one_look_finds_what_it_held)
         ck_assert_int_le(count_running(&running), 1);
         ck_assert_ptr_eq(brood__lane_held_by(lanes, LANES, 1, &found_lane, &found_position), running);
         if (running) {
-            slot_lose(running, found_position, 1);
+            slot_mark_lost(running, found_position, 1);
             ck_assert_int_eq(count_running(&running), 0);
             held++;
         }
@@ -669,7 +709,7 @@ static _Atomic uint32_t end; /* before this one they stop: the first rival says 
 static void *race_for_all(void *argument)
 {
     struct rival *own = argument;
-    struct station station = {.current = 0};
+    struct worker_state worker_state = {.current = 0};
     int64_t until_ms = now_ms() + TIME_MS;
 
     for (uint32_t i = 0; i < MANY; i++) {
@@ -679,7 +719,8 @@ static void *race_for_all(void *argument)
         if (i >= atomic_load(&end))
             break;
         stagger(i, 31 + 6 * own->number);
-        own->wins[i] = own->number == 0 ? slot_cancel(&prizes[i], i) : slot_claim(&prizes[i], &station, 0, i, own->number);
+        own->wins[i] =
+            own->number == 0 ? slot_cancel(&prizes[i], i) : slot_claim(&prizes[i], &worker_state, 0, i, own->number);
     }
     return NULL;
 }
@@ -718,7 +759,7 @@ END_TEST
 /* The other rival is a signal handler. */
 static struct {
     struct slot slot;
-    struct station station;
+    struct worker_state worker_state;
     volatile uint64_t position;
     volatile sig_atomic_t wins, interruptions;
 } contest;
@@ -727,14 +768,14 @@ static void claim_in_between(int signal)
 {
     (void)signal;
     contest.interruptions++;
-    contest.wins += slot_claim(&contest.slot, &contest.station, 0, contest.position, 1);
+    contest.wins += slot_claim(&contest.slot, &contest.worker_state, 0, contest.position, 1);
 }
 
 static bool try_to_win(uint64_t position, bool is_host)
 {
-    struct station station = {.current = 0};
+    struct worker_state worker_state = {.current = 0};
 
-    return is_host ? slot_cancel(&contest.slot, position) : slot_claim(&contest.slot, &station, 0, position, 2);
+    return is_host ? slot_cancel(&contest.slot, position) : slot_claim(&contest.slot, &worker_state, 0, position, 2);
 }
 
 START_TEST(a_task_that_is_wanted_in_between_is_won_once)
@@ -767,7 +808,8 @@ int main(void)
               one_who_waits_is_named_and_several_are_all, NULL);
     add_tests(suite, "next", in_a_fresh_lane_nothing_waits, tasks_come_in_the_order_of_their_positions_lap_after_lap,
               what_others_took_is_passed_over, a_slot_that_was_used_again_since_is_met_again_a_lap_later,
-              the_mailbox_comes_first_and_moves_nothing, who_asks_what_waits_looks_from_the_workers_head_on, NULL);
+              the_mailbox_comes_first_and_moves_nothing, who_asks_what_waits_looks_from_the_workers_head_on,
+              a_look_ends_however_fast_a_worker_advances_the_lane, NULL);
     add_tests(suite, "successor", whoever_begins_at_an_old_head_finds_every_task_that_waits_in_order, NULL);
     add_loop_tests(suite, "held", 0, TASKS, the_slot_that_it_runs_is_found_in_any_lane,
                    a_slot_that_it_only_meant_to_claim_is_not_its_own, a_slot_that_was_settled_is_held_by_nobody, NULL);

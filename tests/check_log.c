@@ -42,6 +42,15 @@ static const char *after_time(const char *line)
     return rest_of_it + 1;
 }
 
+/* The second of the clock that the log reads. time() lags it by up to a tick, so just after a full second it is too early. */
+static time_t clock_now(void)
+{
+    struct timespec now;
+
+    ck_assert_int_eq(clock_gettime(CLOCK_REALTIME, &now), 0);
+    return now.tv_sec;
+}
+
 START_TEST(nothing_is_logged_unless_asked_for)
 {
     for (int level = BROOD_LOG_DEBUG; level <= BROOD_LOG_OFF; level++)
@@ -54,14 +63,14 @@ START_TEST(a_line_has_a_time_a_level_and_names)
     struct channel log = open_log(BROOD_LOG_INFO);
     struct tm parts = {0};
     char line[256];
-    time_t before = time(NULL), at;
+    time_t before = clock_now(), at;
 
     brood_log(BROOD_LOG_INFO, "%d to go", 17);
     read_log(&log, line, sizeof(line));
     ck_assert_str_eq(after_time(line), "INFO MainProcess MainThread: 17 to go\n");
     ck_assert_ptr_nonnull(strptime(line, "%Y-%m-%dT%H:%M:%S.", &parts));
     at = timegm(&parts);
-    ck_assert(at >= before && at <= time(NULL));
+    ck_assert(at >= before && at <= clock_now());
     ck_assert_int_eq(line[23], 'Z');
     close_log(&log);
 }
@@ -250,6 +259,40 @@ START_TEST(what_is_forked_while_there_are_threads_is_warned_of)
 }
 END_TEST
 
+/* In a child whose program has never said what is to be logged: its standard error is the pipe. */
+static void warn_by_default(void *wish)
+{
+    static const enum brood_kind kind = BROOD_PROCESSES;
+    struct brood_thread *thread;
+    const char *words = "a pool is opened by a process of 2 threads";
+    char text[4096], *first;
+    int ends[2], error = dup(STDERR_FILENO);
+
+    if (wish)
+        ck_assert_int_eq(setenv("BROOD_LOG", wish, 1), 0);
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    ck_assert_int_eq(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(brood_thread_start(&thread, BROOD_THREAD(.run = open_pool, .context = (void *)&kind)), 0);
+        ck_assert_int_eq(brood_thread_join(thread, BROOD_FOREVER), 0);
+        brood_thread_free(thread);
+    }
+    ck_assert_int_eq(dup2(error, STDERR_FILENO), STDERR_FILENO);
+    close(error);
+    read_log(&(struct channel){.out = ends[0]}, text, sizeof(text));
+    first = strstr(text, words);
+    ck_assert_msg((first != NULL) == (wish == NULL), "%s", text);
+    ck_assert_ptr_null(first ? strstr(first + 1, words) : NULL);
+    ck_assert(!brood_log_is_on(BROOD_LOG_ERROR));
+}
+
+START_TEST(a_pool_that_is_forked_among_threads_is_warned_of_once_unless_the_log_is_off)
+{
+    in_child(warn_by_default, NULL);
+    in_child(warn_by_default, "off");
+}
+END_TEST
+
 /* In a child that has looked at nothing yet. */
 static void heed_environment(void *context)
 {
@@ -306,7 +349,8 @@ int main(void)
               a_line_has_a_time_a_level_and_names, only_lines_of_the_level_and_above_are_written, a_long_line_is_cut,
               a_text_of_several_lines_is_one, errors_stay_as_they_are, lines_can_go_to_a_function, NULL);
     add_tests(suite, "names", lines_name_their_thread_and_process, the_start_and_end_of_a_process_are_logged,
-              what_is_forked_while_there_are_threads_is_warned_of, NULL);
+              what_is_forked_while_there_are_threads_is_warned_of,
+              a_pool_that_is_forked_among_threads_is_warned_of_once_unless_the_log_is_off, NULL);
     add_tests(suite, "forks", a_fork_can_log_whatever_other_threads_did, NULL);
     return run_suite(suite);
 }

@@ -1,8 +1,10 @@
 /* check_memory.c - shared memory with names and without: who sees what, who may spoil what, and what is left behind. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -349,7 +351,7 @@ struct finding {
     int count;
 };
 
-static void note(void *context, const struct brood_memory_stale *stale)
+static void record_stale(void *context, const struct brood_memory_stale *stale)
 {
     struct finding *finding = context;
 
@@ -363,7 +365,7 @@ static struct finding sweep(const char *name, bool remove)
 {
     struct finding finding = {.name = name};
 
-    ck_assert_int_ge(brood_memory_sweep(remove, note, &finding), finding.count);
+    ck_assert_int_ge(brood_memory_sweep(remove, record_stale, &finding), finding.count);
     return finding;
 }
 
@@ -501,6 +503,101 @@ START_TEST(only_what_is_broods_is_swept)
 }
 END_TEST
 
+/* ---- attaching while somebody removes it ---- */
+
+struct attacher {
+    const char *name;
+    pthread_t thread;
+    struct brood_memory *memory;
+    int r;
+    char words[200];
+};
+
+static void *attach_in_a_thread(void *argument)
+{
+    struct attacher *attacher = argument;
+
+    attacher->r = brood_memory_attach(&attacher->memory, attacher->name);
+    (void)snprintf(attacher->words, sizeof(attacher->words), "%s", attacher->r < 0 ? brood_error() : "");
+    return NULL;
+}
+
+/* How many descriptors of this process are of the file? */
+static int descriptors_of(const char *name)
+{
+    struct stat file, one;
+    int count = 0;
+
+    ck_assert_int_eq(stat(path_of(name), &file), 0);
+    for (int fd = 0; fd < 256; fd++)
+        count += fstat(fd, &one) == 0 && one.st_dev == file.st_dev && one.st_ino == file.st_ino;
+    return count;
+}
+
+/* As a sweeper does; then a thread has the file open, and waits for the lock. */
+static int begin_removal(struct attacher *attacher)
+{
+    int fd = open(path_of(attacher->name), O_RDWR | O_CLOEXEC);
+
+    ck_assert_int_eq(flock(fd, LOCK_EX | LOCK_NB), 0);
+    ck_assert_int_eq(pthread_create(&attacher->thread, NULL, attach_in_a_thread, attacher), 0);
+    await(descriptors_of(attacher->name) == 2);
+    return fd;
+}
+
+static void end_removal(struct attacher *attacher, int fd)
+{
+    close(fd);
+    ck_assert_int_eq(pthread_join(attacher->thread, NULL), 0);
+}
+
+START_TEST(an_attach_during_a_removal_finds_nothing)
+{
+    struct attacher attacher = {.name = name_of("removed")};
+    int fd;
+
+    brood_memory_close(create(attacher.name, PAGE));
+    fd = begin_removal(&attacher);
+    ck_assert_int_eq(brood_memory_unlink(attacher.name), 0);
+    end_removal(&attacher, fd);
+    ck_assert_int_eq(attacher.r, -ENOENT);
+    ck_assert_ptr_nonnull(strstr(attacher.words, "has just been removed"));
+    ck_assert_ptr_null(attacher.memory);
+}
+END_TEST
+
+START_TEST(an_attach_during_a_removal_that_is_given_up_succeeds)
+{
+    struct attacher attacher = {.name = name_of("kept")};
+    int fd;
+
+    brood_memory_close(create(attacher.name, PAGE));
+    fd = begin_removal(&attacher);
+    end_removal(&attacher, fd);
+    ck_assert_msg(attacher.r == 0, "%s", attacher.words);
+    brood_memory_close(attacher.memory);
+    ck_assert_int_eq(brood_memory_unlink(attacher.name), 0);
+}
+END_TEST
+
+/* Its remover is stopped, say. */
+START_TEST(an_attach_waits_for_a_removal_for_a_second_at_most)
+{
+    struct attacher attacher = {.name = name_of("being-removed")};
+    int64_t began = now_ms();
+    int fd;
+
+    brood_memory_close(create(attacher.name, PAGE));
+    fd = begin_removal(&attacher);
+    ck_assert_int_eq(pthread_join(attacher.thread, NULL), 0);
+    ck_assert_int_eq(attacher.r, -EBUSY);
+    ck_assert_ptr_nonnull(strstr(attacher.words, "is being removed"));
+    ck_assert_int_ge(now_ms() - began, 990);
+    close(fd);
+    ck_assert_int_eq(brood_memory_unlink(attacher.name), 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("memory");
@@ -517,5 +614,8 @@ int main(void)
     add_tests(suite, "deaths", what_a_killed_creator_left_is_found_and_removed, what_somebody_still_has_is_not_stale,
               who_attaches_and_goes_takes_nothing_away, a_name_never_stands_for_half_made_memory,
               only_what_is_broods_is_swept, NULL);
+    add_tests(suite, "removals", an_attach_during_a_removal_finds_nothing,
+              an_attach_during_a_removal_that_is_given_up_succeeds, an_attach_waits_for_a_removal_for_a_second_at_most,
+              NULL);
     return run_suite(suite);
 }

@@ -306,7 +306,7 @@ static void live(void *argument)
 {
     struct bed *bed = argument;
 
-    atomic_store(&bed->life, brood__life_word());
+    atomic_store(&bed->life, brood__life_word(true));
     ck_assert_int_eq(brood__futex_die_with_me(&bed->life), 0);
     atomic_fetch_add(&bed->ready, 1);
     for (;;)

@@ -25,7 +25,7 @@ static void leave(void *argument)
 
 static int watch(pid_t pid)
 {
-    int pidfd = brood__pidfd_open(pid);
+    int pidfd = brood__pidfd_watch(pid);
 
     ck_assert_int_ge(pidfd, 0);
     return pidfd;
@@ -54,6 +54,20 @@ START_TEST(a_pidfd_is_closed_on_exec)
 
     ck_assert_int_eq(fcntl(pidfd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
     close(pidfd);
+}
+END_TEST
+
+START_TEST(a_copy_stands_for_the_same_process)
+{
+    pid_t pid = spawn(live_on, NULL);
+    int pidfd = watch(pid), copy = brood__pidfd_copy(pidfd);
+
+    ck_assert_int_ge(copy, 0);
+    ck_assert_int_eq(fcntl(copy, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    close(pidfd);
+    ck_assert_int_eq(brood__pidfd_number(copy), pid);
+    ck_assert_int_eq(brood__pidfd_wait(copy, BROOD_NOW), -ETIMEDOUT);
+    end(copy);
 }
 END_TEST
 
@@ -259,19 +273,6 @@ END_TEST
 
 #define STOP_MS 20 /* for who can be stopped at all, on a busy machine */
 
-static char state_of(pid_t pid)
-{
-    char path[64], state = '?';
-    FILE *file;
-
-    (void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    file = fopen(path, "re");
-    ck_assert_ptr_nonnull(file);
-    ck_assert_int_eq(fscanf(file, "%*d (%*[^)]) %c", &state), 1);
-    (void)fclose(file);
-    return state;
-}
-
 START_TEST(a_stopped_process_stands_still_until_it_may_go_on)
 {
     pid_t pid = spawn(live_on, NULL);
@@ -387,11 +388,16 @@ START_TEST(behind_a_readable_pidfd_no_thread_of_the_process_stores)
 }
 END_TEST
 
-int main(void)
+/* --emulated: all of it once more by the substitute for pidfds. */
+int main(int argc, char **argv)
 {
     Suite *suite = suite_create("pidfd");
 
-    add_tests(suite, "open", a_pidfd_is_closed_on_exec, a_process_that_was_reaped_cannot_be_opened, NULL);
+    if (argc > 1 && strcmp(argv[1], "--emulated") == 0)
+        be_emulated();
+    else
+        add_tests(suite, "reaped", a_process_that_was_reaped_cannot_be_opened, NULL);
+    add_tests(suite, "open", a_pidfd_is_closed_on_exec, a_copy_stands_for_the_same_process, NULL);
     add_tests(suite, "wait", waiting_for_a_live_process_ends_at_the_deadline_and_not_before, waiting_until_now_only_looks,
               waiting_does_not_reap, signals_neither_end_nor_lengthen_a_wait, NULL);
     add_tests(suite, "reap", a_killed_process_is_reaped_with_its_signal, a_process_that_left_is_reaped_with_its_exit_code,

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -401,8 +402,26 @@ START_TEST(the_end_inside_a_message_is_another_error)
     ck_assert_int_eq(brood_pipe_close(there), 0);
     expect(here, "whole");
     for (int i = 0; i < 3; i++) {
-        ck_assert_int_eq(brood_pipe_poll(here, BROOD_NOW), i == 0 ? 0 : -EBADMSG);
+        ck_assert_int_eq(brood_pipe_poll(here, BROOD_NOW), 0);
+        ck_assert_int_eq(brood_wait(&BROOD_WAIT_PIPE(here), 1, NULL, BROOD_NOW), 1);
         ck_assert_int_eq(try_recv(here), -EBADMSG);
+    }
+}
+END_TEST
+
+/* semantics: C6 */
+START_TEST(the_end_stays_something_to_receive)
+{
+    brood_auto(pipe) *here = NULL, *there = NULL;
+
+    open_pipe(&here, &there, BROOD_PIPE_DUPLEX);
+    put(there, "last");
+    ck_assert_int_eq(brood_pipe_close(there), 0);
+    expect(here, "last");
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(brood_pipe_poll(here, i == 1 ? BROOD_FOREVER : BROOD_NOW), 0);
+        ck_assert_int_eq(brood_wait(&BROOD_WAIT_PIPE(here), 1, NULL, BROOD_NOW), 1);
+        ck_assert_int_eq(try_recv(here), -EPIPE);
     }
 }
 END_TEST
@@ -1134,6 +1153,55 @@ START_TEST(a_child_does_not_send_into_the_middle_of_its_parents_message)
 }
 END_TEST
 
+static void *receive_in_a_thread(void *argument)
+{
+    struct waiter *waiter = argument;
+    char place[4];
+
+    atomic_store(&waiter->tid, gettid());
+    waiter->outcome = brood_pipe_recv(waiter->pipe, &(struct brood_space){place, sizeof(place)}, BROOD_FOREVER);
+    ck_assert(memcmp(place, "abcd", 4) == 0);
+    return NULL;
+}
+
+static int bytes_unread(const struct brood_pipe *pipe)
+{
+    int bytes = -1;
+
+    ck_assert_int_eq(ioctl(brood_pipe_fd(pipe), FIONREAD, &bytes), 0);
+    return bytes;
+}
+
+/* What it asks first is a wait or a poll: both know that the next receive has something to say. */
+static void expect_nothing_more_to_receive(void *pipe)
+{
+    ck_assert_int_eq(brood_wait(&BROOD_WAIT_PIPE(pipe), 1, NULL, BROOD_NOW), 1);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(brood_pipe_poll(pipe, BROOD_NOW), 0);
+        ck_assert_int_eq(try_recv(pipe), -EPERM);
+        ck_assert_ptr_nonnull(strstr(brood_error(), "forked"));
+    }
+    ck_assert_int_eq(brood_pipe_close(pipe), 0);
+}
+
+START_TEST(a_child_does_not_receive_the_rest_of_its_parents_message)
+{
+    brood_auto(pipe) *here = NULL, *there = NULL;
+    struct waiter waiter = {0};
+    pthread_t thread;
+
+    open_pipe(&here, &there, BROOD_PIPE_DUPLEX);
+    waiter.pipe = here;
+    raw(there, "\0\0\0\4ab", 6);
+    ck_assert_int_eq(pthread_create(&thread, NULL, receive_in_a_thread, &waiter), 0);
+    await(bytes_unread(here) == 0 && is_asleep(waiter.tid));
+    in_child(expect_nothing_more_to_receive, here);
+    raw(there, "cd", 2);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_int_eq(waiter.outcome, 0);
+}
+END_TEST
+
 static void say_one(void *pipe)
 {
     put(pipe, "one more child");
@@ -1362,7 +1430,7 @@ int main(int argc, char **argv)
     add_tests(suite, "room", an_empty_message_is_a_message, a_message_that_does_not_fit_stays,
               bytes_that_are_nowhere_are_no_message, NULL);
     add_tests(suite, "ends", what_was_sent_comes_before_the_end,
-              a_sender_that_is_killed_in_the_middle_is_the_end_inside_a_message,
+              a_sender_that_is_killed_in_the_middle_is_the_end_inside_a_message, the_end_stays_something_to_receive,
               nobody_to_read_it_is_an_error_and_not_a_signal, a_sigpipe_of_the_program_itself_stays_pending,
               a_one_way_pipe_goes_one_way, a_closed_end_says_so_and_may_be_closed_again,
               leaving_the_scope_closes_also_what_is_half_done, NULL);
@@ -1376,6 +1444,7 @@ int main(int argc, char **argv)
     add_tests(suite, "forks", signals_do_not_prolong_a_wait,
               a_child_is_not_hindered_by_a_thread_that_waited_when_it_was_forked,
               a_child_does_not_send_into_the_middle_of_its_parents_message,
+              a_child_does_not_receive_the_rest_of_its_parents_message,
               children_that_exit_or_close_do_not_end_it_for_others, NULL);
     add_tests(suite, "wait", wait_tells_all_that_are_ready, wait_takes_pipes_sockets_and_processes_together,
               wait_takes_futures_and_processes_of_brood, wait_keeps_its_deadline_and_refuses_what_it_cannot_wait_for,

@@ -25,12 +25,15 @@ static bool is_handled_by(int number, void (*handler)(int))
 
 static void reset_what_a_program_had_set(void *argument)
 {
-    static const int handled[] = {SIGTERM, SIGINT, SIGSEGV, SIGCHLD, SIGPIPE, SIGALRM};
+    static const int handled[] = {SIGTERM, SIGSEGV, SIGCHLD, SIGPIPE, SIGALRM},
+                     for_the_host[] = {SIGINT, SIGQUIT, SIGHUP, SIGTTOU, SIGTTIN};
     sigset_t all, blocked;
 
     (void)argument;
     for (size_t i = 0; i < sizeof(handled) / sizeof(handled[0]); i++)
         ck_assert(signal(handled[i], handle) != SIG_ERR);
+    for (size_t i = 0; i < sizeof(for_the_host) / sizeof(for_the_host[0]); i++)
+        ck_assert(signal(for_the_host[i], handle) != SIG_ERR);
     ck_assert(signal(SIGRTMIN + 3, handle) != SIG_ERR);
     ck_assert(signal(SIGRTMAX, handle) != SIG_ERR);
     ck_assert(signal(SIGUSR1, SIG_IGN) != SIG_ERR);
@@ -41,7 +44,9 @@ static void reset_what_a_program_had_set(void *argument)
     brood__process_reset_signals();
 
     for (size_t i = 0; i < sizeof(handled) / sizeof(handled[0]); i++)
-        ck_assert_msg(is_handled_by(handled[i], handled[i] == SIGINT ? SIG_IGN : SIG_DFL), "signal %d", handled[i]);
+        ck_assert_msg(is_handled_by(handled[i], SIG_DFL), "signal %d", handled[i]);
+    for (size_t i = 0; i < sizeof(for_the_host) / sizeof(for_the_host[0]); i++)
+        ck_assert_msg(is_handled_by(for_the_host[i], SIG_IGN), "signal %d", for_the_host[i]);
     ck_assert(is_handled_by(SIGRTMIN + 3, SIG_DFL));
     ck_assert(is_handled_by(SIGRTMAX, SIG_DFL));
     ck_assert(is_handled_by(SIGUSR1, SIG_IGN));
@@ -358,13 +363,42 @@ START_TEST(standard_input_reads_as_empty)
 }
 END_TEST
 
+/* ---- a handler that does not come back ---- */
+
+static void hang_in_handler(int number)
+{
+    brood__process_end_in(20000000, number);
+    for (;;)
+        (void)pause();
+}
+
+static void crash_and_hang(void *unused)
+{
+    struct sigaction action = {.sa_handler = hang_in_handler, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER)};
+
+    (void)unused;
+    ck_assert_int_eq(sigaction(SIGABRT, &action, NULL), 0);
+    abort();
+}
+
+START_TEST(a_handler_that_hangs_is_ended_by_its_signal)
+{
+    int status;
+    pid_t pid = spawn(crash_and_hang, NULL);
+
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFSIGNALED(status));
+    ck_assert_int_eq(WTERMSIG(status), SIGABRT);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("process");
 
     add_tests(suite, "signals", handlers_are_gone_nothing_is_blocked_and_what_was_ignored_stays_so,
               an_interrupt_from_the_terminal_is_ignored_and_a_termination_is_not,
-              how_children_end_is_known_although_the_program_ignored_it, NULL);
+              how_children_end_is_known_although_the_program_ignored_it, a_handler_that_hangs_is_ended_by_its_signal, NULL);
     add_tests(suite, "end", a_process_dies_with_its_parent, whose_parent_has_died_before_is_told_so, NULL);
     add_tests(suite, "name", a_name_is_cut_before_its_suffix_is, NULL);
     add_loop_tests(suite, "descriptors", 0, SELECTIONS, every_descriptor_is_closed_but_those_kept_and_the_standard_ones,

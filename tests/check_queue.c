@@ -9,7 +9,9 @@
 
 #include "os/clock.h"
 #include "peer.h"
-#include "sync/queue.h"
+#include "sync/queue/queue_member.h"
+#include "sync/queue/queue_store.h"
+#include "sync/queue/queue_wake.h"
 
 enum { SHORT_MS = 30, LONG_MS = 60000 };
 
@@ -279,6 +281,35 @@ START_TEST(a_message_that_is_too_long_stays_and_says_its_size)
 }
 END_TEST
 
+START_TEST(the_size_of_the_next_message_is_told_and_the_message_stays)
+{
+    static const size_t sizes[] = {0, 10, 100, 5000};
+    brood_auto(queue) *queue = open_queue(&all_kinds[_i]);
+    unsigned char bytes[5000];
+    size_t size = 77;
+
+    ck_assert_int_eq(brood_queue_next_size(NULL, &size, BROOD_NOW), -EBADF);
+    ck_assert_int_eq(brood_queue_next_size(queue, &size, BROOD_NOW), -EAGAIN);
+    ck_assert_int_eq(brood_queue_next_size(queue, &size, brood_after_ms(5)), -ETIMEDOUT);
+    ck_assert_uint_eq(size, 77);
+    for (size_t i = 0; i < 4; i++) {
+        struct brood_space space = {bytes, sizeof(bytes)};
+
+        fill(bytes, sizes[i], 3);
+        ck_assert_int_eq(brood_queue_put(queue, (struct brood_bytes){bytes, sizes[i]}, BROOD_NOW), 0);
+        for (int again = 0; again < 2; again++) {
+            ck_assert_int_eq(brood_queue_next_size(queue, &size, BROOD_FOREVER), 0);
+            ck_assert_uint_eq(size, sizes[i]);
+        }
+        ck_assert_uint_eq(brood_queue_size(queue), 1);
+        ck_assert_int_eq(brood_queue_get(queue, &space, BROOD_NOW), 0);
+        ck_assert_uint_eq(space.len, sizes[i]);
+    }
+    ck_assert_int_eq(brood_queue_shutdown(queue, false), 0);
+    ck_assert_int_eq(brood_queue_next_size(queue, &size, BROOD_NOW), -ESHUTDOWN);
+}
+END_TEST
+
 START_TEST(blocks_are_used_again)
 {
     enum { ROUNDS = 3000, BYTES = 3000 };
@@ -353,7 +384,7 @@ END_TEST
 struct scene {
     struct brood_queue *queue;
     int each; /* messages a peer */
-    _Atomic int got, sum, outcome, started, order;
+    _Atomic int got, sum, outcome, started, order, step;
 };
 
 static struct scene *scene_of(struct brood_queue *queue)
@@ -535,6 +566,139 @@ START_TEST(who_is_held_up_is_told_so)
 }
 END_TEST
 
+/* ---- one that is stopped in the middle of a call ---- */
+
+enum { TRIES = 5, SOON_MS = 25, GROWTH_BYTES = 100000 };
+
+static void stop_with_lock(void *argument)
+{
+    struct brood_queue *queue = argument;
+
+    ck_assert_int_eq(queue_store_lock(queue, BROOD_FOREVER), 0);
+    ck_assert_int_eq(raise(SIGSTOP), 0);
+    brood__queue_unlock(queue);
+}
+
+static void stop_while_writing(void *argument)
+{
+    struct brood_queue *queue = argument;
+    unsigned me = (unsigned)queue_me(queue, BROOD_NOW);
+    uint64_t position = 0;
+    struct ring_slot *slot = ring_put_begin(queue_ring(queue), me, 0, &position);
+
+    memcpy(slot->message, &(int){1}, sizeof(int));
+    ck_assert_int_eq(raise(SIGSTOP), 0);
+    ring_put_end(queue_ring(queue), me, slot, sizeof(int), position);
+}
+
+static pid_t spawn_and_stop(void (*body)(void *), struct brood_queue *queue)
+{
+    pid_t pid = spawn(body, queue);
+    int status;
+
+    ck_assert_int_eq(waitpid(pid, &status, WUNTRACED), pid);
+    ck_assert(WIFSTOPPED(status));
+    return pid;
+}
+
+static void let_go(pid_t pid)
+{
+    ck_assert_int_eq(kill(pid, SIGCONT), 0);
+    join(pid);
+}
+
+static int put_long_or_short(struct brood_queue *queue, brood_deadline deadline)
+{
+    static char message[GROWTH_BYTES];
+
+    return brood_queue_put(queue, (struct brood_bytes){message, queue->kind == BROOD_FIFO ? sizeof(message) : 4}, deadline);
+}
+
+static int get_one_of(struct brood_queue *queue, brood_deadline deadline)
+{
+    return get(queue, deadline);
+}
+
+/* It ends as said, and, the quickest of some tries on a busy machine, not much later than its deadline. */
+static void expect_held_up(struct brood_queue *queue, int (*call)(struct brood_queue *, brood_deadline), int64_t ms)
+{
+    int64_t least = INT64_MAX;
+
+    for (int i = 0; i < TRIES; i++) {
+        int64_t begin = now_ms();
+        int r = call(queue, ms > 0 ? brood_after_ms(ms) : BROOD_NOW);
+
+        ck_assert_msg(r == (ms > 0 ? -ETIMEDOUT : -EAGAIN), "%d: %s", r, brood_error());
+        least = now_ms() - begin < least ? now_ms() - begin : least;
+    }
+    ck_assert_msg(least <= ms + SOON_MS, "%d ms instead of %d", (int)least, (int)ms);
+}
+
+static int join_it(struct brood_queue *queue, brood_deadline deadline)
+{
+    return brood_queue_join(queue, deadline);
+}
+
+START_TEST(deadlines_are_kept_while_another_participant_is_stopped_with_the_lock)
+{
+    brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.kind = kinds[_i], .joinable = true));
+    pid_t pid;
+
+    expect_put(queue, 1);
+    pid = spawn_and_stop(stop_with_lock, queue);
+    for (int64_t ms = 0; ms <= 10; ms += 10) {
+        expect_held_up(queue, put_long_or_short, ms);
+        ck_assert_ptr_nonnull(strstr(brood_error(), "in the middle of a call"));
+        expect_held_up(queue, join_it, ms);
+        if (kinds[_i] != BROOD_FIFO)
+            expect_held_up(queue, get_one_of, ms);
+    }
+    ck_assert_int_eq(brood_queue_task_done(queue), -EAGAIN);
+    ck_assert_ptr_nonnull(strstr(brood_error(), "in the middle of a call"));
+    ck_assert_int_eq(brood_queue_set_bound(queue, 100), 0);
+    let_go(pid);
+    ck_assert_int_eq(put_long_or_short(queue, BROOD_NOW), 0);
+    ck_assert_uint_eq(brood_queue_size(queue), 2);
+}
+END_TEST
+
+START_TEST(deadlines_are_kept_while_another_participant_is_stopped_in_a_put)
+{
+    brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.bound = 4));
+    pid_t pid = spawn_and_stop(stop_while_writing, queue);
+
+    expect_put(queue, 2);
+    for (int64_t ms = 0; ms <= 10; ms += 10) {
+        expect_held_up(queue, get_one_of, ms);
+        ck_assert_ptr_nonnull(strstr(brood_error(), "in the middle of a call"));
+    }
+    let_go(pid);
+    expect_get(queue, 1);
+    expect_get(queue, 2);
+}
+END_TEST
+
+/* Whoever waits without a deadline for the lock of one that is stopped sees that the queue is shut down meanwhile. */
+START_TEST(a_shutdown_ends_a_wait_for_one_that_is_stopped)
+{
+    brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.kind = BROOD_LIFO));
+    struct scene *scene = scene_of(queue);
+    struct peer getter;
+    pid_t pid;
+
+    expect_put(queue, 1);
+    pid = spawn_and_stop(stop_with_lock, queue);
+    getter = start_peer(PROCESSES, get_one_later, scene);
+    await(is_asleep(getter.pid));
+    ck_assert_int_eq(brood_queue_shutdown(queue, true), 0);
+    join_peer(&getter);
+    ck_assert_int_eq(scene->outcome, -ESHUTDOWN);
+    let_go(pid);
+    ck_assert_int_eq(get(queue, BROOD_NOW), -ESHUTDOWN);
+    ck_assert_int_eq(brood_queue_join(queue, brood_after_ms(LONG_MS)), 0);
+}
+END_TEST
+
 static void put_one_later(void *argument)
 {
     struct scene *scene = argument;
@@ -620,6 +784,36 @@ START_TEST(done_too_often_is_refused_and_join_can_be_used_again)
         ck_assert_int_eq(brood_queue_join(queue, BROOD_FOREVER), 0);
         ck_assert_int_eq(brood_queue_task_done(queue), -EOVERFLOW);
     }
+}
+END_TEST
+
+/* Each message in hand is counted: one that is not would be missed neither by a join nor when its thread dies. */
+START_TEST(a_hand_that_is_full_is_given_nothing_and_all_in_it_is_counted)
+{
+    brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.kind = kinds[_i], .joinable = true));
+    static int got[BROOD_QUEUE_HAND_MAX + 10];
+    static struct brood_space spaces[BROOD_QUEUE_HAND_MAX + 10];
+    enum { MESSAGES = BROOD_QUEUE_HAND_MAX + 10 };
+    size_t count = 0;
+
+    for (int i = 0; i < MESSAGES; i++) {
+        expect_put(queue, i);
+        spaces[i] = (struct brood_space){&got[i], sizeof(got[i])};
+    }
+    ck_assert_int_ge(get(queue, BROOD_NOW), 0);
+    ck_assert_int_eq(brood_queue_get_many(queue, spaces, MESSAGES, &count, BROOD_NOW), 0);
+    ck_assert_uint_eq(count, BROOD_QUEUE_HAND_MAX - 1);
+    ck_assert_int_eq(get(queue, BROOD_FOREVER), -EOVERFLOW);
+    ck_assert_ptr_nonnull(strstr(brood_error(), "task_done"));
+    ck_assert_uint_eq(brood_queue_size(queue), 10);
+    ck_assert_int_eq(brood_queue_task_done(queue), 0);
+    ck_assert_int_ge(get(queue, BROOD_NOW), 0);
+    ck_assert_int_eq(brood_queue_shutdown(queue, true), 0);
+    ck_assert_uint_eq(brood_queue_unfinished(queue), BROOD_QUEUE_HAND_MAX);
+    for (int i = 0; i < BROOD_QUEUE_HAND_MAX; i++)
+        ck_assert_int_eq(brood_queue_task_done(queue), 0);
+    ck_assert_int_eq(brood_queue_task_done(queue), -EOVERFLOW);
+    ck_assert_int_eq(brood_queue_join(queue, BROOD_NOW), 0);
 }
 END_TEST
 
@@ -750,6 +944,184 @@ START_TEST(shutting_down_wakes_all_who_wait)
 }
 END_TEST
 
+/* ---- what happens while one waits for the lock ---- */
+
+/* One comes with a call that needs the lock, which this thread has; then it is done, and the lock given back. */
+static int call_meanwhile(int kind, struct brood_queue *queue, void (*body)(void *),
+                          void (*meanwhile)(struct brood_queue *))
+{
+    struct scene *scene = scene_of(queue);
+    struct peer peer;
+
+    ck_assert_int_eq(queue_store_lock(queue, BROOD_FOREVER), 0);
+    peer = start_peer(kind, body, scene);
+    await_sleep(peer.pid);
+    meanwhile(queue);
+    brood__queue_unlock(queue);
+    join_peer(&peer);
+    return scene->outcome;
+}
+
+static void shut_down(struct brood_queue *queue)
+{
+    ck_assert_int_eq(brood_queue_shutdown(queue, false), 0);
+}
+
+static void throw_away(struct brood_queue *queue)
+{
+    ck_assert_int_eq(brood_queue_shutdown(queue, true), 0);
+}
+
+START_TEST(who_finds_a_shutdown_when_it_has_the_lock_puts_nothing)
+{
+    brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.kind = BROOD_LIFO));
+
+    expect_put(queue, 1);
+    ck_assert_int_eq(call_meanwhile(PEERS, queue, put_one_later, shut_down), -ESHUTDOWN);
+    ck_assert_uint_eq(brood_queue_unfinished(queue), 1);
+    expect_get(queue, 1);
+    ck_assert_int_eq(get(queue, BROOD_NOW), -ESHUTDOWN);
+}
+END_TEST
+
+/* The shutdown could not: the lock was held. */
+START_TEST(who_gets_or_puts_during_a_shutdown_throws_away_what_is_left)
+{
+    for (int i = 0; i < 2; i++) {
+        brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.kind = BROOD_LIFO));
+        int outcome;
+
+        for (int value = 1; value <= 3; value++)
+            expect_put(queue, value);
+        outcome = call_meanwhile(PEERS, queue, i == 0 ? get_one_later : put_one_later, throw_away);
+        ck_assert_msg(outcome == -ESHUTDOWN || (i == 0 && outcome == 3), "%d", outcome);
+        if (outcome == 3 && PEERS == THREADS)
+            ck_assert_int_eq(brood_queue_task_done(queue), 0);
+        ck_assert_uint_eq(brood_queue_lost(queue, NULL), outcome == 3 && PEERS == PROCESSES);
+        ck_assert_int_eq(brood_queue_join(queue, BROOD_NOW), outcome == 3 && PEERS == PROCESSES ? -EOWNERDEAD : 0);
+        ck_assert_uint_eq(brood_queue_size(queue), 0);
+    }
+}
+END_TEST
+
+static void put_long_later(void *argument)
+{
+    struct scene *scene = argument;
+    static char message[GROWTH_BYTES];
+
+    atomic_store(&scene->outcome,
+                 brood_queue_put(scene->queue, (struct brood_bytes){message, sizeof(message)}, brood_after_ms(LONG_MS)));
+}
+
+static void grow_it(struct brood_queue *queue)
+{
+    ck_assert_int_eq(brood__blocks_commit(queue, ring_load(&queue->committed) + 64), 0);
+}
+
+START_TEST(who_comes_to_grow_a_queue_that_another_has_grown_goes_on)
+{
+    brood_auto(queue) *queue = open_queue(NULL);
+
+    ck_assert_int_eq(call_meanwhile(PEERS, queue, put_long_later, grow_it), 0);
+    ck_assert_uint_eq(brood_queue_size(queue), 1);
+}
+END_TEST
+
+static void fill_ring(struct brood_queue *queue, int more)
+{
+    for (int i = 0; i < (int)queue_ring(queue)->slots + more; i++)
+        expect_put(queue, i);
+}
+
+static void get_the_first(struct brood_queue *queue)
+{
+    expect_get(queue, 0);
+}
+
+START_TEST(who_comes_to_put_beside_a_full_ring_puts_into_it_if_there_is_room_by_then)
+{
+    brood_auto(queue) *queue = open_queue(NULL);
+
+    fill_ring(queue, 0);
+    ck_assert_int_eq(call_meanwhile(PEERS, queue, put_one_later, get_the_first), 0);
+    ck_assert_uint_eq(queue_gate(queue) & QUEUE_SPILLED, 0);
+    ck_assert_uint_eq(brood_queue_size(queue), queue_ring(queue)->slots);
+}
+END_TEST
+
+/* As one does that was about to put when the ring was full. */
+static void put_into_the_ring(struct brood_queue *queue)
+{
+    unsigned me = (unsigned)queue_me(queue, BROOD_NOW);
+    uint64_t position = 0;
+    struct ring_slot *slot = ring_put_begin(queue_ring(queue), me, 0, &position);
+
+    memcpy(slot->message, &(int){77}, sizeof(int));
+    ring_put_end(queue_ring(queue), me, slot, sizeof(int), position);
+}
+
+START_TEST(who_comes_to_get_what_is_beside_the_ring_gets_what_came_into_it_before)
+{
+    brood_auto(queue) *queue = open_queue(NULL);
+    int slots = (int)queue_ring(queue)->slots;
+
+    fill_ring(queue, 1);
+    for (int i = 0; i < slots; i++)
+        expect_get(queue, i);
+    ck_assert_int_eq(call_meanwhile(PEERS, queue, get_one_later, put_into_the_ring), 77);
+    expect_get(queue, slots);
+    ck_assert_uint_eq(queue_gate(queue) & QUEUE_SPILLED, 0);
+}
+END_TEST
+
+static void die_with_lock(void *queue)
+{
+    ck_assert_int_eq(queue_store_lock(queue, BROOD_FOREVER), 0);
+    pause_for_ever(NULL);
+}
+
+START_TEST(what_is_beside_the_ring_outlives_one_that_dies_with_the_lock)
+{
+    brood_auto(queue) *queue = open_queue(NULL);
+    int slots = (int)queue_ring(queue)->slots;
+    pid_t pid;
+
+    fill_ring(queue, 3);
+    pid = spawn(die_with_lock, queue);
+    await(brood_lock_held(&queue->lock));
+    put_to_death(pid);
+    expect_put(queue, slots + 3);
+    for (int i = 0; i < slots + 4; i++)
+        expect_get(queue, i);
+    ck_assert_uint_eq(queue_gate(queue) & QUEUE_SPILLED, 0);
+}
+END_TEST
+
+/* The ring is full, the first message beside it finds no memory: the next one finds its way into the ring again. */
+START_TEST(a_message_that_finds_no_room_beside_a_full_ring_leaves_no_trace)
+{
+    brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.memory_bytes = (size_t)64 << 10));
+    unsigned char bytes[3000] = {0};
+    struct brood_space space = {bytes, sizeof(bytes)};
+    size_t count = 0;
+    int r;
+
+    while ((r = brood_queue_put(queue, (struct brood_bytes){bytes, sizeof(bytes)}, BROOD_NOW)) == 0)
+        count++;
+    ck_assert_int_eq(r, -ENOSPC);
+    while (brood_queue_put(queue, (struct brood_bytes){bytes, 200}, BROOD_NOW) == 0)
+        count++;
+    for (; count < queue_ring(queue)->slots; count++)
+        expect_put(queue, 1);
+    ck_assert_int_eq(put(queue, 2, BROOD_NOW), -ENOSPC);
+    ck_assert_uint_eq(brood_queue_size(queue), count);
+    ck_assert_uint_eq(queue_gate(queue) & QUEUE_SPILLED, 0);
+    ck_assert_int_eq(brood_queue_get(queue, &space, BROOD_NOW), 0);
+    expect_put(queue, 3);
+    ck_assert_uint_eq(brood_queue_unfinished(queue), count + 1);
+}
+END_TEST
+
 /* ---- memory of the user's ---- */
 
 START_TEST(a_queue_in_memory_of_the_users_is_bounded_by_it)
@@ -764,6 +1136,7 @@ START_TEST(a_queue_in_memory_of_the_users_is_bounded_by_it)
     memset(queue, 0xee, bytes);
     ck_assert_int_eq(brood_queue_init(queue, options), 0);
     ck_assert_int_eq(brood_queue_check(queue, bytes), 0);
+    ck_assert_int_eq(brood_queue_set_bound(queue, 0), -EINVAL);
     for (int round = 0; round < 3; round++) {
         for (count = 0; count < 100; count++) {
             fill(message, sizeof(message), (unsigned)count);
@@ -949,6 +1322,9 @@ static void use_and_stay(void *argument)
 
     expect_put(scene->queue, 1);
     atomic_fetch_add(&scene->started, 1);
+    await(atomic_load(&scene->outcome) != 0 || atomic_load(&scene->step) != 0);
+    if (atomic_load(&scene->step) != 0)
+        ck_assert_int_eq(get(scene->queue, brood_after_ms(LONG_MS)), 1);
     while (atomic_load(&scene->outcome) == 0)
         rest();
 }
@@ -974,6 +1350,64 @@ START_TEST(more_users_than_there_are_numbers_wait_for_one_or_are_refused_in_word
     ck_assert_int_eq(waiting->outcome, 0);
     join_peers(peers, BROOD_QUEUE_USERS_MAX);
     expect_put(queue, 1);
+}
+END_TEST
+
+enum { IN_HAND = 20 };
+
+static void use_all(void *argument)
+{
+    struct brood_queue **queues = argument;
+
+    for (int i = 0; i < IN_HAND; i++) {
+        ck_assert_int_eq(brood_queue_task_done(queues[i]), -EPERM);
+        expect_put(queues[i], 2);
+    }
+    for (int i = 0; i < IN_HAND; i++) {
+        expect_get(queues[i], 2);
+        ck_assert_int_eq(brood_queue_task_done(queues[i]), 0);
+    }
+}
+
+/* More than there is room for in the thread's own memory. */
+START_TEST(the_child_of_one_with_messages_of_many_queues_in_hand_has_none_of_them)
+{
+    struct brood_queue *queues[IN_HAND];
+
+    for (int i = 0; i < IN_HAND; i++) {
+        queues[i] = open_queue(BROOD_QUEUE(.joinable = true));
+        expect_put(queues[i], 1);
+        expect_get(queues[i], 1);
+    }
+    in_child(use_all, queues);
+    for (int i = 0; i < IN_HAND; i++) {
+        ck_assert_uint_eq(brood_queue_lost(queues[i], NULL), 0);
+        ck_assert_int_eq(brood_queue_task_done(queues[i]), 0);
+        ck_assert_int_eq(brood_queue_join(queues[i], BROOD_NOW), 0);
+        ck_assert_int_eq(brood_queue_close(queues[i]), 0);
+    }
+}
+END_TEST
+
+START_TEST(who_waits_for_a_number_hears_of_a_shutdown)
+{
+    brood_auto(queue) *queue = open_queue(NULL);
+    struct scene *scene = scene_of(queue), *waiting = scene_of(queue);
+    struct peer peers[BROOD_QUEUE_USERS_MAX], waiter;
+
+    start_peers(peers, BROOD_QUEUE_USERS_MAX, THREADS, use_and_stay, scene);
+    while (atomic_load(&scene->started) < BROOD_QUEUE_USERS_MAX)
+        rest();
+    waiter = start_peer(THREADS, put_one_later, waiting);
+    await(is_asleep(waiter.pid));
+    ck_assert_int_eq(brood_queue_shutdown(queue, false), 0);
+    atomic_store(&scene->step, 1);
+    await(brood_queue_empty(queue));
+    brood__queue_wake_all(queue);
+    join_peer(&waiter);
+    ck_assert_int_eq(waiting->outcome, -ESHUTDOWN);
+    atomic_store(&scene->outcome, 1);
+    join_peers(peers, BROOD_QUEUE_USERS_MAX);
 }
 END_TEST
 
@@ -1017,19 +1451,21 @@ int main(int argc, char **argv)
     add_loop_tests(suite, "kinds", 0, ALL_KINDS, messages_come_out_in_the_order_of_the_kind,
                    size_counts_what_was_put_and_not_got, messages_have_any_size,
                    a_message_that_is_too_long_stays_and_says_its_size,
+                   the_size_of_the_next_message_is_told_and_the_message_stays,
                    a_queue_that_is_shut_down_takes_nothing_and_gives_what_is_left,
                    shut_down_immediately_it_throws_away_what_is_left, bytes_at_no_address_are_refused_in_words, NULL);
-    add_loop_tests(suite, "orders", 0, 3, a_full_queue_and_an_empty_one_say_so_at_once_or_at_the_deadline,
-                   a_deadline_does_not_matter_where_nobody_has_to_wait,
-                   a_bound_below_what_is_there_keeps_it_full_until_it_is_drained, blocks_are_used_again,
-                   a_queue_that_is_out_of_memory_says_so_and_goes_on, batches_take_what_there_is,
-                   done_too_often_is_refused_and_join_can_be_used_again, a_queue_in_memory_of_the_users_is_bounded_by_it,
-                   long_messages_fill_memory_of_the_users_and_wait_for_room, a_queue_may_be_mapped_elsewhere, NULL);
+    add_loop_tests(
+        suite, "orders", 0, 3, a_full_queue_and_an_empty_one_say_so_at_once_or_at_the_deadline,
+        a_deadline_does_not_matter_where_nobody_has_to_wait, a_bound_below_what_is_there_keeps_it_full_until_it_is_drained,
+        blocks_are_used_again, a_queue_that_is_out_of_memory_says_so_and_goes_on, batches_take_what_there_is,
+        done_too_often_is_refused_and_join_can_be_used_again, a_hand_that_is_full_is_given_nothing_and_all_in_it_is_counted,
+        a_queue_in_memory_of_the_users_is_bounded_by_it, long_messages_fill_memory_of_the_users_and_wait_for_room,
+        a_queue_may_be_mapped_elsewhere, NULL);
     add_tests(suite, "one", many_priorities_come_out_sorted_and_equal_ones_in_order_of_insertion,
               a_queue_without_a_bound_grows_and_keeps_its_order, what_makes_no_queue_is_refused_in_words,
               a_queue_that_is_not_there_is_refused, one_thread_uses_many_queues_by_turns,
               more_users_than_there_are_numbers_wait_for_one_or_are_refused_in_words, a_put_may_interrupt_a_put,
-              who_is_held_up_is_told_so, NULL);
+              who_is_held_up_is_told_so, who_waits_for_a_number_hears_of_a_shutdown, NULL);
     add_loop_tests(suite, "kinds, between peers", 0, ALL_KINDS * peer_kinds,
                    many_producers_and_consumers_lose_and_double_nothing, a_put_wakes_who_waits_for_a_message,
                    the_last_one_done_wakes_who_joins, one_is_not_told_that_a_queue_is_empty_or_full_while_it_is_not,
@@ -1038,7 +1474,19 @@ int main(int argc, char **argv)
                    a_larger_bound_wakes_who_waits_for_room, NULL);
     add_loop_tests(suite, "shutting down", 0, 6 * peer_kinds, shutting_down_wakes_all_who_wait, NULL);
     add_loop_tests(suite, "users", 0, peer_kinds, threads_and_children_that_end_leave_room_for_others, NULL);
-    if (peer_kinds == KINDS)
+    add_loop_tests(suite, "lock", 0, peer_kinds, who_finds_a_shutdown_when_it_has_the_lock_puts_nothing,
+                   who_gets_or_puts_during_a_shutdown_throws_away_what_is_left,
+                   who_comes_to_grow_a_queue_that_another_has_grown_goes_on,
+                   who_comes_to_put_beside_a_full_ring_puts_into_it_if_there_is_room_by_then,
+                   who_comes_to_get_what_is_beside_the_ring_gets_what_came_into_it_before, NULL);
+    add_tests(suite, "memory", a_message_that_finds_no_room_beside_a_full_ring_leaves_no_trace, NULL);
+    if (peer_kinds == KINDS) {
+        add_tests(suite, "children", what_is_beside_the_ring_outlives_one_that_dies_with_the_lock,
+                  the_child_of_one_with_messages_of_many_queues_in_hand_has_none_of_them, NULL);
+        add_loop_tests(suite, "stopped", 0, 3, deadlines_are_kept_while_another_participant_is_stopped_with_the_lock, NULL);
+        add_tests(suite, "stopped in the ring", deadlines_are_kept_while_another_participant_is_stopped_in_a_put,
+                  a_shutdown_ends_a_wait_for_one_that_is_stopped, NULL);
         add_loop_tests(suite, "forks", 0, ALL_KINDS, what_was_put_before_a_fork_and_in_the_child_arrives, NULL);
+    }
     return run_suite(suite);
 }

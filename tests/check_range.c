@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "child.h"
-#include "shm/range.h"
+#include "proto/range.h"
 
 #define WORKERS 4
 
@@ -15,6 +15,7 @@ static void expect_range(int worker, uint32_t lo, uint32_t hi)
 {
     ck_assert_uint_eq(atomic_load(&ranges[worker].bounds), range_of(lo, hi));
     ck_assert_uint_eq(brood__range_left(&ranges[worker]), hi - lo);
+    ck_assert(brood__range_is_valid(&ranges[worker], hi));
 }
 
 static void expect_claim(int worker, uint32_t count, uint32_t lo, uint32_t taken)
@@ -72,7 +73,7 @@ START_TEST(setting_a_range_forgets_what_was_in_its_memory)
 {
     memset((void *)&ranges[0], 0xff, sizeof(ranges[0]));
     brood__range_set(&ranges[0], 0, 1);
-    ck_assert_uint_eq(atomic_load(&ranges[0].yields), 0);
+    ck_assert_uint_eq(atomic_load(&ranges[0].preempted), 0);
     ck_assert_uint_eq(atomic_load(&ranges[0].item), 0);
     expect_claim(0, 1, 0, 1);
 }

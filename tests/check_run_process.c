@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -92,15 +93,6 @@ static void read_all(struct channel *channel, char *text, size_t size)
     ck_assert_int_eq(close(channel->out), 0);
 }
 
-static int open_descriptors(void)
-{
-    int count = 0;
-
-    for (int fd = 0; fd < 256; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count;
-}
-
 /* ---- a life ---- */
 
 /* semantics: P1 P7 */
@@ -184,6 +176,21 @@ START_TEST(the_main_process_has_a_handle_too)
     ck_assert_int_eq(brood_process_sentinel(self), -EINVAL);
     ck_assert_int_eq(brood_process_close(self), 0);
     ck_assert_ptr_null(brood_process_parent());
+}
+END_TEST
+
+START_TEST(naming_this_process_again_and_again_costs_no_memory)
+{
+    struct brood_process *self = brood_process_current();
+    size_t used = mallinfo2().uordblks;
+    char name[32];
+
+    for (int i = 0; i < 1000; i++) {
+        (void)snprintf(name, sizeof(name), "job %d", i);
+        ck_assert_int_eq(brood_process_set_name(self, name), 0);
+        ck_assert_str_eq(brood_process_name(self), name);
+    }
+    ck_assert_uint_le(mallinfo2().uordblks, used + 4096);
 }
 END_TEST
 
@@ -1161,10 +1168,32 @@ static void start_without_descriptors(void *context)
 static void start_without_pidfds(void *context)
 {
     (void)context;
-    deny(SYS_pidfd_open, EPERM);
-    expect_failure(NULL, -EPERM);
-    expect_failure("true", -EPERM);
+    deny(SYS_pidfd_open, ENOMEM);
+    expect_failure(NULL, -ENOMEM);
+    expect_failure("true", -ENOMEM);
 }
+
+static void start_emulated(void *context)
+{
+    struct brood_process *process;
+
+    (void)context;
+    be_emulated();
+    ck_assert_int_eq(run_and_end(give_back, &(int){3}), 3);
+    ck_assert_int_eq(
+        brood_process_start(&process, BROOD_PROCESS(.program = "sleep", .arguments = (const char *const[]){"60", NULL})),
+        0);
+    ck_assert_int_eq(brood_process_is_alive(process), 1);
+    ck_assert_int_eq(brood_process_join(process, BROOD_NOW), -EAGAIN);
+    ck_assert_int_eq(brood_process_kill(process), 0);
+    ck_assert_int_eq(end_of(process), -SIGKILL);
+}
+
+START_TEST(a_process_starts_and_ends_where_there_are_no_pidfds)
+{
+    in_child(start_emulated, NULL);
+}
+END_TEST
 
 static void start_without_forks(void *context)
 {
@@ -1227,11 +1256,12 @@ int main(void)
     Suite *suite = suite_create("process");
 
     add_tests(suite, "a life", a_process_lives_from_start_to_its_end, names_are_numbered_by_parent_and_can_be_set,
-              the_main_process_has_a_handle_too, a_child_is_a_daemon_as_its_parent_is_or_as_it_is_told,
-              a_handle_is_good_in_the_process_that_started_the_child, a_child_can_handle_an_interrupt,
-              many_children_end_as_they_should, the_sentinel_is_readable_when_the_process_has_ended,
-              a_running_process_cannot_be_closed, asking_for_the_children_reaps_those_that_have_ended,
-              a_start_reaps_children_that_nobody_has_a_handle_of, NULL);
+              naming_this_process_again_and_again_costs_no_memory, the_main_process_has_a_handle_too,
+              a_child_is_a_daemon_as_its_parent_is_or_as_it_is_told, a_handle_is_good_in_the_process_that_started_the_child,
+              a_child_can_handle_an_interrupt, many_children_end_as_they_should,
+              the_sentinel_is_readable_when_the_process_has_ended, a_running_process_cannot_be_closed,
+              asking_for_the_children_reaps_those_that_have_ended, a_start_reaps_children_that_nobody_has_a_handle_of,
+              NULL);
     add_loop_tests(suite, "signals", 0, 3, a_signal_is_a_negative_status, NULL);
     add_tests(suite, "families", a_grandchild_sees_its_parent_die_and_joins_it,
               a_child_has_no_descriptors_of_earlier_children, children_start_children, NULL);
@@ -1249,6 +1279,7 @@ int main(void)
     add_tests(suite, "executables", an_executable_that_cannot_be_started_is_an_error,
               an_executable_that_is_a_daemon_dies_with_its_parent, an_executable_gets_the_descriptors_that_are_passed,
               a_function_keeps_the_descriptors_that_are_passed, a_start_that_fails_leaves_nothing_behind,
-              a_child_that_is_killed_at_once_has_been_started, bad_options_are_refused, NULL);
+              a_process_starts_and_ends_where_there_are_no_pidfds, a_child_that_is_killed_at_once_has_been_started,
+              bad_options_are_refused, NULL);
     return run_suite(suite);
 }

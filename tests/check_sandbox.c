@@ -14,8 +14,13 @@
 
 START_TEST(what_is_written_is_read_back)
 {
-    struct sandbox sandbox = {
-        .memory_bytes = UINT64_MAX, .file_bytes = 7, .cpu_seconds = 3, .open_files = 20, .flags = 5, .rules = -1};
+    struct sandbox sandbox = {.memory_bytes = UINT64_MAX,
+                              .file_bytes = 7,
+                              .cpu_seconds = 3,
+                              .open_files = 20,
+                              .flags = 5,
+                              .rules = -1,
+                              .host = 7};
     struct sandbox other;
     char text[SANDBOX_TEXT];
 
@@ -27,13 +32,14 @@ START_TEST(what_is_written_is_read_back)
     ck_assert_int_eq(other.open_files, sandbox.open_files);
     ck_assert_uint_eq(other.flags, sandbox.flags);
     ck_assert_int_eq(other.rules, sandbox.rules);
+    ck_assert_int_eq(other.host, sandbox.host);
 }
 END_TEST
 
 START_TEST(text_that_is_no_sandbox_is_not_read)
 {
     static const char *const texts[] = {
-        "", "0", "1,2,3,4,5", "1,2,3,4,5,-1,", "1,2,3,4,5,-1 ", "1,2,3,4,0,-1", "a,2,3,4,5,-1"};
+        "", "0", "1,2,3,4,5,-1", "1,2,3,4,5,-1,7,", "1,2,3,4,5,-1,7 ", "1,2,3,4,0,-1,7", "a,2,3,4,5,-1,7"};
     struct sandbox sandbox;
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
@@ -45,7 +51,7 @@ START_TEST(nothing_wanted_is_no_sandbox)
 {
     struct sandbox sandbox;
 
-    ck_assert_int_eq(brood__sandbox_prepare(&sandbox, NULL), 0);
+    ck_assert_int_eq(brood__sandbox_prepare(&sandbox, NULL, getpid()), 0);
     ck_assert_uint_eq(sandbox.flags, 0);
     ck_assert_int_eq(sandbox.rules, -1);
 }
@@ -57,7 +63,7 @@ END_TEST
 static int status_in(const struct brood_sandbox *wanted, int (*act)(void))
 {
     struct sandbox sandbox;
-    int status, r = brood__sandbox_prepare(&sandbox, wanted);
+    int status, r = brood__sandbox_prepare(&sandbox, wanted, getpid());
     pid_t child;
 
     ck_assert_msg(r == 0, "%s", brood_error());
@@ -111,7 +117,8 @@ static int enter_another_one(void)
 {
     struct sandbox sandbox;
 
-    if (brood__sandbox_prepare(&sandbox, BROOD_SANDBOX(.no_processes = true)) < 0 || brood__sandbox_enter(&sandbox) < 0)
+    if (brood__sandbox_prepare(&sandbox, BROOD_SANDBOX(.no_processes = true), getppid()) < 0 ||
+        brood__sandbox_enter(&sandbox) < 0)
         return 98;
     return make_socket();
 }

@@ -9,7 +9,6 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 #include "child.h"
 #include "shm/segment.h"
@@ -19,16 +18,21 @@
 #define MIB ((size_t)1 << 20)
 #define GIB ((size_t)1 << 30)
 
-static struct segment open_segment(bool shared, size_t reserve, size_t commit)
+static struct segment open_kind(enum segment_kind kind, size_t reserve, size_t commit)
 {
     struct segment segment;
-    int r = brood__segment_open(&segment, shared, reserve, commit);
+    int r = brood__segment_open(&segment, kind, reserve, commit);
 
     ck_assert_msg(r == 0, "open: %d: %s", r, brood_error());
     ck_assert_ptr_nonnull(segment.base);
     ck_assert_uint_ge(segment.committed, commit);
     ck_assert_uint_ge(segment.reserved, segment.committed);
     return segment;
+}
+
+static struct segment open_segment(bool shared, size_t reserve, size_t commit)
+{
+    return open_kind(shared ? SEGMENT_SHARED : SEGMENT_PRIVATE, reserve, commit);
 }
 
 static void expect_words(const char *words)
@@ -104,13 +108,6 @@ static bool is_shm(const struct segment *segment)
 static bool is_memfd(const struct segment *segment)
 {
     return was_named(segment, "/memfd:brood");
-}
-
-static bool has_much_shm(void)
-{
-    struct statvfs fs;
-
-    return statvfs("/dev/shm", &fs) == 0 && fs.f_bavail * fs.f_frsize >= 256 * MIB;
 }
 
 static int names_in_shm(void)
@@ -246,14 +243,53 @@ START_TEST(a_shared_segment_is_never_standard_input)
 }
 END_TEST
 
-START_TEST(a_shared_segment_is_a_file_of_dev_shm_where_there_is_room)
+START_TEST(a_shared_segment_is_a_memfd_whatever_dev_shm_has)
 {
     struct segment segment = open_segment(true, MIB, 64 * KIB);
 
-    if (has_much_shm())
-        ck_assert(is_shm(&segment));
-    else
-        ck_assert(is_memfd(&segment));
+    ck_assert(is_memfd(&segment));
+    brood__segment_close(&segment);
+}
+END_TEST
+
+static const enum segment_kind files[] = {SEGMENT_SHARED, SEGMENT_JOINED};
+#define FILES (int)(sizeof(files) / sizeof(files[0]))
+
+START_TEST(nobody_can_cut_a_segment_by_its_descriptor)
+{
+    struct segment segment = open_kind(files[_i], MIB, 64 * KIB);
+
+    ck_assert_int_lt(ftruncate(segment.fd, 0), 0);
+    ck_assert_int_eq(errno, EPERM);
+    ck_assert_int_lt(ftruncate(segment.fd, 64 * KIB - 1), 0);
+    ck_assert_int_lt(fcntl(segment.fd, F_ADD_SEALS, F_SEAL_GROW), 0); /* so that the host can commit more */
+    touch(&segment, 0, 'x');
+    brood__segment_close(&segment);
+}
+END_TEST
+
+static bool seals_writing(void)
+{
+    int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    bool seals = fcntl(fd, F_ADD_SEALS, 0x0010) == 0; /* F_SEAL_FUTURE_WRITE, since Linux 5.1 */
+
+    close(fd);
+    return seals;
+}
+
+/* Its pages would be zeros, and where no memory is left to touch them SIGBUS. */
+START_TEST(who_inherits_a_segment_cannot_give_its_pages_back)
+{
+    struct segment segment = open_segment(true, MIB, 64 * KIB);
+
+    touch(&segment, 0, 'x');
+    if (seals_writing()) {
+        ck_assert_int_lt(madvise(segment.base, 64 * KIB, MADV_REMOVE), 0);
+        ck_assert_int_lt(fallocate(segment.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 64 * KIB), 0);
+        ck_assert_int_lt(pwrite(segment.fd, "y", 1, 0), 0);
+    } else
+        (void)fprintf(stderr, "this kernel cannot seal who writes\n");
+    expect_bytes(&segment, segment.committed, 'x');
     brood__segment_close(&segment);
 }
 END_TEST
@@ -262,9 +298,11 @@ START_TEST(memory_is_taken_as_it_is_committed_and_not_as_it_is_reserved)
 {
     struct segment segment = open_segment(true, 4 * GIB, 64 * KIB);
 
-    ck_assert_int_eq(look_at(&segment).st_size, 4 * GIB);
+    ck_assert_uint_eq(segment.reserved, 4 * GIB);
+    ck_assert_int_eq(look_at(&segment).st_size, 64 * KIB);
     ck_assert_int_eq(look_at(&segment).st_blocks * 512, 64 * KIB);
     ck_assert_int_eq(brood__segment_commit(&segment, MIB), 0);
+    ck_assert_int_eq(look_at(&segment).st_size, MIB);
     ck_assert_int_eq(look_at(&segment).st_blocks * 512, MIB);
     brood__segment_close(&segment);
 }
@@ -322,10 +360,10 @@ END_TEST
 
 START_TEST(an_attached_segment_is_the_same_memory)
 {
-    struct segment segment = open_segment(true, MIB, 64 * KIB), other = SEGMENT_CLOSED;
+    struct segment segment = open_kind(SEGMENT_JOINED, MIB, 64 * KIB), other = SEGMENT_CLOSED;
     int fd = dup(segment.fd);
 
-    ck_assert_int_eq(brood__segment_attach(&other, fd), 0);
+    ck_assert_int_eq(brood__segment_attach(&other, fd, MIB), 0);
     ck_assert_int_eq(other.fd, fd);
     ck_assert_uint_eq(other.reserved, MIB);
     ck_assert_ptr_ne(other.base, segment.base);
@@ -341,9 +379,9 @@ END_TEST
 
 START_TEST(what_is_committed_after_another_attached_is_there_for_both)
 {
-    struct segment segment = open_segment(true, MIB, 64 * KIB), other = SEGMENT_CLOSED;
+    struct segment segment = open_kind(SEGMENT_JOINED, MIB, 64 * KIB), other = SEGMENT_CLOSED;
 
-    ck_assert_int_eq(brood__segment_attach(&other, dup(segment.fd)), 0);
+    ck_assert_int_eq(brood__segment_attach(&other, dup(segment.fd), MIB), 0);
     ck_assert_int_eq(brood__segment_commit(&segment, MIB), 0);
     other.base[MIB - 1] = 'z';
     ck_assert_int_eq(segment.base[MIB - 1], 'z');
@@ -358,9 +396,9 @@ START_TEST(what_is_no_file_with_content_cannot_be_attached)
     int ends[2], empty = memfd_create("empty", MFD_CLOEXEC);
 
     ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
-    ck_assert_int_lt(brood__segment_attach(&segment, ends[0]), 0);
-    ck_assert_int_lt(brood__segment_attach(&segment, empty), 0);
-    ck_assert_int_lt(brood__segment_attach(&segment, -1), 0);
+    ck_assert_int_lt(brood__segment_attach(&segment, ends[0], MIB), 0);
+    ck_assert_int_lt(brood__segment_attach(&segment, empty, MIB), 0);
+    ck_assert_int_lt(brood__segment_attach(&segment, -1, MIB), 0);
     ck_assert_ptr_null(segment.base);
     close(ends[0]);
     close(ends[1]);
@@ -413,6 +451,46 @@ START_TEST(beyond_what_is_reserved_there_is_no_more)
     ck_assert_int_eq(brood__segment_commit(&segment, 2 * MIB), 0); /* to the last byte */
     touch(&segment, 0, 'x');
     segment.base[segment.committed - 1] = 'x';
+    brood__segment_close(&segment);
+}
+END_TEST
+
+struct place {
+    struct segment *segment;
+    size_t at;
+};
+
+static void touch_place(void *argument)
+{
+    const struct place *place = argument;
+
+    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    place->segment->base[place->at] = 'y';
+}
+
+static void expect_bus_error(struct segment *segment, size_t at)
+{
+    struct place place = {segment, at};
+    pid_t pid = spawn(touch_place, &place);
+    int status;
+
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS, "byte %zu: status %#x", at, (unsigned)status);
+}
+
+/* A process that means harm would else take memory that nobody gave it, and that stayed when it is gone. */
+START_TEST(what_is_not_committed_is_there_for_nobody)
+{
+    struct segment segment = open_kind(files[_i], GIB, 64 * KIB);
+
+    expect_bus_error(&segment, 64 * KIB);
+    expect_bus_error(&segment, GIB - 1);
+    ck_assert_int_eq(look_at(&segment).st_blocks * 512, 64 * KIB);
+    ck_assert_int_eq(brood__segment_commit(&segment, MIB), 0);
+    touch(&segment, 0, 'x'); /* zeroed */
+    in_child(touch_place, &(struct place){&segment, MIB - 1});
+    expect_bus_error(&segment, MIB);
+    ck_assert_int_eq(look_at(&segment).st_blocks * 512, MIB);
     brood__segment_close(&segment);
 }
 END_TEST
@@ -521,10 +599,10 @@ static void attach_in_little_address_space(void *argument)
 
     (void)argument;
     set_limit(RLIMIT_AS, address_space_in_use() + 100 * MIB);
-    segment = open_segment(true, 1024 * GIB, MIB);
+    segment = open_kind(SEGMENT_JOINED, 1024 * GIB, MIB);
     in_child(write_into, (segment.base[PAGE] = 'h', &segment));
     ck_assert_int_eq(munmap(segment.base, segment.reserved), 0); /* another process has its own address space */
-    ck_assert_msg(brood__segment_attach(&other, segment.fd) == 0, "%s", brood_error());
+    ck_assert_msg(brood__segment_attach(&other, segment.fd, segment.reserved) == 0, "%s", brood_error());
     ck_assert_uint_eq(other.reserved, segment.reserved);
     ck_assert_int_eq(other.base[0], 'c');
 }
@@ -638,6 +716,12 @@ static void resize_shm(const char *options)
     ck_assert_msg(mount_tmpfs("/dev/shm", MS_REMOUNT, options), "remount: %s", strerror(errno));
 }
 
+/* As on an old kernel, or where a filter denies it. */
+static void deny_memfds(void)
+{
+    deny(SYS_memfd_create, ENOSYS);
+}
+
 /* Usable as far as it says, whatever /dev/shm has. */
 static void expect_memfd(size_t bytes)
 {
@@ -675,16 +759,16 @@ static void live_with_a_large_shm(void *argument)
 
     (void)argument;
     replace_shm("size=300m");
+    deny_memfds();
     segment = open_segment(true, GIB, 64 * KIB);
     ck_assert(is_shm(&segment));
     ck_assert_int_eq(names_in_shm(), 0);
+    expect_bus_error(&segment, 64 * KIB);
     brood__segment_close(&segment);
-    segment = open_segment(true, GIB, 301 * MIB); /* more than there is */
-    ck_assert(is_memfd(&segment));
-    brood__segment_close(&segment);
+    expect_no_segment(-ENOSPC, "/dev/shm", true, GIB, 301 * MIB); /* more than there is */
 }
 
-START_TEST(where_dev_shm_is_large_enough_it_is_used)
+START_TEST(where_there_are_no_memfds_dev_shm_is_used)
 {
     in_child(live_with_a_large_shm, NULL);
 }
@@ -712,6 +796,7 @@ static void live_with_names(void *argument)
 
     (void)argument;
     replace_shm("size=300m");
+    deny_memfds();
     refuse_nameless_files();
     (void)umask(0);
     segment = open_segment(true, GIB, 64 * KIB);
@@ -745,6 +830,7 @@ static void kill_those_who_open(void *argument)
 {
     (void)argument;
     replace_shm("size=300m");
+    deny_memfds();
     for (int life_us = 100; life_us < 2000; life_us += 19)
         bury(spawn(open_until_killed, &life_us));
     ck_assert_int_eq(names_in_shm(), 0);
@@ -787,9 +873,9 @@ END_TEST
 static void live_without_any(void *argument)
 {
     (void)argument;
-    replace_shm("size=4k");
-    deny(SYS_memfd_create, ENOSYS);
-    expect_no_segment(-ENOSYS, "no shared memory", true, GIB, 64 * KIB);
+    ck_assert_msg(has_own_mounts() && mount_tmpfs("/dev", 0, "size=4k"), "no mounts of one's own: %s", strerror(errno));
+    deny_memfds();
+    expect_no_segment(-ENOENT, "no shared memory", true, GIB, 64 * KIB);
 }
 
 START_TEST(without_any_shared_memory_there_is_an_error_in_words)
@@ -816,6 +902,7 @@ static void fill_shm(void *argument)
 
     (void)argument;
     replace_shm("size=300m");
+    deny_memfds();
     segment = open_segment(true, GIB, MIB);
     ck_assert(is_shm(&segment));
     touch(&segment, 0, 'x');
@@ -857,7 +944,7 @@ static int run_with_mounts(void)
         return 77;
     }
     add_loop_tests(suite, "small", 0, SMALL, where_dev_shm_is_small_a_memfd_is_used, NULL);
-    add_tests(suite, "shm", where_dev_shm_is_large_enough_it_is_used, where_files_must_have_a_name_it_is_gone_at_once,
+    add_tests(suite, "shm", where_there_are_no_memfds_dev_shm_is_used, where_files_must_have_a_name_it_is_gone_at_once,
               whoever_is_killed_while_it_opens_a_segment_leaves_no_name, where_dev_shm_is_absent_a_memfd_is_used,
               where_dev_shm_is_read_only_a_memfd_is_used, without_any_shared_memory_there_is_an_error_in_words,
               a_full_dev_shm_is_an_error_that_says_how_much_is_missing_and_no_signal, NULL);
@@ -876,8 +963,10 @@ int main(int argc, char **argv)
                    what_a_child_writes_is_seen_in_a_shared_segment_and_not_in_a_private_one, NULL);
     add_tests(suite, "file", a_shared_segment_has_no_name, a_shared_segment_is_its_owners_alone_whatever_the_umask,
               a_shared_segment_is_closed_on_exec, a_shared_segment_is_never_standard_input,
-              a_shared_segment_is_a_file_of_dev_shm_where_there_is_room,
+              a_shared_segment_is_a_memfd_whatever_dev_shm_has, who_inherits_a_segment_cannot_give_its_pages_back,
               memory_is_taken_as_it_is_committed_and_not_as_it_is_reserved, NULL);
+    add_loop_tests(suite, "harm", 0, FILES, nobody_can_cut_a_segment_by_its_descriptor,
+                   what_is_not_committed_is_there_for_nobody, NULL);
     add_tests(suite, "attach", an_attached_segment_is_the_same_memory,
               what_is_committed_after_another_attached_is_there_for_both, what_is_no_file_with_content_cannot_be_attached,
               NULL);

@@ -41,11 +41,35 @@ START_TEST(values_and_bounds_that_make_no_sense_are_refused_in_words)
     ck_assert_str_ne(brood_error(), "");
     ck_assert_int_eq(brood_semaphore_init(&semaphore, 0, -1), -EINVAL);
     ck_assert_int_eq(brood_semaphore_init(&semaphore, 3, 2), -EINVAL);
-    ck_assert_int_eq(brood_semaphore_init(&semaphore, 3, 0), 0);
+    ck_assert_int_eq(brood_semaphore_init(&semaphore, 3, BROOD_SEMAPHORE_MAX), 0);
     ck_assert_int_eq(brood_semaphore_value(&semaphore), 3);
-    ck_assert_int_eq(brood_semaphore_bound(&semaphore), 0);
+    ck_assert_int_eq(brood_semaphore_bound(&semaphore), BROOD_SEMAPHORE_MAX);
     ck_assert_int_eq(brood_semaphore_init(&semaphore, 3, 3), 0);
     ck_assert_int_eq(brood_semaphore_bound(&semaphore), 3);
+}
+END_TEST
+
+START_TEST(a_semaphore_with_a_bound_of_zero_never_has_a_permit)
+{
+    struct brood_semaphore semaphore;
+
+    ck_assert_int_eq(brood_semaphore_init(&semaphore, 0, 0), 0);
+    ck_assert_int_eq(brood_semaphore_bound(&semaphore), 0);
+    ck_assert_int_eq(brood_semaphore_release(&semaphore, 1), -EOVERFLOW);
+    ck_assert_int_eq(brood_semaphore_acquire(&semaphore, BROOD_NOW), -EAGAIN);
+    ck_assert_int_eq(brood_semaphore_init(&semaphore, 1, 0), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(brood_error(), "BROOD_SEMAPHORE_MAX"));
+}
+END_TEST
+
+START_TEST(zeroed_memory_is_a_semaphore_without_permits_and_without_a_bound)
+{
+    static struct brood_semaphore semaphore;
+
+    ck_assert_int_eq(brood_semaphore_bound(&semaphore), BROOD_SEMAPHORE_MAX);
+    ck_assert_int_eq(brood_semaphore_acquire(&semaphore, BROOD_NOW), -EAGAIN);
+    release(&semaphore, 3);
+    ck_assert_int_eq(brood_semaphore_value(&semaphore), 3);
 }
 END_TEST
 
@@ -54,7 +78,7 @@ START_TEST(permits_are_taken_and_added_also_beyond_the_first_value)
 {
     struct brood_semaphore semaphore;
 
-    ck_assert_int_eq(brood_semaphore_init(&semaphore, 2, 0), 0);
+    ck_assert_int_eq(brood_semaphore_init(&semaphore, 2, BROOD_SEMAPHORE_MAX), 0);
     acquire(&semaphore);
     ck_assert_int_eq(brood_semaphore_value(&semaphore), 1);
     acquire(&semaphore);
@@ -81,7 +105,7 @@ START_TEST(a_release_over_the_bound_changes_nothing)
     release(&semaphore, 1);
     ck_assert_int_eq(brood_semaphore_value(&semaphore), 2);
 
-    ck_assert_int_eq(brood_semaphore_init(&semaphore, BROOD_SEMAPHORE_MAX - 1, 0), 0);
+    ck_assert_int_eq(brood_semaphore_init(&semaphore, BROOD_SEMAPHORE_MAX - 1, BROOD_SEMAPHORE_MAX), 0);
     ck_assert_int_eq(brood_semaphore_release(&semaphore, 2), -EOVERFLOW);
     release(&semaphore, 1);
     ck_assert_int_eq(brood_semaphore_release(&semaphore, 1), -EOVERFLOW);
@@ -155,7 +179,7 @@ static void go_through(void *argument)
 /* semantics: S4 */
 START_TEST(a_release_of_n_lets_n_through)
 {
-    struct scene *scene = new_scene(0, 0);
+    struct scene *scene = new_scene(0, BROOD_SEMAPHORE_MAX);
     struct peer peers[PEERS];
 
     start_peers(peers, PEERS, _i, go_through, scene);
@@ -200,13 +224,13 @@ END_TEST
 /* What is left when the one that the kernel woke does not live to take it: a permit, and nobody is woken. */
 START_TEST(a_wake_up_that_was_for_a_dead_sleeper_is_not_lost)
 {
-    struct scene *scene = new_scene(0, 0);
+    struct scene *scene = new_scene(0, BROOD_SEMAPHORE_MAX);
     struct peer peers[PEERS];
 
     start_peers(peers, PEERS, _i, go_through, scene);
     for (int i = 0; i < PEERS; i++)
         await(is_asleep(peers[i].pid));
-    ck_assert_int_eq(brood_semaphore_init(&scene->semaphore, PEERS, 0), 0);
+    ck_assert_int_eq(brood_semaphore_init(&scene->semaphore, PEERS, BROOD_SEMAPHORE_MAX), 0);
     join_peers(peers, PEERS);
     ck_assert_int_eq(brood_semaphore_value(&scene->semaphore), 0);
 }
@@ -222,7 +246,7 @@ static void wait_in_vain(void *argument)
 /* semantics: K14 */
 START_TEST(a_waiter_that_was_killed_takes_no_permit)
 {
-    struct scene *scene = new_scene(0, 0);
+    struct scene *scene = new_scene(0, BROOD_SEMAPHORE_MAX);
     pid_t waiter = spawn(wait_in_vain, scene);
 
     await(is_asleep(waiter));
@@ -235,7 +259,7 @@ END_TEST
 /* semantics: K18 */
 START_TEST(one_made_before_a_fork_works_in_every_child_and_outlives_each)
 {
-    struct scene *scene = new_scene(3, 0);
+    struct scene *scene = new_scene(3, BROOD_SEMAPHORE_MAX);
 
     for (int i = 1; i <= 3; i++) {
         in_child(go_through, scene);
@@ -250,6 +274,8 @@ int main(int argc, char **argv)
     int kinds = kinds_for(argc, argv);
 
     add_tests(suite, "alone", values_and_bounds_that_make_no_sense_are_refused_in_words,
+              a_semaphore_with_a_bound_of_zero_never_has_a_permit,
+              zeroed_memory_is_a_semaphore_without_permits_and_without_a_bound,
               permits_are_taken_and_added_also_beyond_the_first_value, a_release_over_the_bound_changes_nothing,
               a_release_of_less_than_one_is_refused, who_waits_for_a_permit_in_vain_takes_its_time_and_no_more, NULL);
     add_loop_tests(suite, "together", THREADS, kinds, no_more_are_inside_than_there_are_permits,

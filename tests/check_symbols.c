@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <link.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "os/module.h"
 #include "os/symbols.h"
-#include "pool/backtrace.h"
+#include "pool/future/backtrace.h"
 #include "small_elf.h"
 #include "support.h"
 
@@ -343,6 +346,41 @@ START_TEST(lines_that_make_no_sense_are_left_alone)
 }
 END_TEST
 
+/* ---- what is loaded ---- */
+
+START_TEST(the_loader_would_say_the_same_of_an_address)
+{
+    const char *addresses[] = {
+        (const char *)(uintptr_t)&strlen,           (const char *)(uintptr_t)&printf,
+        (const char *)(uintptr_t)&malloc + 5,       (const char *)(uintptr_t)&pthread_create + 3,
+        (const char *)(uintptr_t)&suite_create + 1, (const char *)(uintptr_t)&the_loader_would_say_the_same_of_an_address};
+
+    for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
+        struct module_place place;
+        const struct link_map *map = NULL;
+        Dl_info info;
+
+        ck_assert_int_ne(dladdr1(addresses[i], &info, (void **)&map, RTLD_DL_LINKMAP), 0);
+        ck_assert(brood__module_find(addresses[i], &place));
+        ck_assert_str_eq(place.file, map->l_name);
+        ck_assert_uint_eq(place.offset, (size_t)addresses[i] - (size_t)map->l_addr);
+        ck_assert_int_eq(place.name != NULL, info.dli_sname != NULL);
+        if (place.name)
+            ck_assert_uint_eq(place.into, (size_t)addresses[i] - (size_t)info.dli_saddr);
+    }
+}
+END_TEST
+
+START_TEST(where_nothing_is_loaded_nothing_is_found)
+{
+    int local;
+    struct module_place place;
+
+    ck_assert(!brood__module_find((const void *)64, &place)); /* NOLINT */
+    ck_assert(!brood__module_find(&local, &place));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("symbols");
@@ -355,6 +393,8 @@ int main(void)
               what_is_no_executable_of_this_machine_is_refused, NULL);
     add_tests(suite, "files", only_plain_files_are_opened_and_nobody_waits_for_a_fifo,
               a_file_that_has_changed_since_is_not_looked_at, NULL);
+    add_tests(suite, "modules", the_loader_would_say_the_same_of_an_address, where_nothing_is_loaded_nothing_is_found,
+              NULL);
     add_tests(suite, "backtraces", frames_of_any_file_are_named_and_other_lines_stay, a_caller_is_named_by_its_call,
               lines_that_make_no_sense_are_left_alone, NULL);
     return run_suite(suite);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "child.h"
-#include "pool/task.h"
+#include "proto/task.h"
 
 static void expect_words(const char *words)
 {
@@ -142,6 +142,34 @@ START_TEST(no_pool_opens_while_two_tasks_have_one_name)
 }
 END_TEST
 
+START_TEST(a_task_that_was_unregistered_is_unknown_and_its_name_is_free)
+{
+    static const struct brood_task first = {"comes and goes", succeed, 0, 0}, second = {"comes and goes", succeed, 8, 8};
+
+    ck_assert_int_eq(brood_task_unregister(&first), -ENOENT);
+    expect_words("'comes and goes'");
+    ck_assert_int_eq(brood_task_unregister(NULL), -EINVAL);
+    ck_assert_int_eq(brood_task_register(&first), 0);
+    ck_assert_int_eq(brood_task_unregister(&second), -ENOENT);
+    ck_assert_ptr_eq(brood_task_find("comes and goes"), &first);
+    ck_assert_int_eq(brood_task_unregister(&first), 0);
+    ck_assert_ptr_null(brood_task_find("comes and goes"));
+    ck_assert_int_eq(brood_task_register(&second), 0);
+    ck_assert_ptr_eq(brood_task_find("comes and goes"), &second);
+    ck_assert_int_eq(brood_task_unregister(&second), 0);
+}
+END_TEST
+
+START_TEST(pools_open_again_when_the_second_task_of_a_name_has_gone)
+{
+    ck_assert_int_eq(brood_task_register(&impostor), -EEXIST);
+    ck_assert_int_eq(brood__tasks_check(), -EEXIST);
+    ck_assert_int_eq(brood_task_unregister(&impostor), 0);
+    ck_assert_int_eq(brood__tasks_check(), 0);
+    ck_assert_ptr_eq(brood_task_find("obey"), &obey.task);
+}
+END_TEST
+
 /* ---- many at once ---- */
 
 #define THREADS 4
@@ -209,7 +237,9 @@ static char space[ROOM + 1];
 
 static struct brood_reply new_reply(void)
 {
-    return (struct brood_reply){.space = space, .room = ROOM};
+    static const struct brood_task task = {"brief", NULL, BROOD_ANY_SIZE, ROOM};
+
+    return (struct brood_reply){.space = space, .room = ROOM, .task = &task};
 }
 
 START_TEST(a_result_has_the_space_that_it_asks_for)
@@ -256,8 +286,9 @@ END_TEST
 
 START_TEST(an_empty_result_needs_no_bytes)
 {
-    struct brood_reply reply = {.space = space, .room = 0};
+    struct brood_reply reply = new_reply();
 
+    reply.room = 0;
     ck_assert_int_eq(brood_reply_set(&reply, NULL, 0), 0);
     ck_assert_uint_eq(reply.length, 0);
     ck_assert_int_eq(brood_reply_set(&reply, "x", 1), -EMSGSIZE);
@@ -481,7 +512,9 @@ int main(void)
     add_tests(suite, "macros", a_task_is_known_before_main, a_task_carries_the_sizes_of_its_types,
               an_unknown_name_is_nobodys, NULL);
     add_tests(suite, "registry", a_registered_task_is_found, the_same_task_may_register_again, what_is_no_task_is_refused,
-              a_second_task_of_one_name_is_refused_in_words, no_pool_opens_while_two_tasks_have_one_name, NULL);
+              a_task_that_was_unregistered_is_unknown_and_its_name_is_free,
+              pools_open_again_when_the_second_task_of_a_name_has_gone, a_second_task_of_one_name_is_refused_in_words,
+              no_pool_opens_while_two_tasks_have_one_name, NULL);
     add_tests(suite, "race", threads_that_register_at_once_lose_no_task, of_threads_that_register_one_name_at_once_one_wins,
               NULL);
     add_tests(suite, "reply", a_result_has_the_space_that_it_asks_for, a_result_that_is_too_large_is_refused_in_words,

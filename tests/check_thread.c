@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -133,6 +134,30 @@ START_TEST(threads_have_names)
     ck_assert_int_eq(end_of(second), 7);
     ck_assert_int_eq(end_of(given), 7);
     ck_assert_str_eq(brood_thread_name(brood_thread_main()), "MainThread");
+}
+END_TEST
+
+/* The text that was read stays for as long as the header says, and nothing grows however often a thread is named anew. */
+START_TEST(naming_a_thread_again_and_again_costs_no_memory)
+{
+    struct brood_thread *self = brood_thread_current();
+    const char *before;
+    size_t used;
+    char name[32];
+
+    ck_assert_int_eq(brood_thread_set_name(self, "first"), 0);
+    before = brood_thread_name(self);
+    used = mallinfo2().uordblks;
+    for (int i = 0; i < 1000; i++) {
+        (void)snprintf(name, sizeof(name), "request %d", i);
+        ck_assert_int_eq(brood_thread_set_name(self, name), 0);
+        ck_assert_str_eq(brood_thread_name(self), name);
+        if (i < 7)
+            ck_assert_str_eq(before, "first");
+    }
+    ck_assert_int_eq(brood_thread_set_name(self, brood_thread_name(self)), 0);
+    ck_assert_str_eq(brood_thread_name(self), "request 999");
+    ck_assert_uint_le(mallinfo2().uordblks, used + 4096);
 }
 END_TEST
 
@@ -637,6 +662,40 @@ START_TEST(a_fork_has_one_thread)
 }
 END_TEST
 
+/* In place of the C library's: the threads that are started can be held up before they tell their numbers. */
+static _Atomic bool are_held_up;
+
+pid_t gettid(void)
+{
+    pid_t tid = (pid_t)syscall(SYS_gettid);
+
+    while (tid != getpid() && atomic_load(&are_held_up))
+        rest();
+    return tid;
+}
+
+static void ask_for_the_number(void *thread)
+{
+    ck_assert_int_eq(brood_thread_native_id(thread), 0);
+    ck_assert_int_eq(brood_thread_is_alive(thread), 0);
+    ck_assert_int_eq(brood_thread_join(thread, BROOD_NOW), 0);
+    brood_thread_free(thread);
+}
+
+START_TEST(a_fork_does_not_wait_for_the_number_of_a_thread_that_had_not_told)
+{
+    struct stop stop = {.go = 1};
+    struct brood_thread *thread;
+
+    atomic_store(&are_held_up, true);
+    thread = start(stay, &stop);
+    in_child(ask_for_the_number, thread);
+    atomic_store(&are_held_up, false);
+    ck_assert_int_gt(brood_thread_native_id(thread), getpid());
+    ck_assert_int_eq(end_of(thread), 7);
+}
+END_TEST
+
 static void be_main(void *context)
 {
     struct brood_thread *self = brood_thread_current();
@@ -753,16 +812,17 @@ int main(int argc, char **argv)
     Suite *suite = suite_create("thread");
 
     add_tests(suite, "a life", a_thread_lives_from_start_to_its_end, a_thread_cannot_join_itself, threads_have_names,
-              a_stack_is_as_large_as_it_should_be, a_thread_that_was_joined_is_not_listed,
-              a_thread_that_cannot_be_started_is_not_listed, several_threads_join_one,
-              a_thread_of_somebody_else_has_a_handle, a_thread_is_a_daemon_as_its_creator_is_or_as_it_is_told,
-              threads_start_threads, a_handle_can_be_freed_at_any_time, a_thread_can_have_a_copy_of_its_context,
+              naming_a_thread_again_and_again_costs_no_memory, a_stack_is_as_large_as_it_should_be,
+              a_thread_that_was_joined_is_not_listed, a_thread_that_cannot_be_started_is_not_listed,
+              several_threads_join_one, a_thread_of_somebody_else_has_a_handle,
+              a_thread_is_a_daemon_as_its_creator_is_or_as_it_is_told, threads_start_threads,
+              a_handle_can_be_freed_at_any_time, a_thread_can_have_a_copy_of_its_context,
               leaving_a_scope_waits_for_a_thread_but_not_for_a_daemon, the_end_of_a_thread_can_be_polled_for,
               the_sentinel_of_a_thread_that_ended_before_is_readable, no_end_is_missed, NULL);
     add_tests(suite, "ends", a_failure_is_told, a_thread_that_leaves_is_not_told_of, NULL);
     if (forks) {
-        add_tests(suite, "forks", a_fork_has_one_thread, a_fork_has_sentinels_of_its_own,
-                  the_thread_that_forks_is_the_main_thread_of_the_child, NULL);
+        add_tests(suite, "forks", a_fork_has_one_thread, a_fork_does_not_wait_for_the_number_of_a_thread_that_had_not_told,
+                  a_fork_has_sentinels_of_its_own, the_thread_that_forks_is_the_main_thread_of_the_child, NULL);
         add_loop_tests(suite, "descriptors", 0, 2, a_child_that_closes_all_descriptors_has_none_of_them, NULL);
         add_loop_tests(suite, "exits", 0, 2, exit_waits_for_threads_that_are_not_daemons, NULL);
     }

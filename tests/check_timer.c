@@ -280,6 +280,33 @@ START_TEST(a_fork_has_no_timers)
 }
 END_TEST
 
+/* The thread has done all that the timer wants of it, and has its end before it. */
+static void hold_the_end(enum brood_log_level level, const char *line, void *context)
+{
+    (void)level;
+    if (strstr(line, "the thread ends"))
+        (void)stay(context);
+}
+
+/* Under a checker of memory (asan, valgrind) this is a use after free, if the child takes the end for one that is to come.
+ */
+START_TEST(a_fork_amid_the_end_of_a_timer_frees_its_copy_once)
+{
+    struct stop stop = {0};
+    _Atomic int fired = 0;
+    struct brood_timer *timer;
+
+    ck_assert_int_eq(brood_log_call(hold_the_end, &stop, BROOD_LOG_DEBUG), 0);
+    timer = start(BROOD_TIMER(.run = count_up, .context = &fired, .after_ms = 1));
+    await(stop.reached == 1);
+    in_child(look_at_timer, timer);
+    atomic_store(&stop.go, 1);
+    ck_assert_int_eq(brood_timer_join(timer, SOON), 0);
+    ck_assert_int_eq(brood_log_to(STDERR_FILENO, BROOD_LOG_OFF), 0);
+    brood_timer_free(timer);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     bool forks = argc < 2 || strcmp(argv[1], "--one-process") != 0;
@@ -292,6 +319,6 @@ int main(int argc, char **argv)
               a_periodic_timer_that_is_cancelled_ends_after_the_call, a_function_can_cancel_its_own_timer,
               leaving_a_scope_waits_for_the_call_that_has_begun, NULL);
     if (forks)
-        add_tests(suite, "forks", a_fork_has_no_timers, NULL);
+        add_tests(suite, "forks", a_fork_has_no_timers, a_fork_amid_the_end_of_a_timer_frees_its_copy_once, NULL);
     return run_suite(suite);
 }

@@ -583,6 +583,28 @@ START_TEST(workers_tells_how_many_and_why)
 }
 END_TEST
 
+START_TEST(a_brood_workers_that_makes_no_sense_is_refused_in_words)
+{
+    static const char *const values[] = {"0", "abc", "-1", "1.5", "1025", " 3", "99999999999999999999"};
+    static char *const commands[] = {"workers", "speedup", "chaos"};
+    char words[100];
+
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        setenv("BROOD_WORKERS", values[i], 1);
+        RUN(program("BROOD_PROGRAM"), commands[i % 3]);
+        unsetenv("BROOD_WORKERS");
+        exited_with(2);
+        snprintf(words, sizeof(words), "brood %s: BROOD_WORKERS '%s': give a whole number from 1 to 1024", commands[i % 3],
+                 values[i]);
+        ck_assert_msg(strstr(outcome.err, words) != NULL, "%s", outcome.err);
+    }
+    setenv("BROOD_WORKERS", "", 1); /* is none */
+    RUN(program("BROOD_PROGRAM"), "workers");
+    unsetenv("BROOD_WORKERS");
+    exited_with(0);
+}
+END_TEST
+
 /* ---- brood gc ---- */
 
 static void leave_memory(const char *name)
@@ -798,8 +820,9 @@ int main(int argc, char **argv)
     add_loop_tests(suite, "chaos", 0, 6, bad_arguments_of_chaos_are_one_line_on_stderr_and_status_2, NULL);
     add_tests(suite, "gc", gc_lists_what_was_left_and_removes_it_when_asked, gc_writes_a_name_on_one_line_whatever_it_is,
               NULL);
-    add_tests(suite, "brood", workers_tells_how_many_and_why, the_version_is_that_of_the_library,
-              help_is_on_standard_output, no_command_and_an_unknown_one_are_status_2, NULL);
+    add_tests(suite, "brood", workers_tells_how_many_and_why, a_brood_workers_that_makes_no_sense_is_refused_in_words,
+              the_version_is_that_of_the_library, help_is_on_standard_output, no_command_and_an_unknown_one_are_status_2,
+              NULL);
     add_tests(suite, "worker", a_worker_started_by_hand_explains_itself, a_module_that_cannot_be_loaded_is_named,
               a_module_brings_its_tasks, the_example_of_a_worker_integrates, NULL);
     return run_suite(suite);

@@ -12,6 +12,7 @@
 #define BROOD_TESTS_CHILD_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/membarrier.h>
 #include <linux/seccomp.h>
@@ -38,13 +39,13 @@
 
 /* Is it allowed?  A child tries, and ends.  For main(), which may run before there is a test: tests that need what not
  * everybody may do are a run of their own, which is seen to be skipped. */
-static inline bool may_child(bool (*attempt)(void))
+static inline bool may_child(bool (*can)(void))
 {
     pid_t pid = fork();
     int status;
 
     if (pid == 0)
-        _exit(attempt() ? 0 : 1);
+        _exit(can() ? 0 : 1);
     return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
 }
 
@@ -172,8 +173,19 @@ static inline void interrupt_no_more(void)
     ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
 }
 
-/* Is the thread blocked in the kernel?  With the id of a process: its first thread. */
-static inline int is_asleep(pid_t tid)
+/* How many descriptors with small numbers are open. */
+static inline int open_descriptors(void)
+{
+    int count = 0;
+
+    for (int fd = 0; fd < 1024; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+/* Of a thread, as /proc has it: 'S' for one that is blocked in the kernel, 'Z' for a zombie; '?': there is none.  With the
+ * id of a process: its first thread. */
+static inline char state_of(pid_t tid)
 {
     char path[64], state = '?';
     FILE *file;
@@ -181,11 +193,16 @@ static inline int is_asleep(pid_t tid)
     (void)snprintf(path, sizeof(path), "/proc/%d/stat", tid);
     file = fopen(path, "re");
     if (!file)
-        return 0;
+        return '?';
     if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
         state = '?';
     (void)fclose(file);
-    return state == 'S';
+    return state;
+}
+
+static inline int is_asleep(pid_t tid)
+{
+    return state_of(tid) == 'S';
 }
 
 /* From now on the filter decides what the calling process may ask of the kernel. */
@@ -208,6 +225,16 @@ static inline void deny(long number, int error)
     };
 
     load_filter(code, sizeof(code) / sizeof(code[0]));
+}
+
+/* From now on the calling process and its children are without what valgrind 3.19 or qemu-user 7.2 does not know. */
+static inline void be_emulated(void)
+{
+    static const long unknown[] = {SYS_pidfd_open, SYS_pidfd_send_signal, SYS_set_robust_list, SYS_io_uring_setup,
+                                   449 /* futex_waitv */};
+
+    for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
+        deny(unknown[i], ENOSYS);
 }
 
 /* Does body(argument) call membarrier(2), so that it fences in other processes, too?  A filter kills for that. */

@@ -124,6 +124,33 @@ START_TEST(a_map_loses_just_the_items_that_killed_a_worker)
 }
 END_TEST
 
+/* Also of those that are not the first. */
+START_TEST(each_item_that_killed_a_worker_says_so_with_pid_signal_and_number)
+{
+    enum { N = 3 * 97 };
+    brood_auto(pool) *pool = open_pool(_i, 2);
+    brood_auto(future) *future = NULL;
+    struct brood_death death;
+    int in[N], out[N];
+    char words[64];
+
+    for (int i = 0; i < N; i++)
+        in[i] = i + 1;
+    ck_assert_int_eq(brood_map_async(pool, die_if_divisible, &future, out, in, N), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
+    for (size_t item = 96; item < N; item += 97) {
+        ck_assert_int_eq(brood_future_deaths(future, item, &death, 1), 1);
+        ck_assert_int_eq(brood_future_item(future, item), -EOWNERDEAD);
+        (void)snprintf(words, sizeof(words), "(pid %d) was killed by signal 9 (Killed)", death.pid);
+        ck_assert_msg(strstr(brood_error(), words) != NULL, "%s", brood_error());
+        (void)snprintf(words, sizeof(words), "while it ran item %zu of task 'die_if_divisible'", item);
+        ck_assert_msg(strstr(brood_error(), words) != NULL, "%s", brood_error());
+    }
+    ck_assert_int_eq(brood_map(pool, die_if_divisible, out, in, N), -EOWNERDEAD);
+    ck_assert_ptr_nonnull(strstr(brood_error(), "was killed by signal 9 (Killed) while it ran item 96 of task"));
+}
+END_TEST
+
 /* Eight megabytes, half of them written.  The result is in memory that the host gave: nothing is in anybody's way.
  * semantics: K2 X13 */
 START_TEST(a_worker_that_dies_or_is_killed_in_a_large_result_is_in_nobodys_way)
@@ -234,14 +261,6 @@ START_TEST(idle_workers_that_are_killed_cost_nothing)
 }
 END_TEST
 
-static int64_t now_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 START_TEST(random_kills_leave_every_task_with_one_outcome)
 {
     enum { TASKS = 400 };
@@ -275,6 +294,76 @@ START_TEST(random_kills_leave_every_task_with_one_outcome)
     }
     ck_assert_int_eq((done + lost) % TASKS, 0);
     expect_working(pool);
+}
+END_TEST
+
+static struct brood_pool_stats look(struct brood_pool *pool)
+{
+    struct brood_pool_stats stats = {.size = sizeof(stats)};
+
+    ck_assert_int_eq(brood_pool_stats(pool, &stats), 0);
+    return stats;
+}
+
+/* The third child of the supervisor, when the other two are the workers: 0 before. */
+static pid_t spare_of(const struct brood_pool *pool, pid_t supervisor)
+{
+    pid_t workers[] = {brood_pool_worker_pid(pool, 0), brood_pool_worker_pid(pool, 1)}, children[8], spare = 0;
+    int count = children_of(supervisor, children, 8);
+
+    for (int i = 0; i < count; i++)
+        if (children[i] != workers[0] && children[i] != workers[1])
+            spare = children[i];
+    return count == 3 && workers[0] != 0 && workers[1] != 0 ? spare : 0;
+}
+
+/* The sanitizer of an executable that ends by exit() looks for leaks, and has an exit status of its own. */
+#ifdef __SANITIZE_ADDRESS__
+#define HAS_LEAK_CHECK true
+#else
+#define HAS_LEAK_CHECK false
+#endif
+
+/* Workers retire meanwhile, which is no death; and a spare is killed, which `deaths` does not count. */
+START_TEST(statistics_and_certificates_agree_on_the_deaths_of_a_storm)
+{
+    enum { TASKS = 50 * ENDINGS };
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 2, .spares = 1, .worker_tasks = 3, .deaths_max = -1));
+    struct brood_future *futures[TASKS];
+    pid_t supervisor = supervisor_of(pool), spare;
+    struct brood_death death;
+    uint64_t certified = 0;
+
+    for (int i = 0; i < TASKS; i++)
+        ck_assert_int_eq(brood_apply_async(pool, end_somehow, &futures[i], &i), 0);
+    for (int i = 0; i < TASKS; i++) {
+        ck_assert_int_eq(outcome_of(futures[i]), i % ENDINGS == RETURN ? 0 : -EOWNERDEAD);
+        certified += brood_future_death(futures[i], &death) == 0;
+        if (i % ENDINGS == EXIT_WELL || i % ENDINGS == EXIT_THREAD)
+            ck_assert(death.signal == 0 && (death.exit_code == 0 || HAS_LEAK_CHECK));
+        brood_future_free(futures[i]);
+    }
+    ck_assert_uint_eq(certified, TASKS - TASKS / ENDINGS);
+    ck_assert_uint_eq(look(pool).deaths, certified);
+    await((spare = spare_of(pool, supervisor)) != 0);
+    ck_assert_int_eq(kill(spare, SIGKILL), 0);
+    await(look(pool).spare_deaths == 1);
+    ck_assert_uint_eq(look(pool).deaths, certified);
+}
+END_TEST
+
+START_TEST(workers_that_only_exit_with_status_0_break_the_pool_too)
+{
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .deaths_max = 5, .deaths_ms = 60000));
+    struct brood_future *futures[10];
+
+    for (int i = 0; i < 10; i++)
+        ck_assert_int_eq(brood_apply_async(pool, call_exit, &futures[i], &(int){0}), 0);
+    for (int i = 0; i < 10; i++) {
+        ck_assert_int_eq(outcome_of(futures[i]), i < 5 ? -EOWNERDEAD : -ESHUTDOWN);
+        brood_future_free(futures[i]);
+    }
+    ck_assert_uint_eq(look(pool).deaths, 5);
 }
 END_TEST
 
@@ -424,17 +513,9 @@ static void be_host(int kind, int ready)
 /* semantics: K9 */
 START_TEST(when_the_host_is_killed_in_a_map_nothing_stays)
 {
-    int ready[2], status;
-    char byte;
-    pid_t host;
+    pid_t host = start_host(be_host, _i);
+    int status;
 
-    ck_assert_int_eq(pipe2(ready, O_CLOEXEC), 0);
-    host = fork();
-    if (host == 0)
-        be_host(_i, ready[1]);
-    ck_assert_int_eq(read(ready[0], &byte, 1), 1);
-    close(ready[0]);
-    close(ready[1]);
     ck_assert_int_eq(kill(host, SIGKILL), 0);
     ck_assert_int_eq(waitpid(host, &status, 0), host);
     int64_t began = now_us();
@@ -589,20 +670,82 @@ static int run_with_users(void)
     return run_suite(suite);
 }
 
+/* ---- deaths that no future tells of ---- */
+
+/* Of worker 0, and waits for the next one of that number. */
+static pid_t kill_idle(struct brood_pool *pool)
+{
+    pid_t pid = brood_pool_worker_pid(pool, 0), next;
+
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    await((next = brood_pool_worker_pid(pool, 0)) != 0 && next != pid);
+    return pid;
+}
+
+START_TEST(the_death_of_an_idle_worker_is_told_of_once_and_rings)
+{
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
+    struct pollfd ready = {.fd = brood_pool_fd(pool), .events = POLLIN};
+    struct brood_pool_stats stats = {.size = sizeof(stats)};
+    struct brood_death death = {0}, none;
+    int result;
+    pid_t pid;
+
+    ck_assert_int_ge(ready.fd, 0);
+    (void)brood_pool_run(pool, BROOD_NOW);
+    ck_assert_int_eq(brood_pool_deaths(pool, &death, 1), 0);
+    pid = kill_idle(pool);
+    ck_assert_int_eq(poll(&ready, 1, 60000), 1);
+    ck_assert_int_eq(brood_pool_deaths(pool, &death, 1), 1);
+    ck_assert_int_eq(death.pid, pid);
+    ck_assert_int_eq(death.worker, 0);
+    ck_assert_int_eq(death.signal, SIGKILL);
+    ck_assert_str_eq(death.task, "");
+    ck_assert_int_eq(brood_apply(pool, die_by, &result, &(int){SIGSEGV}), -EOWNERDEAD);
+    ck_assert_int_eq(brood_pool_deaths(pool, &none, 1), 0); /* its future has told of that one */
+    ck_assert_int_eq(brood_pool_stats(pool, &stats), 0);
+    ck_assert_uint_eq(stats.deaths, 2);
+}
+END_TEST
+
+START_TEST(of_many_idle_deaths_the_last_are_kept_and_all_are_counted)
+{
+    enum { MANY = 70, KEPT = 63 };
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
+    struct brood_pool_stats stats = {.size = sizeof(stats)};
+    struct brood_death deaths[MANY];
+    pid_t pids[MANY];
+
+    for (int i = 0; i < MANY; i++)
+        pids[i] = kill_idle(pool);
+    ck_assert_int_eq(brood_pool_deaths(pool, deaths, 3), 3);
+    ck_assert_int_eq(brood_pool_deaths(pool, deaths + 3, MANY), KEPT - 3);
+    for (int i = 0; i < KEPT; i++)
+        ck_assert_int_eq(deaths[i].pid, pids[MANY - KEPT + i]);
+    ck_assert_int_eq(brood_pool_stats(pool, &stats), 0);
+    ck_assert_uint_eq(stats.deaths, MANY);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--users") == 0)
         return run_with_users();
+    if (argc > 1 && strcmp(argv[1], "--emulated") == 0)
+        be_emulated();
     Suite *suite = suite_create("deaths");
 
     add_loop_tests(suite, "a worker with a task", 0, PROCESS_KINDS, a_task_whose_worker_is_killed_fails_with_pid_and_signal,
                    every_way_to_die_is_told_apart, other_tasks_go_on_when_one_kills_its_worker,
                    a_map_loses_just_the_items_that_killed_a_worker,
+                   each_item_that_killed_a_worker_says_so_with_pid_signal_and_number,
                    a_worker_that_dies_or_is_killed_in_a_large_result_is_in_nobodys_way,
                    a_worker_that_dies_while_it_is_traced_holds_up_nobody,
                    a_task_that_calls_exit_does_not_do_what_the_host_does_at_its_exit, NULL);
     add_loop_tests(suite, "a worker at any time", 0, PROCESS_KINDS, idle_workers_that_are_killed_cost_nothing,
                    random_kills_leave_every_task_with_one_outcome,
+                   statistics_and_certificates_agree_on_the_deaths_of_a_storm,
+                   workers_that_only_exit_with_status_0_break_the_pool_too,
                    random_kills_leave_a_map_whole_but_for_the_items_they_hit, NULL);
     add_loop_tests(suite, "supervisor and host", 0, PROCESS_KINDS, when_the_supervisor_dies_every_wait_ends_at_once,
                    when_the_host_is_killed_in_a_map_nothing_stays, NULL);
@@ -612,5 +755,7 @@ int main(int argc, char **argv)
     add_tests(suite, "opening", standard_descriptors_may_be_closed, an_executable_that_is_not_there_is_named,
               an_executable_that_is_no_worker_is_explained, workers_that_may_not_be_forked_are_an_error_and_nothing_stays,
               NULL);
+    add_loop_tests(suite, "idle", 0, PROCESS_KINDS, the_death_of_an_idle_worker_is_told_of_once_and_rings,
+                   of_many_idle_deaths_the_last_are_kept_and_all_are_counted, NULL);
     return run_suite(suite);
 }

@@ -91,6 +91,8 @@ static void burn(const struct diary *diary)
     (void)unlink(diary->path);
     (void)snprintf(name, sizeof(name), "%s.fail", diary->path);
     (void)unlink(name);
+    (void)snprintf(name, sizeof(name), "%s.late", diary->path);
+    (void)unlink(name);
     (void)snprintf(name, sizeof(name), "%s.slow", diary->path);
     (void)unlink(name);
 }
@@ -180,6 +182,26 @@ START_TEST(who_replaces_a_dead_or_retired_worker_begins_too)
     ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
     ck_assert_int_ge(count(diary, 'b'), 4); /* the dead one and three for seven tasks */
     ck_assert_int_eq(count(diary, 'e'), count(diary, 'b') - 1);
+    burn(diary);
+}
+END_TEST
+
+START_TEST(a_worker_whose_initializer_outlasts_its_age_runs_a_task_before_it_retires)
+{
+    struct diary *diary = new_diary();
+    struct brood_pool *pool = NULL;
+    struct brood_pool_stats stats = {.size = sizeof(stats)};
+
+    touch(diary, ".late");
+    ck_assert_int_eq(brood_pool_open(&pool, keep(_i, diary, BROOD_POOL(.workers = 1, .worker_age_ms = 1))), 0);
+    do {
+        brood_auto(future) *future = NULL;
+
+        ck_assert_int_eq(brood_apply_async(pool, tell_state, &future, &(int){0}), 0);
+        ck_assert_int_eq(outcome_of(future), 0);
+        ck_assert_int_eq(brood_pool_stats(pool, &stats), 0);
+    } while (stats.restarts < 5);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
     burn(diary);
 }
 END_TEST
@@ -846,6 +868,232 @@ START_TEST(pools_in_workers_of_pools_go_down_to_a_limit)
 }
 END_TEST
 
+/* ---- no worker while there is nothing to do ---- */
+
+START_TEST(a_pool_without_a_minimum_starts_its_workers_when_there_is_work_and_lets_all_rest)
+{
+    struct diary *diary = new_diary();
+    struct brood_pool *pool = NULL;
+
+    ck_assert_int_eq(
+        brood_pool_open(&pool, keep(_i, diary, BROOD_POOL(.workers = 3, .idle_ms = 30, .workers_min = BROOD_WORKERS_NONE))),
+        0);
+    ck_assert_int_eq(look(pool).alive, 0);
+    ck_assert_int_eq(count(diary, 'b'), 0);
+    for (int i = 0; i < 3; i++) {
+        keep_three_busy(pool);
+        await(look(pool).alive == 0 && look(pool).resting == 3);
+    }
+    ck_assert_uint_eq(look(pool).deaths, 0);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+    ck_assert_int_eq(count(diary, 'b'), count(diary, 'e'));
+    burn(diary);
+}
+END_TEST
+
+static void hold_three_without_waiting(struct brood_pool *pool, int pause_us)
+{
+    struct gate gates[3];
+    struct brood_future *waiters[3];
+
+    for (int i = 0; i < 3; i++) {
+        gates[i] = new_gate();
+        ck_assert_int_eq(brood_apply_async(pool, wait_at, &waiters[i], &gates[i]), 0);
+        for (int64_t until = now_us() + pause_us; now_us() < until;)
+            ;
+    }
+    await(look(pool).busy == 3);
+    for (int i = 0; i < 3; i++) {
+        let_through(&gates[i]);
+        ck_assert_int_eq(outcome_of(waiters[i]), 0);
+        brood_future_free(waiters[i]);
+    }
+}
+
+/* The pauses between the tasks go through what a worker does from its start until it sleeps. */
+START_TEST(while_there_are_workers_that_rest_no_task_waits_for_a_busy_one)
+{
+    for (int round = 0; round < 30; round++) {
+        struct brood_pool *pool = open_kind(_i, BROOD_POOL(.workers = 3, .workers_min = BROOD_WORKERS_NONE));
+
+        hold_three_without_waiting(pool, round * 20);
+        hold_three_without_waiting(pool, round * 20);
+        ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+    }
+}
+END_TEST
+
+START_TEST(a_task_that_comes_while_the_last_worker_goes_to_rest_is_run)
+{
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 2, .idle_ms = 1, .workers_min = BROOD_WORKERS_NONE));
+    double y;
+
+    for (int round = 0; round < 100; round++) {
+        ck_assert_int_eq(brood_apply(pool, square, &y, &(double){round}), 0);
+        ck_assert(y == (double)round * round);
+        for (int64_t until = now_ms() + round % 4; now_ms() < until;)
+            ;
+    }
+}
+END_TEST
+
+/* Only looks: it waits for no task, and collects none. */
+static int count_present(struct brood_pool *pool, int kind)
+{
+    struct brood_pool_stats stats = {.size = sizeof(stats)};
+    int present = 0;
+
+    if (kind == THREADS)
+        return brood_pool_stats(pool, &stats) == 0 ? stats.alive : -1;
+    for (int i = 0; i < brood_pool_workers(pool); i++)
+        present += brood_pool_worker_pid(pool, i) != 0;
+    return present;
+}
+
+START_TEST(after_a_shutdown_workers_end_when_they_have_nothing_to_do_though_no_thread_waits)
+{
+    struct brood_pool *pool = open_kind(_i, BROOD_POOL(.workers = 3));
+    const struct gate gate = new_gate();
+    struct brood_future *waiter = hold_worker(pool, &gate), *futures[QUEUED];
+
+    submit_squares(pool, futures);
+    ck_assert_int_eq(brood_pool_shutdown(pool, false), 0);
+    await(count_present(pool, _i) == 1);
+    let_through(&gate);
+    await(count_present(pool, _i) == 0);
+    ck_assert_int_eq(outcome_of(waiter), 0);
+    brood_future_free(waiter);
+    ck_assert_int_eq(count_outcomes(futures, 0), QUEUED);
+    ck_assert_uint_eq(look(pool).deaths, 0);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+END_TEST
+
+START_TEST(a_shutdown_of_an_idle_pool_ends_its_workers)
+{
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 4));
+    double y;
+
+    ck_assert_int_eq(brood_apply(pool, square, &y, &(double){3}), 0);
+    ck_assert_int_eq(brood_pool_shutdown(pool, false), 0);
+    await(count_present(pool, _i) == 0);
+    ck_assert(!brood_pool_is_broken(pool));
+}
+END_TEST
+
+START_TEST(a_retry_after_a_shutdown_starts_a_worker_again)
+{
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 2, .retries = 3, .retry_pause_ms = 50));
+    brood_auto(future) *future = NULL;
+    struct trial trial = {.deaths = 2};
+    int tries = 0;
+
+    (void)snprintf(trial.path, sizeof(trial.path), "/tmp/brood-trial-%d-%lld", getpid(), (long long)now_ms());
+    ck_assert_int_eq(brood_apply_async(pool, die_at_first, &future, &trial), 0);
+    ck_assert_int_eq(brood_pool_shutdown(pool, false), 0);
+    ck_assert_int_eq(outcome_of(future), 0);
+    ck_assert_int_eq(brood_future_result(future, &tries, sizeof(tries)), 0);
+    ck_assert_int_eq(tries, 3);
+    ck_assert_int_eq(unlink(trial.path), 0);
+    await(count_present(pool, _i) == 0);
+}
+END_TEST
+
+/* ---- calls that come late ---- */
+
+static void expect_every_call_refused(struct brood_pool *pool)
+{
+    struct brood_pool_stats stats = {.size = sizeof(stats)};
+    struct brood_worker_stats worker = {.size = sizeof(worker)};
+    struct brood_future *future = NULL;
+    struct brood_imap *imap = NULL;
+    double x = 3, y = 0;
+
+    ck_assert_int_eq(brood_apply(pool, square, &y, &x), -ESHUTDOWN);
+    ck_assert_str_eq(brood_error(), "the pool is closed");
+    ck_assert_int_eq(brood_apply_async(pool, square, &future, &x), -ESHUTDOWN);
+    ck_assert_int_eq(brood_map(pool, square, &y, &x, 1), -ESHUTDOWN);
+    ck_assert_int_eq(brood_pool_imap(pool, &square.task, &imap, &x, 1, NULL), -ESHUTDOWN);
+    ck_assert_int_eq(brood_pool_stats(pool, &stats), -ESHUTDOWN);
+    ck_assert_int_eq(brood_pool_worker_stats(pool, 0, &worker), -ESHUTDOWN);
+    ck_assert_int_eq(brood_pool_resize(pool, 1), -ESHUTDOWN);
+    ck_assert_int_eq(brood_pool_shutdown(pool, false), -ESHUTDOWN);
+    ck_assert_int_eq(brood_pool_kill(pool, BROOD_NOW), -ESHUTDOWN);
+    ck_assert_int_eq(brood_pool_run(pool, BROOD_NOW), -ESHUTDOWN);
+    ck_assert_int_eq(brood_pool_fd(pool), -ESHUTDOWN);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_NOW), -ESHUTDOWN);
+    ck_assert_int_eq(brood_pool_worker_pid(pool, 0), 0);
+    ck_assert_ptr_null(brood_alloc(pool, 64));
+    brood_free(pool, &x);
+}
+
+START_TEST(a_call_on_a_closed_pool_is_refused_while_its_handle_is_kept)
+{
+    struct brood_pool *pool = open_kind(_i, BROOD_POOL(.workers = 2));
+    double x = 3, y = 0;
+
+    ck_assert_ptr_eq(brood_pool_ref(pool), pool);
+    ck_assert_int_eq(brood_apply(pool, square, &y, &x), 0);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+    expect_every_call_refused(pool);
+    brood_pool_unref(pool);
+    ck_assert_ptr_null(brood_pool_ref(NULL));
+    brood_pool_unref(NULL);
+}
+END_TEST
+
+#define RACERS 3
+
+struct race {
+    struct brood_pool *pool;
+    _Atomic int begun, wrong;
+};
+
+/* Calls until the pool refuses: every outcome before that is a success, or the close's. */
+static void *race_with_close(void *argument)
+{
+    struct race *race = argument;
+    struct brood_pool_stats stats = {.size = sizeof(stats)};
+    double x = 3, y;
+    int r = 0;
+
+    (void)brood_pool_ref(race->pool);
+    race->begun++;
+    while (r == 0) {
+        struct brood_future *future = NULL;
+
+        r = brood_apply_async(race->pool, square, &future, &x);
+        if (r == 0)
+            r = brood_future_wait(future, BROOD_FOREVER);
+        if (r == 0)
+            r = brood_future_result(future, &y, sizeof(y));
+        brood_future_free(future);
+        brood_free(race->pool, brood_alloc(race->pool, 1000));
+        if (r == 0)
+            r = brood_pool_stats(race->pool, &stats);
+    }
+    race->wrong += r != -ESHUTDOWN;
+    brood_pool_unref(race->pool);
+    return NULL;
+}
+
+START_TEST(calls_that_race_with_the_close_succeed_or_are_refused)
+{
+    for (int round = 0; round < 20; round++) {
+        struct race race = {.pool = open_kind(_i, BROOD_POOL(.workers = 2))};
+        pthread_t racers[RACERS];
+
+        for (int i = 0; i < RACERS; i++)
+            ck_assert_int_eq(pthread_create(&racers[i], NULL, race_with_close, &race), 0);
+        await(race.begun == RACERS);
+        (void)brood_pool_close(race.pool, round % 2 ? BROOD_NOW : BROOD_FOREVER);
+        for (int i = 0; i < RACERS; i++)
+            ck_assert_int_eq(pthread_join(racers[i], NULL), 0);
+        ck_assert_int_eq(race.wrong, 0);
+    }
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("executor");
@@ -871,6 +1119,16 @@ int main(int argc, char **argv)
     add_loop_tests(suite, "numbers", THREADS, end < EXECS ? end : EXECS,
                    when_one_of_the_first_workers_cannot_begin_the_others_are_gone, a_pool_of_two_hundred_workers_works,
                    NULL);
+    add_loop_tests(suite, "none", THREADS, end,
+                   a_pool_without_a_minimum_starts_its_workers_when_there_is_work_and_lets_all_rest,
+                   while_there_are_workers_that_rest_no_task_waits_for_a_busy_one,
+                   a_task_that_comes_while_the_last_worker_goes_to_rest_is_run,
+                   after_a_shutdown_workers_end_when_they_have_nothing_to_do_though_no_thread_waits,
+                   a_shutdown_of_an_idle_pool_ends_its_workers, NULL);
+    if (end == KINDS)
+        add_loop_tests(suite, "none, of processes", FORKS, KINDS, a_retry_after_a_shutdown_starts_a_worker_again, NULL);
+    add_loop_tests(suite, "late calls", CALLER, end, a_call_on_a_closed_pool_is_refused_while_its_handle_is_kept,
+                   calls_that_race_with_the_close_succeed_or_are_refused, NULL);
     add_loop_tests(suite, "ends", CALLER, end, closing_finishes_everything_although_each_worker_runs_one_task,
                    arguments_and_results_give_their_memory_back, NULL);
     if (end == KINDS) {
@@ -886,8 +1144,9 @@ int main(int argc, char **argv)
     if (end == KINDS)
         add_loop_tests(suite, "initializer of processes", FORKS, KINDS,
                        an_initializer_that_fails_in_a_replacement_breaks_the_pool_with_its_words,
-                       who_replaces_a_dead_or_retired_worker_begins_too, a_finalizer_has_as_long_as_the_close_may_take,
-                       NULL);
+                       who_replaces_a_dead_or_retired_worker_begins_too,
+                       a_worker_whose_initializer_outlasts_its_age_runs_a_task_before_it_retires,
+                       a_finalizer_has_as_long_as_the_close_may_take, NULL);
     if (end == KINDS)
         add_tests(suite, "ready in time", an_initializer_has_as_long_as_the_open_may_take,
                   a_program_that_runs_and_is_no_worker_does_not_hold_up_the_open, NULL);

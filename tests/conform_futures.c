@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "child.h"
@@ -151,14 +152,14 @@ static void let_go(const struct held *held)
 
 #define NOTES_MAX 4096
 
-struct notes {
+struct records {
     _Atomic int count;
     int marks[NOTES_MAX];
     struct brood_future *futures[NOTES_MAX];
     pthread_t threads[NOTES_MAX];
 };
 
-static struct notes notes;
+static struct records records;
 
 struct remark {
     int mark;
@@ -167,17 +168,17 @@ struct remark {
 /* By several threads: one that adds a callback to what is done calls it itself. */
 static pthread_mutex_t noting = PTHREAD_MUTEX_INITIALIZER;
 
-static void note(struct brood_future *future, void *context)
+static void record_call(struct brood_future *future, void *context)
 {
     ck_assert(brood_future_done(future));
     pthread_mutex_lock(&noting);
 
-    int at = atomic_load(&notes.count);
+    int at = atomic_load(&records.count);
 
-    notes.marks[at] = context ? ((struct remark *)context)->mark : 0;
-    notes.futures[at] = future;
-    notes.threads[at] = pthread_self();
-    atomic_store(&notes.count, at + 1);
+    records.marks[at] = context ? ((struct remark *)context)->mark : 0;
+    records.futures[at] = future;
+    records.threads[at] = pthread_self();
+    atomic_store(&records.count, at + 1);
     pthread_mutex_unlock(&noting);
 }
 
@@ -185,15 +186,15 @@ static struct remark remarks[] = {{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {
 
 static void expect_marks(int count)
 {
-    ck_assert_int_eq(atomic_load(&notes.count), count);
+    ck_assert_int_eq(atomic_load(&records.count), count);
     for (int i = 0; i < count; i++)
-        ck_assert_int_eq(notes.marks[i], i);
+        ck_assert_int_eq(records.marks[i], i);
 }
 
 static void add_notes(struct brood_future *future, int from, int to)
 {
     for (int i = from; i < to; i++)
-        ck_assert_int_eq(brood_future_on_done(future, note, &remarks[i]), 0);
+        ck_assert_int_eq(brood_future_on_done(future, record_call, &remarks[i]), 0);
 }
 
 /* ---- states ---- */
@@ -269,7 +270,7 @@ START_TEST(a_promise_that_is_not_kept_times_out)
     int64_t before = now_ms();
 
     ck_assert_int_eq(brood_future_result(promise, NULL, 0), -EINPROGRESS);
-    ck_assert_int_eq(brood_future_wait(promise, BROOD_NOW), -ETIMEDOUT);
+    ck_assert_int_eq(brood_future_wait(promise, BROOD_NOW), -EAGAIN);
     ck_assert_int_eq(brood_future_wait(promise, brood_after_ms(30)), -ETIMEDOUT);
     ck_assert_int_ge(now_ms() - before, 29);
     ck_assert_int_eq(brood_promise_set_running(promise), 0);
@@ -436,8 +437,8 @@ START_TEST(callbacks_of_a_task_are_called_in_order_by_the_thread_that_waits)
     add_notes(future, 5, 7); /* it is done: at once */
     expect_marks(7);
     for (int i = 0; i < 7; i++) {
-        ck_assert_ptr_eq(notes.futures[i], future);
-        ck_assert(pthread_equal(notes.threads[i], pthread_self()));
+        ck_assert_ptr_eq(records.futures[i], future);
+        ck_assert(pthread_equal(records.threads[i], pthread_self()));
     }
 }
 END_TEST
@@ -454,10 +455,10 @@ START_TEST(callbacks_of_a_promise_are_called_in_order_by_the_thread_that_keeps_i
     ck_assert_int_eq(pthread_create(&makes, NULL, make, &maker), 0);
     pthread_join(makes, NULL);
     expect_marks(5);
-    ck_assert(!pthread_equal(notes.threads[4], pthread_self()));
+    ck_assert(!pthread_equal(records.threads[4], pthread_self()));
     add_notes(promise, 5, 6);
     expect_marks(6);
-    ck_assert(pthread_equal(notes.threads[5], pthread_self()));
+    ck_assert(pthread_equal(records.threads[5], pthread_self()));
 }
 END_TEST
 
@@ -519,7 +520,7 @@ START_TEST(waiting_for_one_task_calls_the_callbacks_of_another)
     await_running(&held);
     second = submit_square(pool, 3);
     add_notes(second, 0, 1);
-    for (int i = 0; i < 500 && atomic_load(&notes.count) == 0; i++)
+    for (int i = 0; i < 500 && atomic_load(&records.count) == 0; i++)
         ck_assert_int_eq(brood_future_wait(first, brood_after_ms(20)), -ETIMEDOUT);
     expect_marks(1);
     let_go(&held);
@@ -555,7 +556,7 @@ START_TEST(a_thread_that_sleeps_calls_what_was_added_later)
     await_running(&later);
     add_notes(later.future, 0, 1);
     let_go(&later);
-    await(atomic_load(&notes.count) == 1); /* this thread does not wait in the pool */
+    await(atomic_load(&records.count) == 1); /* this thread does not wait in the pool */
     let_go(&before);
     ck_assert_int_eq(pthread_join(runs, &r), 0);
     ck_assert_ptr_null(r);
@@ -567,7 +568,7 @@ END_TEST
 
 static void note_and_free(struct brood_future *future, void *context)
 {
-    note(future, context);
+    record_call(future, context);
     brood_future_free(future);
 }
 
@@ -578,7 +579,7 @@ START_TEST(a_callback_may_free_its_future_and_the_others_are_called)
     for (int round = 0; round < 20; round++) {
         struct held held = hold(pool);
 
-        atomic_store(&notes.count, 0);
+        atomic_store(&records.count, 0);
         ck_assert_int_eq(brood_future_on_done(held.future, note_and_free, &remarks[0]), 0);
         add_notes(held.future, 1, 3);
         let_go(&held);
@@ -614,7 +615,7 @@ START_TEST(a_future_that_was_freed_still_calls_back)
     }
     while (brood_pool_run(pool, brood_after_ms(60000)) > 0)
         ;
-    ck_assert_int_eq(atomic_load(&notes.count), 10);
+    ck_assert_int_eq(atomic_load(&records.count), 10);
 }
 END_TEST
 
@@ -661,12 +662,314 @@ START_TEST(a_callback_submits_the_next_task_also_one_that_crashes)
 }
 END_TEST
 
+/* ---- long chains, and many that are due at once ---- */
+
+/* Of this thread: the machine's other work counts for nothing. */
+static void go_on_quietly(struct brood_future *future, void *context)
+{
+    struct chain *chain = context;
+    struct brood_future *next = NULL;
+
+    brood_future_free(future);
+    if (--chain->left == 0)
+        return;
+    ck_assert_int_eq(brood_apply_async(chain->pool, refuse_odd, &next, &(int){2}), 0);
+    ck_assert_int_eq(brood_future_on_done(next, go_on_quietly, chain), 0);
+}
+
+/* In the caller each task is done when it has been submitted, and its callback due at once. */
+START_TEST(a_chain_of_callbacks_does_not_use_up_the_stack)
+{
+    brood_auto(pool) *pool = open_pool(_i, 1);
+    struct chain chain = {.pool = pool, .left = _i < CONCURRENT ? 300000 : 3000};
+    struct brood_future *first = NULL;
+    int r = 1;
+
+    ck_assert_int_eq(brood_apply_async(pool, refuse_odd, &first, &(int){2}), 0);
+    ck_assert_int_eq(brood_future_on_done(first, go_on_quietly, &chain), 0);
+    while (r > 0)
+        r = brood_pool_run(pool, brood_after_ms(60000));
+    ck_assert_int_eq(r, 0);
+    ck_assert_int_eq(chain.left, 0);
+}
+END_TEST
+
+#define LONG_CHAIN 200000
+
+static void keep_next(struct brood_future *promise, void *context)
+{
+    struct brood_future **next = context;
+
+    brood_future_free(promise);
+    if (*next)
+        ck_assert_int_eq(brood_promise_set_result(*next, NULL, 0), 0);
+    else
+        record_call(promise, NULL);
+}
+
+START_TEST(a_chain_of_promises_does_not_use_up_the_stack)
+{
+    struct brood_future **promises = calloc(LONG_CHAIN + 1, sizeof(struct brood_future *));
+
+    ck_assert_ptr_nonnull(promises);
+    for (int i = 0; i < LONG_CHAIN; i++) {
+        promises[i] = new_promise();
+        ck_assert_int_eq(brood_future_on_done(promises[i], keep_next, &promises[i + 1]), 0);
+    }
+    ck_assert_int_eq(brood_promise_set_result(promises[0], NULL, 0), 0);
+    ck_assert_int_eq(atomic_load(&records.count), 1); /* all before the call returns */
+    free(promises);
+}
+END_TEST
+
+static void make_next(struct brood_future *promise, void *context)
+{
+    int *left = context;
+    struct brood_future *next;
+
+    brood_future_free(promise);
+    if (--*left == 0)
+        return;
+    next = new_promise();
+    ck_assert_int_eq(brood_promise_set_result(next, NULL, 0), 0);
+    ck_assert_int_eq(brood_future_on_done(next, make_next, left), 0);
+}
+
+START_TEST(a_chain_of_promises_that_are_kept_already_does_not_use_up_the_stack)
+{
+    struct brood_future *first = new_promise();
+    int left = LONG_CHAIN;
+
+    ck_assert_int_eq(brood_promise_set_result(first, NULL, 0), 0);
+    ck_assert_int_eq(brood_future_on_done(first, make_next, &left), 0);
+    ck_assert_int_eq(left, 0);
+}
+END_TEST
+
+static void count_and_add(struct brood_future *future, void *context)
+{
+    int *count = context;
+
+    if (++*count % 2 == 1 && brood_future_on_done(future, count_and_add, context) < 0)
+        ck_abort_msg("%s", brood_error());
+}
+
+/* The time that one of so many callbacks takes, in ns; they are all due, and each adds another one to its future. */
+static int64_t cost_of_callback(int kind, int n)
+{
+    brood_auto(pool) *pool = open_pool_with(kind, BROOD_POOL(.workers = 2, .queue = 65536));
+    struct brood_future **futures = calloc((size_t)n, sizeof(struct brood_future *));
+    struct held held[2] = {hold(pool), hold(pool)};
+    int count = 0;
+    int64_t began;
+
+    for (int i = 0; i < n; i++) {
+        futures[i] = submit_square(pool, i);
+        ck_assert_int_eq(brood_future_on_done(futures[i], count_and_add, &count), 0);
+    }
+    let_go(&held[0]);
+    let_go(&held[1]);
+    for (int i = 0; i < n; i++) /* looking calls nothing */
+        await(brood_future_done(futures[i]));
+    ck_assert_int_eq(count, 0);
+    began = thread_cpu_ns();
+    while (brood_pool_run(pool, BROOD_NOW) > 0)
+        ;
+    int64_t took = thread_cpu_ns() - began;
+
+    ck_assert_int_eq(count, 2 * n);
+    for (int i = 0; i < n; i++)
+        brood_future_free(futures[i]);
+    brood_future_free(held[0].future);
+    brood_future_free(held[1].future);
+    free(futures);
+    return took / n;
+}
+
+/* What is in the caches may change one measurement, not all of them. */
+START_TEST(a_callback_costs_the_same_however_many_are_due)
+{
+    int64_t few = 0, many = 1;
+
+    for (int i = 0; i < 6 && many > 3 * few; i++) {
+        few = cost_of_callback(_i, 5000);
+        many = cost_of_callback(_i, 40000);
+    }
+    ck_assert_msg(many <= 3 * few, "%lld ns of 5,000, %lld ns of 40,000", (long long)few, (long long)many);
+}
+END_TEST
+
+static void count_call_of_one(struct brood_future *future, void *context)
+{
+    (void)future;
+    ++*(int *)context;
+}
+
+/* ---- what a sleep costs ---- */
+
+#define SLEEPS 50
+
+/* Two workers that are held, and what waits for them.  What they run is at the front of a ring, where other tasks can be
+ * over after it: the first task of a lane is not. */
+struct crowd {
+    struct brood_pool *pool;
+    struct held held[2];
+    struct brood_future **futures;
+    int n, called;
+};
+
+static struct crowd *open_crowd(int kind, int n)
+{
+    struct crowd *crowd = calloc(1, sizeof(*crowd));
+    struct held first[2];
+
+    *crowd = (struct crowd){.n = n, .futures = calloc((size_t)n, sizeof(struct brood_future *))};
+    crowd->pool = open_pool_with(kind, BROOD_POOL(.workers = 2, .queue = 65536));
+    for (int i = 0; i < 2; i++) {
+        first[i] = hold(crowd->pool);
+        await_running(&first[i]);
+    }
+    for (int i = 0; i < 2; i++)
+        crowd->held[i] = hold(crowd->pool);
+    for (int i = 0; i < 2; i++) {
+        let_go(&first[i]);
+        brood_future_free(first[i].future);
+    }
+    for (int i = 0; i < 2; i++)
+        await_running(&crowd->held[i]);
+    for (int i = 0; i < n; i++)
+        crowd->futures[i] = submit_square(crowd->pool, i);
+    return crowd;
+}
+
+static void close_crowd(struct crowd *crowd)
+{
+    for (int i = 0; i < 2; i++)
+        let_go(&crowd->held[i]);
+    ck_assert_int_eq(brood_pool_close(crowd->pool, BROOD_FOREVER), 0);
+    for (int i = 0; i < 2; i++)
+        brood_future_free(crowd->held[i].future);
+    for (int i = 0; i < crowd->n; i++)
+        brood_future_free(crowd->futures[i]);
+    free(crowd->futures);
+    free(crowd);
+}
+
+/* The time that one of so many sleeps takes, in ns: each of them ends by its deadline. */
+typedef int64_t cost_function(int kind, int n);
+
+static int64_t cost_of_next(struct crowd *crowd, struct brood_future *const *futures, int n)
+{
+    struct brood_as_completed *iterator = NULL;
+    struct brood_future *next;
+    int64_t began = 0;
+
+    ck_assert_int_eq(brood_as_completed_open(&iterator, futures, (size_t)n), 0);
+    for (int i = -1; i < SLEEPS; i++) {
+        ck_assert_int_eq(brood_as_completed_next(iterator, &next, brood_after_ms(1)), -ETIMEDOUT);
+        if (i < 0) /* the first one looks at each */
+            began = thread_cpu_ns();
+    }
+    int64_t took = thread_cpu_ns() - began;
+
+    brood_as_completed_close(iterator);
+    close_crowd(crowd);
+    return took / SLEEPS;
+}
+
+static int64_t cost_with_unfinished(int kind, int n)
+{
+    struct crowd *crowd = open_crowd(kind, n);
+
+    return cost_of_next(crowd, crowd->futures, n);
+}
+
+/* In each lane a task that runs, and after it as many as are over. */
+static int64_t cost_with_settled(int kind, int n)
+{
+    struct crowd *crowd = open_crowd(kind, n);
+
+    for (int i = n - 1; i >= 0; i--)
+        ck_assert_int_eq(brood_future_cancel(crowd->futures[i]), 0);
+    return cost_of_next(crowd, (struct brood_future *[]){crowd->held[0].future, crowd->held[1].future}, 2);
+}
+
+static int64_t cost_with_callbacks(int kind, int n)
+{
+    struct crowd *crowd = open_crowd(kind, n);
+    int64_t began;
+
+    for (int i = 0; i < n; i++)
+        ck_assert_int_eq(brood_future_on_done(crowd->futures[i], count_call_of_one, &crowd->called), 0);
+    began = thread_cpu_ns();
+    for (int i = 0; i < SLEEPS; i++)
+        ck_assert_int_eq(brood_future_wait(crowd->held[0].future, brood_after_ms(1)), -ETIMEDOUT);
+    int64_t took = thread_cpu_ns() - began;
+
+    close_crowd(crowd);
+    return took / SLEEPS;
+}
+
+/* What is in the caches may change one measurement, not all of them. */
+static void expect_constant(int kind, cost_function *cost)
+{
+    int64_t few = 0, many = 1;
+
+    for (int i = 0; i < 6 && many > 2 * few; i++) {
+        few = cost(kind, 1000);
+        many = cost(kind, 32000);
+        printf("%s %lld %lld\n", kinds[kind].name, (long long)few, (long long)many);
+    }
+    ck_assert_msg(many <= 2 * few, "%lld ns among 1,000, %lld ns among 32,000", (long long)few, (long long)many);
+}
+
+START_TEST(a_sleep_costs_the_same_however_many_futures_are_unfinished)
+{
+    expect_constant(_i, cost_with_unfinished);
+}
+END_TEST
+
+START_TEST(a_sleep_costs_the_same_however_many_jobs_are_over_after_one_that_runs)
+{
+    expect_constant(_i, cost_with_settled);
+}
+END_TEST
+
+START_TEST(a_sleep_costs_the_same_however_many_callbacks_are_awaited)
+{
+    expect_constant(_i, cost_with_callbacks);
+}
+END_TEST
+
+START_TEST(callbacks_of_one_future_cost_the_same_however_many_there_are)
+{
+    int64_t took[2] = {0, INT64_MAX};
+
+    for (int attempt = 0; attempt < 6 && took[1] > 8 * 3 * took[0]; attempt++)
+        for (int i = 0; i < 2; i++) {
+            struct brood_future *promise = new_promise();
+            int64_t began = thread_cpu_ns();
+            int count = 0, failed = 0, n = i == 0 ? 5000 : 40000;
+
+            for (int added = 0; added < n; added++)
+                failed += brood_future_on_done(promise, count_call_of_one, &count) < 0;
+            ck_assert_int_eq(failed, 0);
+            ck_assert_int_eq(brood_promise_set_result(promise, NULL, 0), 0);
+            took[i] = thread_cpu_ns() - began;
+            ck_assert_int_eq(count, n);
+            brood_future_free(promise);
+        }
+    ck_assert_msg(took[1] <= 8 * 3 * took[0], "%lld ns of 5,000, %lld ns of 40,000", (long long)took[0],
+                  (long long)took[1]);
+}
+END_TEST
+
 static void wait_inside(struct brood_future *future, void *context)
 {
     struct brood_pool *pool = context;
     double y = 0;
 
-    note(future, NULL);
+    record_call(future, NULL);
     ck_assert_int_eq(brood_apply(pool, square, &y, &(double){5}), 0);
     ck_assert_double_eq(y, 25);
     ck_assert_int_eq(brood_pool_run(pool, BROOD_FOREVER) <= 0, 1);
@@ -674,7 +977,7 @@ static void wait_inside(struct brood_future *future, void *context)
 
 static void close_inside(struct brood_future *future, void *context)
 {
-    note(future, NULL);
+    record_call(future, NULL);
     ck_assert_int_eq(brood_pool_close(context, BROOD_NOW), -EDEADLK);
 }
 
@@ -691,13 +994,13 @@ START_TEST(a_callback_may_wait_in_the_pool_and_not_close_it)
     ck_assert_int_eq(brood_future_wait(second, brood_after_ms(60000)), 0);
     while (brood_pool_run(pool, brood_after_ms(60000)) > 0)
         ;
-    ck_assert_int_eq(atomic_load(&notes.count), 2);
+    ck_assert_int_eq(atomic_load(&records.count), 2);
 }
 END_TEST
 
 static void close_outside(struct brood_future *future, void *context)
 {
-    note(future, NULL);
+    record_call(future, NULL);
     ck_assert_int_eq(brood_pool_close(context, brood_after_ms(60000)), 0);
 }
 
@@ -709,7 +1012,7 @@ START_TEST(a_callback_of_what_is_done_may_close_the_pool)
 
     ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
     ck_assert_int_eq(brood_future_on_done(future, close_outside, pool), 0);
-    ck_assert_int_eq(atomic_load(&notes.count), 1);
+    ck_assert_int_eq(atomic_load(&records.count), 1);
     brood_future_free(future);
 }
 END_TEST
@@ -727,7 +1030,7 @@ START_TEST(closing_calls_the_callbacks_that_are_left)
     if (kinds[_i].kind == BROOD_PROCESSES) {
         ck_assert_int_eq(brood_pool_close(pool, BROOD_NOW), -ETIMEDOUT);
         ck_assert_int_eq(brood_future_item(first, 0), -ESHUTDOWN);
-        ck_assert_int_eq(atomic_load(&notes.count), 2);
+        ck_assert_int_eq(atomic_load(&records.count), 2);
         unlink(held.gate.path);
         strcat(held.gate.path, ".here");
         unlink(held.gate.path);
@@ -737,7 +1040,7 @@ START_TEST(closing_calls_the_callbacks_that_are_left)
         expect_marks(2);
     }
     add_notes(second, 2, 3);
-    ck_assert_int_eq(atomic_load(&notes.count), 3);
+    ck_assert_int_eq(atomic_load(&records.count), 3);
 }
 END_TEST
 
@@ -763,7 +1066,7 @@ START_TEST(the_callback_of_a_map_is_called_once_with_the_whole)
     add_notes(bad, 1, 2);
     ck_assert_int_eq(brood_future_wait(bad, brood_after_ms(60000)), 0);
     expect_marks(2);
-    ck_assert_int_eq(brood_future_result(notes.futures[1], NULL, 0), -EDOM);
+    ck_assert_int_eq(brood_future_result(records.futures[1], NULL, 0), -EDOM);
     ck_assert_str_eq(brood_error(), "item 30: 3 is odd");
     ck_assert_int_eq(brood_map_async(pool, refuse_odd, &empty, out, in, 0), 0);
     add_notes(empty, 2, 3);
@@ -783,12 +1086,12 @@ START_TEST(a_callback_thread_calls_them_all_and_nobody_has_to_wait)
 
         ck_assert_int_eq(brood_future_on_done(future, note_and_free, NULL), 0);
     }
-    await(atomic_load(&notes.count) == 100);
+    await(atomic_load(&records.count) == 100);
     if (_i >= CONCURRENT)
         for (int i = 0; i < 100; i++) /* one that was added late was called in the caller */
-            ck_assert(pthread_equal(notes.threads[i], pthread_self()) ||
-                      pthread_equal(notes.threads[i], notes.threads[99]) ||
-                      pthread_equal(notes.threads[99], pthread_self()));
+            ck_assert(pthread_equal(records.threads[i], pthread_self()) ||
+                      pthread_equal(records.threads[i], records.threads[99]) ||
+                      pthread_equal(records.threads[99], pthread_self()));
 }
 END_TEST
 
@@ -796,7 +1099,7 @@ static pthread_mutex_t stalled = PTHREAD_MUTEX_INITIALIZER;
 
 static void stall(struct brood_future *future, void *context)
 {
-    note(future, context);
+    record_call(future, context);
     pthread_mutex_lock(&stalled);
     pthread_mutex_unlock(&stalled);
 }
@@ -814,15 +1117,15 @@ START_TEST(a_callback_that_blocks_holds_up_callbacks_and_no_results)
     ck_assert_int_eq(brood_future_on_done(first, stall, &remarks[0]), 0);
     add_notes(second, 1, 2);
     let_go(&held);
-    await(atomic_load(&notes.count) == 1);
+    await(atomic_load(&records.count) == 1);
     ck_assert_int_eq(brood_future_wait(second, brood_after_ms(60000)), 0);
     ck_assert_int_eq(brood_apply(pool, square, &y, &(double){3}), 0);
-    ck_assert_int_eq(atomic_load(&notes.count), 1);
+    ck_assert_int_eq(atomic_load(&records.count), 1);
     pthread_mutex_unlock(&stalled);
-    await(atomic_load(&notes.count) == 2);
+    await(atomic_load(&records.count) == 2);
     expect_marks(2);
-    ck_assert(pthread_equal(notes.threads[0], notes.threads[1]));
-    ck_assert(!pthread_equal(notes.threads[0], pthread_self()));
+    ck_assert(pthread_equal(records.threads[0], records.threads[1]));
+    ck_assert(!pthread_equal(records.threads[0], pthread_self()));
 }
 END_TEST
 
@@ -1035,7 +1338,7 @@ START_TEST(a_future_that_is_null_is_an_error_and_no_crash)
     ck_assert_int_eq(brood_future_death(NULL, &death), -EINVAL);
     ck_assert_int_eq(brood_future_deaths(NULL, 0, &death, 1), -EINVAL);
     ck_assert_int_eq(brood_future_fd(NULL), -EINVAL);
-    ck_assert_int_eq(brood_future_on_done(NULL, note, NULL), -EINVAL);
+    ck_assert_int_eq(brood_future_on_done(NULL, record_call, NULL), -EINVAL);
     ck_assert(!brood_future_done(NULL) && !brood_future_running(NULL));
     ck_assert_int_eq(brood_future_state(NULL), BROOD_FUTURE_PENDING);
     ck_assert_uint_eq(brood_future_size(NULL), 0);
@@ -1174,6 +1477,52 @@ static void *wait_for_all(void *argument)
     return (void *)(intptr_t)(r == 4 ? 0 : -1);
 }
 
+/* Whichever thread is awake hands tasks on, those of the others, too. */
+struct taker {
+    struct brood_future *futures[100];
+    int given;
+};
+
+static void *take_all(void *argument)
+{
+    struct taker *taker = argument;
+    struct brood_as_completed *iterator = NULL;
+    struct brood_future *next;
+
+    if (brood_as_completed_open(&iterator, taker->futures, 100) < 0)
+        return NULL;
+    while (brood_as_completed_next(iterator, &next, brood_after_ms(60000)) == 0)
+        taker->given += brood_future_done(next);
+    brood_as_completed_close(iterator);
+    return NULL;
+}
+
+START_TEST(tasks_that_wait_in_the_host_are_given_whichever_thread_hands_them_on)
+{
+    brood_auto(pool) *pool = open_pool(_i, 2);
+    static struct taker takers[4];
+    pthread_t threads[4];
+
+    memset(takers, 0, sizeof(takers));
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 100; k++) {
+            double x = k;
+
+            ck_assert_int_eq(brood_submit(pool, square, &takers[i].futures[k], BROOD_CALL(.priority = 1 + (i + k) % 7), &x),
+                             0);
+        }
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, take_all, &takers[i]), 0);
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    for (int i = 0; i < 4; i++) {
+        ck_assert_int_eq(takers[i].given, 100);
+        for (int k = 0; k < 100; k++)
+            brood_future_free(takers[i].futures[k]);
+    }
+}
+END_TEST
+
 START_TEST(several_threads_wait_for_the_same_futures)
 {
     struct mixed mixed;
@@ -1230,10 +1579,10 @@ START_TEST(results_of_any_size_complete_and_call_back_like_others)
 
     for (int i = 0; i < 20; i++) {
         futures[i] = submit_large(pool, (uint64_t)i * 5000);
-        ck_assert_int_eq(brood_future_on_done(futures[i], note, NULL), 0);
+        ck_assert_int_eq(brood_future_on_done(futures[i], record_call, NULL), 0);
     }
     if (_i >= CONCURRENT) /* by the thread alone */
-        await(atomic_load(&notes.count) == 20);
+        await(atomic_load(&records.count) == 20);
     for (int i = 0; i < 20; i++) {
         brood_future_free(futures[i]);
         futures[i] = submit_large(pool, (uint64_t)i * 5000);
@@ -1266,7 +1615,7 @@ START_TEST(the_descriptor_of_a_pool_is_readable_when_something_is_done)
         futures[i] = submit_square(pool, i);
         add_notes(futures[i], 0, 1);
     }
-    while (atomic_load(&notes.count) < 50) { /* some were done, and called back at once */
+    while (atomic_load(&records.count) < 50) { /* some were done, and called back at once */
         expect_readable(fd);
         int r = brood_pool_run(pool, BROOD_NOW);
 
@@ -1274,7 +1623,7 @@ START_TEST(the_descriptor_of_a_pool_is_readable_when_something_is_done)
     }
     ck_assert_int_eq(brood_pool_run(pool, BROOD_NOW), 0);
     ck_assert(!is_readable(fd));
-    ck_assert_int_eq(atomic_load(&notes.count), 50);
+    ck_assert_int_eq(atomic_load(&records.count), 50);
     for (int i = 0; i < 50; i++)
         brood_future_free(futures[i]);
     brood_future_free(before);
@@ -1384,8 +1733,8 @@ static void use_in_child(void *argument)
     struct mixed *mixed = argument;
     struct brood_as_completed *iterator = NULL;
 
-    ck_assert_int_eq(brood_future_on_done(mixed->futures[4], note, NULL), -EPERM);
-    ck_assert_int_eq(brood_future_on_done(mixed->futures[0], note, NULL), -EPERM);
+    ck_assert_int_eq(brood_future_on_done(mixed->futures[4], record_call, NULL), -EPERM);
+    ck_assert_int_eq(brood_future_on_done(mixed->futures[0], record_call, NULL), -EPERM);
     ck_assert_int_eq(brood_promise_set_result(mixed->futures[4], NULL, 0), -EPERM);
     ck_assert_int_eq(brood_future_wait(mixed->futures[4], BROOD_FOREVER), -EPERM);
     ck_assert_int_eq(brood_future_fd(mixed->futures[4]), -EPERM);
@@ -1524,11 +1873,13 @@ int main(int argc, char **argv)
     Suite *suite = suite_create("futures");
     int end = argc > 1 && strcmp(argv[1], "threads") == 0 ? PROCESSES : KINDS;
 
-    add_tests(suite, "promises", a_promise_goes_from_pending_to_running_to_done,
-              a_promise_goes_from_pending_to_cancelled_to_told, the_first_outcome_of_a_promise_is_kept,
-              a_promise_that_is_not_kept_times_out, a_promise_holds_a_result_of_any_size,
-              a_cancelled_promise_is_done_for_the_others_when_its_maker_knows,
-              waiting_for_none_is_done_and_for_null_an_error, a_future_that_is_null_is_an_error_and_no_crash, NULL);
+    add_tests(
+        suite, "promises", a_promise_goes_from_pending_to_running_to_done, a_promise_goes_from_pending_to_cancelled_to_told,
+        the_first_outcome_of_a_promise_is_kept, a_promise_that_is_not_kept_times_out, a_promise_holds_a_result_of_any_size,
+        a_cancelled_promise_is_done_for_the_others_when_its_maker_knows, a_chain_of_promises_does_not_use_up_the_stack,
+        a_chain_of_promises_that_are_kept_already_does_not_use_up_the_stack,
+        callbacks_of_one_future_cost_the_same_however_many_there_are, waiting_for_none_is_done_and_for_null_an_error,
+        a_future_that_is_null_is_an_error_and_no_crash, NULL);
     add_loop_tests(suite, "promises and threads", 0, 3, threads_that_wait_for_a_promise_are_woken,
                    an_iterator_is_asked_while_promises_are_kept,
                    callbacks_of_a_promise_are_called_in_order_by_the_thread_that_keeps_it, NULL);
@@ -1537,7 +1888,7 @@ int main(int argc, char **argv)
                    a_task_that_waits_is_pending_or_cancelled_and_one_that_runs_is_running, NULL);
     add_loop_tests(suite, "callbacks", 0, end, callbacks_of_a_task_are_called_in_order_by_the_thread_that_waits,
                    a_callback_of_what_is_done_may_free_it, a_future_that_was_freed_still_calls_back,
-                   a_callback_submits_the_next_task_also_one_that_crashes,
+                   a_callback_submits_the_next_task_also_one_that_crashes, a_chain_of_callbacks_does_not_use_up_the_stack,
                    the_callback_of_a_map_is_called_once_with_the_whole,
                    a_callback_thread_calls_them_all_and_nobody_has_to_wait, NULL);
     add_loop_tests(suite, "callbacks beside the caller", CONCURRENT, end, callbacks_are_called_on_failure_and_on_cancelling,
@@ -1545,17 +1896,20 @@ int main(int argc, char **argv)
                    a_callback_may_free_its_future_and_the_others_are_called,
                    a_thread_that_sleeps_calls_what_was_added_later, waiting_for_one_task_calls_the_callbacks_of_another,
                    a_callback_may_wait_in_the_pool_and_not_close_it, a_callback_of_what_is_done_may_close_the_pool,
-                   closing_calls_the_callbacks_that_are_left, a_callback_that_blocks_holds_up_callbacks_and_no_results,
-                   NULL);
+                   a_callback_costs_the_same_however_many_are_due,
+                   a_sleep_costs_the_same_however_many_callbacks_are_awaited, closing_calls_the_callbacks_that_are_left,
+                   a_callback_that_blocks_holds_up_callbacks_and_no_results, NULL);
     add_loop_tests(suite, "several", 0, end, what_occurs_twice_counts_once,
                    results_of_any_size_complete_and_call_back_like_others,
                    what_was_given_may_be_freed_at_once_and_the_rest_be_left, no_completion_is_missed_while_a_wait_begins,
                    dropped_futures_leave_no_memory_taken, NULL);
-    add_loop_tests(suite, "several beside the caller", CONCURRENT, end,
-                   waiting_for_the_first_ends_with_one_of_any_pool_or_promise,
-                   waiting_for_all_ends_with_the_last_of_any_pool_and_promise,
-                   waiting_for_the_first_failure_heeds_failures_and_not_cancelling, futures_are_given_as_they_complete,
-                   several_threads_wait_for_the_same_futures, NULL);
+    add_loop_tests(
+        suite, "several beside the caller", CONCURRENT, end, waiting_for_the_first_ends_with_one_of_any_pool_or_promise,
+        waiting_for_all_ends_with_the_last_of_any_pool_and_promise,
+        waiting_for_the_first_failure_heeds_failures_and_not_cancelling, futures_are_given_as_they_complete,
+        several_threads_wait_for_the_same_futures, tasks_that_wait_in_the_host_are_given_whichever_thread_hands_them_on,
+        a_sleep_costs_the_same_however_many_futures_are_unfinished,
+        a_sleep_costs_the_same_however_many_jobs_are_over_after_one_that_runs, NULL);
     add_loop_tests(suite, "descriptors", 0, end, the_descriptor_of_a_pool_is_readable_when_something_is_done,
                    the_descriptor_of_what_is_done_is_readable_from_the_beginning, closing_ends_the_thread_that_attends,
                    NULL);

@@ -5,18 +5,21 @@
  * there.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "os/owned.h"
 #include "os/pidfd.h"
 #include "pools.h"
-#include "shm/board.h"
+#include "proto/header.h"
 #include "support.h"
 #include "tasks.h"
 
@@ -114,12 +117,149 @@ START_TEST(a_worker_has_no_descriptor_to_cut_the_segment_with)
 }
 END_TEST
 
-START_TEST(a_segment_whose_descriptor_is_passed_on_is_sealed)
+START_TEST(a_segment_cannot_be_cut_by_the_hosts_descriptor_either)
 {
-    brood_auto(pool) *pool = open_pool(EXECED, 1);
+    brood_auto(pool) *pool = open_pool(_i, 1);
 
-    ck_assert_int_eq(cuts(pool, getpid()), 0); /* nor with the host's */
+    ck_assert_int_eq(cuts(pool, getpid()), 0); /* as root it may open what the host has open */
     expect_working(pool);
+}
+END_TEST
+
+/* ---- it cannot take memory that nobody gave it ---- */
+
+/* Of the pool's segment and of its large results: what the kernel says that it takes. */
+static uint64_t bytes_of_memfds(void)
+{
+    uint64_t bytes = 0;
+
+    for (int fd = 3; fd < 1024; fd++) {
+        char path[64], target[64];
+        struct stat st;
+        ssize_t length;
+
+        (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        length = readlink(path, target, sizeof(target) - 1);
+        target[length > 0 ? length : 0] = '\0';
+        if (strncmp(target, "/memfd:brood", 12) == 0 && fstat(fd, &st) == 0)
+            bytes += (uint64_t)st.st_blocks * 512;
+    }
+    return bytes;
+}
+
+START_TEST(a_worker_that_touches_what_is_not_committed_dies_and_takes_nothing)
+{
+    brood_auto(pool) *pool = open_pool(_i, 2);
+    brood_auto(future) *future = NULL;
+    uint64_t before = bytes_of_memfds();
+    struct brood_death death;
+
+    ck_assert_uint_gt(before, 0);
+    ck_assert_int_eq(brood_apply_async(pool, touch_beyond, &future, &before), 0);
+    ck_assert_int_eq(brood_future_wait(future, BROOD_FOREVER), 0);
+    ck_assert_int_eq(brood_future_death(future, &death), 0);
+    ck_assert_int_eq(death.signal, SIGBUS);
+    ck_assert_uint_eq(bytes_of_memfds(), before);
+    expect_working(pool);
+}
+END_TEST
+
+/* ---- it cannot evade a kill, nor turn it on others ---- */
+
+static bool is_busy(struct brood_pool *pool, int worker)
+{
+    struct brood_worker_stats stats = {.size = sizeof(stats)};
+
+    ck_assert_int_eq(brood_pool_worker_stats(pool, worker, &stats), 0);
+    return stats.busy;
+}
+
+/* One worker runs a task that never ends, and then the other one lies about its own.  Who that is. */
+static int tell_lie(struct brood_pool *pool, enum lie_kind how, struct brood_future **ret_honest,
+                    struct brood_future **ret_lying)
+{
+    struct lie told = {.how = how};
+
+    (void)snprintf(told.mark, sizeof(told.mark), "/tmp/b%x", (unsigned)getpid());
+    ck_assert_int_eq(brood_apply_async(pool, hang, ret_honest, &(int){0}), 0);
+    await(is_busy(pool, 0) || is_busy(pool, 1));
+    told.other = is_busy(pool, 1);
+    ck_assert_int_eq(brood_apply_async(pool, lie, ret_lying, &told), 0);
+    await(access(told.mark, F_OK) == 0);
+    ck_assert_int_eq(unlink(told.mark), 0);
+    return 1 - (int)told.other;
+}
+
+static const enum lie_kind lies[] = {LIE_OTHER_WORKER, LIE_WAITS};
+#define LIES (int)(sizeof(lies) / sizeof(lies[0]))
+
+START_TEST(a_kill_reaches_the_worker_that_has_the_task_and_no_other_whatever_its_slot_says)
+{
+    brood_auto(pool) *pool = open_pool(_i / LIES, 2);
+    brood_auto(future) *honest = NULL;
+    brood_auto(future) *lying = NULL;
+    int liar = tell_lie(pool, lies[_i % LIES], &honest, &lying);
+    pid_t of_liar = brood_pool_worker_pid(pool, liar), of_other = brood_pool_worker_pid(pool, 1 - liar);
+
+    ck_assert_msg(brood_future_kill(lying) == 0, "%s", brood_error());
+    ck_assert_int_eq(brood_future_wait(lying, BROOD_FOREVER), 0);
+    ck_assert_int_eq(brood_future_result(lying, &(int){0}, sizeof(int)), -ECANCELED);
+    await(kill(of_liar, 0) < 0 && errno == ESRCH);
+    expect_working(pool); /* its successor does, the other one being busy */
+    ck_assert_int_eq(brood_pool_worker_pid(pool, 1 - liar), of_other);
+    ck_assert(!brood_future_done(honest) && is_busy(pool, 1 - liar));
+}
+END_TEST
+
+START_TEST(where_every_worker_denies_a_task_that_runs_the_pool_ends_with_all)
+{
+    brood_auto(pool) *pool = open_pool(_i, 2);
+    brood_auto(future) *honest = NULL;
+    brood_auto(future) *lying = NULL;
+    int liar = tell_lie(pool, LIE_NOBODY, &honest, &lying);
+    pid_t of_liar = brood_pool_worker_pid(pool, liar);
+
+    ck_assert_msg(brood_future_kill(lying) == 0, "%s", brood_error());
+    ck_assert_int_eq(brood_future_wait(lying, BROOD_FOREVER), 0);
+    ck_assert_int_eq(brood_future_result(lying, &(int){0}, sizeof(int)), -ESHUTDOWN);
+    ck_assert_ptr_nonnull(strstr(brood_error(), "written over"));
+    await(kill(of_liar, 0) < 0 && errno == ESRCH);
+}
+END_TEST
+
+/* ---- it has nothing of other pools ---- */
+
+#define DESCRIPTORS 256
+
+static bool has(struct brood_pool *pool, int fd)
+{
+    int has = -1;
+
+    ck_assert_int_eq(brood_apply(pool, has_descriptor, &has, &fd), 0);
+    return has != 0;
+}
+
+START_TEST(a_worker_that_inherits_the_programs_descriptors_has_none_of_another_pool)
+{
+    brood_auto(pool) *other = open_pool(_i / PROCESS_KINDS, 2), *pool = NULL;
+    brood_auto(future) *future = NULL;
+    bool is_owned[DESCRIPTORS];
+    int ends[2], owned = 0;
+
+    ck_assert_int_eq(brood_apply_async(other, square, &future, &(double){3}), 0);
+    ck_assert_int_ge(brood_future_fd(future), 0);
+    ck_assert_int_ge(brood_pool_fd(other), 0);
+    ck_assert_int_eq(pipe(ends), 0);
+    for (int fd = 0; fd < DESCRIPTORS; fd++)
+        owned += is_owned[fd] = brood__is_owned(fd);
+    ck_assert_int_eq(owned, 6); /* segment, results, socket, supervisor, bell, future */
+    pool = open_processes(_i % PROCESS_KINDS, BROOD_POOL(.workers = 1, .inherit_fds = true));
+    for (int fd = 0; fd < DESCRIPTORS; fd++)
+        ck_assert_msg(!is_owned[fd] || !has(pool, fd), "descriptor %d is another pool's", fd);
+    ck_assert(has(pool, ends[0]) && has(pool, ends[1]));
+    expect_working(other);
+    close(ends[0]);
+    close(ends[1]);
 }
 END_TEST
 
@@ -133,13 +273,13 @@ static const struct {
     {HARM_ZEROS, 0, CONTROL_BYTES},
     {HARM_ONES, 0, CONTROL_BYTES},
     {HARM_NOISE, 0, CONTROL_BYTES},
-    {HARM_ONES, 64, sizeof(struct board) - 64},
-    {HARM_NOISE, 128, sizeof(struct board) - 128},
-    {HARM_FLIPS, 128, sizeof(struct board) - 128},
+    {HARM_ONES, 64, sizeof(struct header) - 64},
+    {HARM_NOISE, 128, sizeof(struct header) - 128},
+    {HARM_FLIPS, 128, sizeof(struct header) - 128},
     {HARM_FLIPS, 0, CONTROL_BYTES},
-    {HARM_FLIPS, sizeof(struct board), CONTROL_BYTES - sizeof(struct board)}, /* stations, slots, notes, maps */
-    {HARM_NOISE, sizeof(struct board), CONTROL_BYTES - sizeof(struct board)},
-    {HARM_ONES, sizeof(struct board), CONTROL_BYTES - sizeof(struct board)},
+    {HARM_FLIPS, sizeof(struct header), CONTROL_BYTES - sizeof(struct header)}, /* stations, slots, notes, maps */
+    {HARM_NOISE, sizeof(struct header), CONTROL_BYTES - sizeof(struct header)},
+    {HARM_ONES, sizeof(struct header), CONTROL_BYTES - sizeof(struct header)},
     {HARM_WORDS, 40960, CONTROL_BYTES - 40960},
 };
 #define PARTS (int)(sizeof(parts) / sizeof(parts[0]))
@@ -195,7 +335,7 @@ static void ask(struct story *story, struct brood_future *future)
 
     (void)brood_future_running(future);
     r = brood_future_wait(future, brood_after_ms(random() % 3));
-    need(r == 0 || r == -ETIMEDOUT, "a wait ends with its deadline");
+    need(r == 0 || r == -ETIMEDOUT || r == -EAGAIN, "a wait ends with its deadline");
     if (random() % 8 == 0)
         (void)brood_future_cancel(future);
     if (!brood_future_done(future))
@@ -347,7 +487,15 @@ int main(void)
     add_loop_tests(suite, "pids", 0, PROCESS_KINDS * WHOLE, a_process_id_comes_from_who_started_the_process, NULL);
     add_loop_tests(suite, "asleep", 0, PROCESS_KINDS, who_slept_when_everything_was_cleared_wakes_up, NULL);
     add_loop_tests(suite, "cut", 0, PROCESS_KINDS, a_worker_has_no_descriptor_to_cut_the_segment_with, NULL);
-    add_tests(suite, "sealed", a_segment_whose_descriptor_is_passed_on_is_sealed, NULL);
+    add_loop_tests(suite, "sealed", 0, PROCESS_KINDS, a_segment_cannot_be_cut_by_the_hosts_descriptor_either, NULL);
+    add_loop_tests(suite, "beyond", 0, PROCESS_KINDS, a_worker_that_touches_what_is_not_committed_dies_and_takes_nothing,
+                   NULL);
+    add_loop_tests(suite, "kill", 0, PROCESS_KINDS * LIES,
+                   a_kill_reaches_the_worker_that_has_the_task_and_no_other_whatever_its_slot_says, NULL);
+    add_loop_tests(suite, "denial", 0, PROCESS_KINDS, where_every_worker_denies_a_task_that_runs_the_pool_ends_with_all,
+                   NULL);
+    add_loop_tests(suite, "others", 0, PROCESS_KINDS * PROCESS_KINDS,
+                   a_worker_that_inherits_the_programs_descriptors_has_none_of_another_pool, NULL);
     add_loop_tests(suite, "stories", 0, PROCESS_KINDS * PARTS, a_host_outlives_what_its_workers_write, NULL);
     return run_suite(suite);
 }

@@ -4,13 +4,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "child.h"
@@ -53,12 +56,10 @@ static void live_and_close(void)
 static const struct denial {
     long number;
     int error;
-    const char *words; /* of the open that fails; NULL: it works without */
 } denials[] = {
-    {SYS_io_uring_setup, EPERM, NULL},     {SYS_io_uring_enter, EPERM, NULL},
-    {SYS_membarrier, ENOSYS, NULL},        {SYS_futex_waitv, ENOSYS, NULL},
-    {SYS_futex_waitv, EPERM, NULL},        {SYS_close_range, EPERM, NULL},
-    {SYS_pidfd_open, EPERM, "pidfd_open"}, {SYS_set_robust_list, ENOSYS, "set_robust_list"},
+    {SYS_io_uring_setup, EPERM},  {SYS_io_uring_enter, EPERM},   {SYS_membarrier, ENOSYS}, {SYS_futex_waitv, ENOSYS},
+    {SYS_futex_waitv, EPERM},     {SYS_close_range, EPERM},      {SYS_pidfd_open, EPERM},  {SYS_pidfd_open, ENOSYS},
+    {SYS_set_robust_list, EPERM}, {SYS_set_robust_list, ENOSYS},
 };
 
 #define DENIALS (int)(sizeof(denials) / sizeof(denials[0]))
@@ -66,19 +67,13 @@ static const struct denial {
 static void live_denied(void *argument)
 {
     const struct denial *denial = argument;
-    struct brood_pool *pool = NULL;
 
     ck_assert_int_eq(unsetenv("BROOD_POLLER"), 0); /* what is asked for by name has no substitute */
     deny(denial->number, denial->error);
-    if (!denial->words) {
-        live_and_close();
-        return;
-    }
-    ck_assert_int_eq(open_two(&pool), -denial->error);
-    expect_words(denial->words);
+    live_and_close();
 }
 
-START_TEST(what_a_sandbox_denies_is_done_without_or_named)
+START_TEST(what_a_sandbox_denies_is_done_without)
 {
     in_child(live_denied, (void *)(uintptr_t)&denials[_i]);
 }
@@ -98,6 +93,33 @@ static void lose_membarrier(void *argument)
 START_TEST(a_host_that_enters_its_sandbox_later_is_served)
 {
     in_child(lose_membarrier, NULL);
+}
+END_TEST
+
+/* Waiting for futures of two pools: nothing orders the sleeper's stores before its look, so it looks again from time to
+ * time. */
+static void wait_for_several_without_membarrier(void *argument)
+{
+    struct brood_pool *pools[2] = {open_pool(), open_pool()};
+
+    (void)argument;
+    deny(SYS_membarrier, EPERM);
+    for (int i = 0; i < 20; i++) {
+        struct brood_future *futures[2];
+
+        for (int j = 0; j < 2; j++)
+            ck_assert_int_eq(brood_apply_async(pools[j], sleep_for, &futures[j], &(int){3}), 0);
+        ck_assert_int_eq(brood_futures_wait(futures, 2, BROOD_ALL_COMPLETED, NULL, brood_after_ms(AT_ONCE_MS)), 2);
+        for (int j = 0; j < 2; j++)
+            brood_future_free(futures[j]);
+    }
+    for (int j = 0; j < 2; j++)
+        ck_assert_int_eq(brood_pool_close(pools[j], BROOD_FOREVER), 0);
+}
+
+START_TEST(several_futures_are_waited_for_without_membarrier)
+{
+    in_child(wait_for_several_without_membarrier, NULL);
 }
 END_TEST
 
@@ -193,6 +215,7 @@ static void grow_in_a_full_mount(void *argument)
 
     (void)argument;
     ck_assert_msg(has_own_mounts() && remount_shm("size=300m"), "no mounts of one's own: %s", strerror(errno));
+    deny(SYS_memfd_create, ENOSYS);
     pool = open_pool();
     ck_assert_int_eq(mount("brood-test", "/dev/shm", "tmpfs", MS_REMOUNT, "size=2m"), 0);
     ck_assert_ptr_null(brood_alloc(pool, 16 * MIB));
@@ -388,6 +411,41 @@ static void close_everything(void *argument)
 }
 
 /* As a daemon does that wants to be rid of what it has inherited. */
+static bool goes_nowhere(pid_t pid, int fd)
+{
+    char path[48], target[64];
+    ssize_t length;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
+    length = readlink(path, target, sizeof(target));
+    return length == (ssize_t)strlen("/dev/null") && memcmp(target, "/dev/null", (size_t)length) == 0;
+}
+
+/* The spare, too. */
+static void open_without_standard_descriptors(void *kind)
+{
+    struct brood_pool *pool;
+    pid_t children[4];
+
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        close(fd);
+    pool = open_processes(*(int *)kind, BROOD_POOL(.workers = 1, .spares = 1));
+    await(children_of(supervisor_of(pool), children, 4) == 2 && is_asleep(children[0]) && is_asleep(children[1]));
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        ck_assert_int_lt(fcntl(fd, F_GETFD), 0);
+        for (int i = 0; i < 2; i++)
+            ck_assert_msg(goes_nowhere(children[i], fd), "%d of process %d", fd, i);
+    }
+    expect_working(pool);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+
+START_TEST(where_the_host_has_no_standard_descriptors_no_other_one_takes_their_place)
+{
+    in_child(open_without_standard_descriptors, &(int){_i});
+}
+END_TEST
+
 START_TEST(a_host_that_closes_every_descriptor_breaks_its_pool_and_can_close_it)
 {
     in_child(close_everything, NULL);
@@ -475,6 +533,139 @@ static void *fork_often(void *argument)
     return (void *)forks; // NOLINT: a number
 }
 
+static volatile sig_atomic_t was_told_to_end;
+
+static void note_the_end(int number)
+{
+    (void)number;
+    was_told_to_end = 1;
+}
+
+/* As a service manager does: every process of the service. */
+static void signal_family(pid_t parent, int number)
+{
+    pid_t children[8];
+    int count = children_of(parent, children, 8);
+
+    for (int i = 0; i < count; i++)
+        signal_family(children[i], number);
+    ck_assert_int_eq(kill(parent, number), 0);
+}
+
+/* The workers run a task each, and more wait.  A worker that has become the successor of another one would have lost it. */
+static void drain_when_told_to_end(void *argument)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
+    enum { TASKS = 20 };
+    struct brood_pool *pool = open_processes(*(int *)argument, BROOD_POOL(.workers = 2, .spares = 1, .limit_ms = 60000));
+    struct gate gates[] = {new_gate(), new_gate()};
+    struct brood_future *held[] = {hold_worker(pool, &gates[0]), hold_worker(pool, &gates[1])}, *futures[TASKS];
+
+    for (int i = 0; i < TASKS; i++)
+        ck_assert_int_eq(brood_apply_async(pool, square, &futures[i], &(double){i}), 0);
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+        ck_assert(signal(signals[i], note_the_end) != SIG_ERR);
+        was_told_to_end = 0;
+        signal_family(getpid(), signals[i]);
+        ck_assert(was_told_to_end);
+    }
+    let_through(&gates[0]);
+    let_through(&gates[1]);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+    for (int i = 0; i < TASKS; i++) {
+        ck_assert_int_eq(brood_future_item(futures[i], 0), 0);
+        brood_future_free(futures[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(brood_future_item(held[i], 0), 0);
+        brood_future_free(held[i]);
+    }
+}
+
+START_TEST(a_service_that_drains_when_all_its_processes_are_signalled_loses_nothing)
+{
+    in_child(drain_when_told_to_end, &_i);
+}
+END_TEST
+
+/* ---- a terminal ---- */
+
+/* A session of its own, on a terminal that stops what prints in the background. */
+static void take_terminal(const char *name)
+{
+    struct termios settings;
+    int terminal;
+
+    ck_assert_int_ge(setsid(), 0);
+    terminal = open(name, O_RDWR);
+    ck_assert_int_ge(terminal, 0);
+    ck_assert_int_eq(ioctl(terminal, TIOCSCTTY, 0), 0);
+    ck_assert_int_eq(tcgetattr(terminal, &settings), 0);
+    settings.c_lflag |= TOSTOP;
+    ck_assert_int_eq(tcsetattr(terminal, TCSANOW, &settings), 0);
+    ck_assert_int_eq(dup2(terminal, STDOUT_FILENO), STDOUT_FILENO);
+    ck_assert_int_eq(dup2(terminal, STDERR_FILENO), STDERR_FILENO);
+    (void)close(terminal);
+}
+
+static void print_at_terminal(void *name)
+{
+    static const struct speech speech = {.text = "here\n", .how = BY_WRITE};
+    static const enum brood_output outputs[] = {BROOD_OUTPUT_PASS, BROOD_OUTPUT_PREFIX};
+    int again;
+
+    take_terminal(name);
+    for (int i = 0; i < 4; i++) {
+        struct brood_pool *pool = open_processes(i % 2, BROOD_POOL(.workers = 1, .output = outputs[i / 2]));
+
+        ck_assert_int_eq(brood_apply(pool, speak, &again, &speech), 0);
+        ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+    }
+}
+
+static int count_lines(const char *text, const char *line)
+{
+    int count = 0;
+
+    for (const char *at = text; (at = strstr(at, line)) != NULL; at++)
+        count++;
+    return count;
+}
+
+/* Reads what was printed until it has that many lines, and what else has come by then: the kernel hands the output of a
+ * terminal on in pieces, some time after it was written. */
+static int read_lines(int fd, const char *line, int lines, char *text, size_t room)
+{
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    size_t used = 0;
+    ssize_t length;
+
+    text[0] = '\0';
+    while (used + 1 < room && poll(&readable, 1, count_lines(text, line) < lines ? (int)AT_ONCE_MS : 0) > 0 &&
+           (length = read(fd, text + used, room - used - 1)) > 0)
+        text[used += (size_t)length] = '\0';
+    return count_lines(text, line);
+}
+
+START_TEST(workers_print_to_a_terminal_that_stops_what_prints_in_the_background)
+{
+    int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    char name[64], text[1024];
+
+    ck_assert_int_ge(terminal, 0);
+    ck_assert_int_eq(grantpt(terminal), 0);
+    ck_assert_int_eq(unlockpt(terminal), 0);
+    ck_assert_int_eq(ptsname_r(terminal, name, sizeof(name)), 0);
+    int slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC); /* what was printed stays while this is open */
+
+    ck_assert_int_ge(slave, 0);
+    in_child(print_at_terminal, name);
+    ck_assert_int_eq(read_lines(terminal, "here", 4, text, sizeof(text)), 4);
+    (void)close(slave);
+    (void)close(terminal);
+}
+END_TEST
+
 START_TEST(a_host_that_forks_in_another_thread_is_served)
 {
     atomic_bool enough = false;
@@ -542,8 +733,9 @@ int main(int argc, char **argv)
         return run_with_mounts();
     Suite *suite = suite_create("hosts");
 
-    add_loop_tests(suite, "sandboxes", 0, DENIALS, what_a_sandbox_denies_is_done_without_or_named, NULL);
+    add_loop_tests(suite, "sandboxes", 0, DENIALS, what_a_sandbox_denies_is_done_without, NULL);
     add_tests(suite, "a sandbox", a_pool_that_is_denied_io_uring_uses_epoll, a_host_that_enters_its_sandbox_later_is_served,
+              several_futures_are_waited_for_without_membarrier,
               workers_keep_no_descriptor_of_the_host_although_close_range_is_denied, NULL);
     add_tests(suite, "limits", too_few_descriptors_are_named, too_little_address_space_is_an_error_in_words,
               a_limit_of_file_sizes_is_named, memory_beyond_the_limit_of_file_sizes_is_refused_and_the_pool_goes_on, NULL);
@@ -551,6 +743,11 @@ int main(int argc, char **argv)
               a_pool_whose_descriptors_have_become_something_else_is_closed_and_they_are_not,
               a_host_in_a_storm_of_signals_is_served, a_host_that_forks_in_another_thread_is_served,
               a_large_host_gets_its_workers_and_their_successors, NULL);
+    add_loop_tests(suite, "standard descriptors", 0, PROCESS_KINDS,
+                   where_the_host_has_no_standard_descriptors_no_other_one_takes_their_place, NULL);
+    add_loop_tests(suite, "services", 0, PROCESS_KINDS,
+                   a_service_that_drains_when_all_its_processes_are_signalled_loses_nothing, NULL);
+    add_tests(suite, "terminals", workers_print_to_a_terminal_that_stops_what_prints_in_the_background, NULL);
     add_loop_tests(suite, "lacking", 0, 2, a_worker_that_cannot_be_replaced_is_replaced_later, NULL);
     return run_suite(suite);
 }

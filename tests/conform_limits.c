@@ -10,7 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "pools.h"
+#include "streams.h"
 #include "support.h"
 #include "tasks.h"
 
@@ -30,6 +32,20 @@ static void expect_answer(struct brood_pool *pool)
     ck_assert_msg(outcome_of(future) == 0, "%s", brood_future_error(future));
     ck_assert_int_eq(brood_future_result(future, &y, sizeof(y)), 0);
     ck_assert_double_eq(y, 9);
+}
+
+static bool is_zombie(pid_t pid)
+{
+    char path[32], state = '?';
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    file = fopen(path, "re");
+    if (!file || fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+        state = '?';
+    if (file)
+        fclose(file);
+    return state == 'Z';
 }
 
 /* ---- limits ---- */
@@ -80,6 +96,68 @@ START_TEST(a_task_that_asks_is_told_and_spared)
     ck_assert_int_eq(brood_future_death(future, &death), -ENODATA);
     expect_answer(pool);
     ck_assert_int_eq(brood_pool_worker_pid(pool, 0), worker);
+}
+END_TEST
+
+START_TEST(a_late_success_is_told_from_a_timely_one)
+{
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .limit_ms = 50, .grace_ms = 60000));
+    brood_auto(future) *late = NULL;
+    brood_auto(future) *successful = NULL;
+    brood_auto(future) *timely = NULL;
+    int result = 0;
+    brood_auto(future) *killed = NULL;
+
+    ck_assert_int_eq(brood_apply_async(pool, obey, &late, &(int){0}), 0);
+    ck_assert(!brood_future_is_late(late));
+    ck_assert_int_eq(outcome_of(late), -EINTR);
+    ck_assert(brood_future_is_late(late));
+    ck_assert_int_eq(brood_apply_async(pool, succeed_late, &successful, &(int){7}), 0);
+    ck_assert_int_eq(outcome_of(successful), 0);
+    ck_assert_int_eq(brood_future_result(successful, &result, sizeof(result)), 0);
+    ck_assert_int_eq(result, 7);
+    ck_assert(brood_future_is_late(successful));
+    ck_assert_int_eq(brood_submit(pool, square, &timely, BROOD_CALL(.limit_ms = 60000), &(double){3}), 0);
+    ck_assert_int_eq(outcome_of(timely), 0);
+    ck_assert(!brood_future_is_late(timely));
+    ck_assert_int_eq(brood_submit(pool, hang, &killed, BROOD_CALL(.limit_ms = 10, .grace_ms = 10), &(int){0}), 0);
+    ck_assert_int_eq(outcome_of(killed), -ETIMEDOUT);
+    ck_assert(!brood_future_is_late(killed));
+    ck_assert(!brood_future_is_late(NULL));
+}
+END_TEST
+
+START_TEST(at_its_limit_a_task_may_be_ended_by_sigterm)
+{
+    brood_auto(pool) *pool =
+        open_processes(_i, BROOD_POOL(.workers = 1, .limit_ms = 50, .grace_ms = 60000, .at_limit = BROOD_LIMIT_TERMINATE));
+    brood_auto(future) *future = NULL;
+    struct brood_death death;
+    int64_t began = now_ms();
+
+    ck_assert_int_eq(brood_apply_async(pool, hang, &future, &(int){0}), 0);
+    ck_assert_int_eq(outcome_of(future), -ETIMEDOUT);
+    ck_assert_int_lt(now_ms() - began, AT_ONCE_MS); /* it does not wait for the grace */
+    ck_assert_int_eq(brood_future_death(future, &death), 0);
+    ck_assert_int_eq(death.cause, BROOD_TIMED_OUT);
+    ck_assert_int_eq(death.signal, SIGTERM);
+    ck_assert_msg(strstr(death.backtrace, "pause"), "backtrace:\n%s", death.backtrace);
+    expect_answer(pool);
+}
+END_TEST
+
+START_TEST(a_task_that_defies_the_sigterm_of_its_limit_is_killed_after_the_grace)
+{
+    brood_auto(pool) *pool =
+        open_processes(_i, BROOD_POOL(.workers = 1, .limit_ms = 50, .grace_ms = 50, .at_limit = BROOD_LIMIT_TERMINATE));
+    brood_auto(future) *future = NULL;
+    struct brood_death death;
+
+    ck_assert_int_eq(brood_apply_async(pool, defy, &future, &(int){0}), 0);
+    ck_assert_int_eq(outcome_of(future), -ETIMEDOUT);
+    ck_assert_int_eq(brood_future_death(future, &death), 0);
+    ck_assert_int_eq(death.signal, SIGKILL);
+    expect_answer(pool);
 }
 END_TEST
 
@@ -140,6 +218,80 @@ START_TEST(a_fault_before_the_limit_is_no_overrun_however_late_it_is_seen)
 }
 END_TEST
 
+/* The same of deaths that nothing in the worker notices: the supervisor sees them when the limit is over. */
+START_TEST(a_death_before_the_limit_is_not_a_timeout)
+{
+    static const struct {
+        const struct brood_task *task;
+        int arg, signal, exit_code;
+    } ways[] = {{&die_by.task, SIGKILL, SIGKILL, 0},
+                {&block_and_die.task, SIGKILL, SIGKILL, 0},
+                {&leave_with.task, 7, 0, 7},
+                {&call_exit.task, 0, 0, 0}};
+
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
+        brood_auto(future) *future = NULL;
+        pid_t worker = brood_pool_worker_pid(pool, 0), supervisor = supervisor_of(pool);
+        struct brood_death death;
+
+        ck_assert_int_eq(kill(supervisor, SIGSTOP), 0);
+        ck_assert_int_eq(brood_pool_submit(pool, ways[i].task, &future, (struct brood_bytes){&ways[i].arg, sizeof(int)},
+                                           BROOD_CALL(.limit_ms = 300, .grace_ms = 10), BROOD_FOREVER),
+                         0);
+        await(is_zombie(worker));
+        ck_assert_int_eq(brood_future_wait(future, brood_after_ms(500)), -ETIMEDOUT);
+        ck_assert_int_eq(kill(supervisor, SIGCONT), 0);
+        ck_assert_msg(outcome_of(future) == -EOWNERDEAD, "way %zu: %s", i, brood_future_error(future));
+        ck_assert_int_eq(brood_future_death(future, &death), 0);
+        ck_assert_int_eq(death.cause, BROOD_DIED);
+        ck_assert_int_eq(death.signal, ways[i].signal);
+        ck_assert_int_eq(death.exit_code, ways[i].exit_code);
+    }
+}
+END_TEST
+
+START_TEST(a_task_that_keeps_every_signal_from_its_worker_has_timed_out)
+{
+    static const struct {
+        const struct brood_task *task;
+        int arg;
+    } ways[] = {{&defy.task, 0}, {&shrug.task, 0}, {&shrug.task, 1}};
+
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
+        brood_auto(future) *future = NULL;
+        struct brood_death death;
+
+        ck_assert_int_eq(brood_pool_submit(pool, ways[i].task, &future, (struct brood_bytes){&ways[i].arg, sizeof(int)},
+                                           BROOD_CALL(.limit_ms = 200), BROOD_FOREVER),
+                         0);
+        ck_assert_msg(outcome_of(future) == -ETIMEDOUT, "way %zu: %s", i, brood_future_error(future));
+        ck_assert_int_eq(brood_future_death(future, &death), 0);
+        ck_assert_int_eq(death.cause, BROOD_TIMED_OUT);
+        ck_assert_int_eq(death.signal, SIGKILL);
+    }
+}
+END_TEST
+
+START_TEST(what_an_earlier_task_has_overrun_is_not_held_against_the_next)
+{
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
+    brood_auto(future) *future = NULL;
+    brood_auto(future) *map = NULL;
+    int in[] = {200, 1}, out[2];
+
+    ck_assert_int_eq(brood_submit(pool, outlast, &future, BROOD_CALL(.limit_ms = 20, .grace_ms = 60000), &(int){200}), 0);
+    ck_assert_int_eq(outcome_of(future), 0);
+    brood_future_free(future);
+    ck_assert_int_eq(brood_submit(pool, die_by, &future, BROOD_CALL(.limit_ms = 60000), &(int){SIGKILL}), 0);
+    ck_assert_msg(outcome_of(future) == -EOWNERDEAD, "%s", brood_future_error(future));
+    ck_assert_int_eq(
+        brood_pool_map_async(pool, &outlast.task, &map, out, in, 2, BROOD_MAP(.limit_ms = 20, .grace_ms = 60000)), 0);
+    ck_assert_msg(outcome_of(map) == 0, "%s", brood_future_error(map));
+}
+END_TEST
+
 START_TEST(a_call_may_have_its_own_limit_or_none)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 2, .limit_ms = 50));
@@ -192,6 +344,95 @@ START_TEST(threads_are_told_and_not_killed)
     (void)_i;
     ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = 1, .kind = BROOD_THREADS, .limit_ms = 50)), 0);
     ck_assert_int_eq(brood_apply_async(pool, obey, &future, &(int){0}), 0);
+    ck_assert_int_eq(outcome_of(future), -EINTR);
+    expect_answer(pool);
+}
+END_TEST
+
+/* ---- limits of CPU time ---- */
+
+START_TEST(a_task_that_uses_up_its_cpu_time_is_killed_and_its_certificate_says_so)
+{
+    static const int args[] = {60000, -1};
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
+
+    for (size_t i = 0; i < 2; i++) {
+        brood_auto(future) *future = NULL;
+        struct brood_death death;
+
+        ck_assert_int_eq(brood_submit(pool, use_cpu, &future, BROOD_CALL(.limit_cpu_ms = 50), &args[i]), 0);
+        ck_assert_int_eq(outcome_of(future), -ETIMEDOUT);
+        ck_assert_int_eq(brood_future_death(future, &death), 0);
+        ck_assert_int_eq(death.cause, BROOD_TIMED_OUT_CPU);
+        ck_assert_int_eq(death.signal, SIGKILL);
+        ck_assert_int_ge(death.user_us + death.system_us, 49000);
+        ck_assert_ptr_nonnull(strstr(brood_future_error(future), "was killed because the task had had its CPU time"));
+        if (args[i] > 0)
+            ck_assert_msg(strstr(death.backtrace, "cpu_ns") || strstr(death.backtrace, "use_cpu"), "%s", death.backtrace);
+    }
+    expect_answer(pool);
+}
+END_TEST
+
+/* One sleeps for longer than it may compute, the other is stopped for so long. */
+START_TEST(time_without_a_processor_is_no_cpu_time)
+{
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .limit_cpu_ms = 200));
+    brood_auto(future) *sleeps = NULL;
+    brood_auto(future) *stands = NULL;
+    pid_t worker = brood_pool_worker_pid(pool, 0);
+
+    ck_assert_int_eq(brood_apply_async(pool, sleep_for, &sleeps, &(int){300}), 0);
+    ck_assert_msg(outcome_of(sleeps) == 0, "%s", brood_future_error(sleeps));
+    ck_assert_int_eq(brood_apply_async(pool, use_cpu, &stands, &(int){50}), 0);
+    await_running(stands);
+    ck_assert_int_eq(kill(worker, SIGSTOP), 0);
+    ck_assert_int_lt(brood_future_wait(stands, brood_after_ms(300)), 0);
+    ck_assert_int_eq(kill(worker, SIGCONT), 0);
+    ck_assert_msg(outcome_of(stands) == 0, "%s", brood_future_error(stands));
+}
+END_TEST
+
+START_TEST(a_task_may_use_its_cpu_time_again_and_again)
+{
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .limit_cpu_ms = 300));
+    int in[] = {40, 40, 40, 40, 40, 40, 40, 40, 40, 40}, out[10], one;
+
+    for (int i = 0; i < 10; i++)
+        ck_assert_msg(brood_apply(pool, use_cpu, &one, &in[i]) == 0, "%s", brood_error());
+    ck_assert_msg(brood_map(pool, use_cpu, out, in, 10) == 0, "%s", brood_error());
+}
+END_TEST
+
+/* Of a map, and of a stream. */
+START_TEST(an_item_that_uses_up_its_cpu_time_is_lost_alone)
+{
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 2));
+    brood_auto(future) *future = NULL;
+    brood_auto(imap) *imap = NULL;
+    int in[] = {1, 60000, 1, 1, 1, 1}, out[6];
+
+    ck_assert_int_eq(brood_pool_map_async(pool, &use_cpu.task, &future, out, in, 6, BROOD_MAP(.limit_cpu_ms = 100)), 0);
+    ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
+    ck_assert_int_eq(brood_imap(pool, use_cpu, &imap, in, 6, BROOD_IMAP(.limit_cpu_ms = 100)), 0);
+    for (size_t i = 0; i < 6; i++) {
+        struct brood_item item;
+
+        ck_assert_int_eq(brood_future_item(future, i), i == 1 ? -ETIMEDOUT : 0);
+        ck_assert_int_eq(brood_imap_next(imap, &item, brood_after_ms(60000)), 0);
+        ck_assert_int_eq(item.outcome, i == 1 ? -ETIMEDOUT : 0);
+    }
+}
+END_TEST
+
+START_TEST(a_thread_is_told_when_it_has_used_up_its_cpu_time)
+{
+    brood_auto(pool) *pool = NULL;
+    brood_auto(future) *future = NULL;
+
+    (void)_i;
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = 1, .kind = BROOD_THREADS, .limit_cpu_ms = 20)), 0);
+    ck_assert_int_eq(brood_apply_async(pool, use_cpu, &future, &(int){0}), 0);
     ck_assert_int_eq(outcome_of(future), -EINTR);
     expect_answer(pool);
 }
@@ -419,6 +660,44 @@ START_TEST(a_child_of_a_task_dies_of_what_kills_it)
 }
 END_TEST
 
+static struct brood_death death_by(struct brood_pool *pool, const struct brood_task *task, int arg,
+                                   struct brood_future **ret_future)
+{
+    struct brood_death death;
+    struct brood_bytes bytes = {&arg, sizeof(arg)};
+
+    ck_assert_int_eq(brood_pool_apply_bytes_async(pool, task, ret_future, bytes, BROOD_FOREVER), 0);
+    ck_assert_msg(brood_future_wait(*ret_future, brood_after_ms(AT_ONCE_MS)) == 0, "the crash hangs");
+    ck_assert_msg(outcome_of(*ret_future) == -EOWNERDEAD, "%s", brood_future_error(*ret_future));
+    ck_assert_int_eq(brood_future_death(*ret_future, &death), 0);
+    return death;
+}
+
+START_TEST(a_crash_while_the_loaders_lock_is_held_ends_and_is_certified)
+{
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
+    brood_auto(future) *future = NULL;
+    struct brood_death death = death_by(pool, &load_crash.task, 0, &future);
+
+    ck_assert_int_eq(death.signal, SIGSEGV);
+    ck_assert_uint_eq(death.fault_address, 64);
+    ck_assert_msg(strstr(death.backtrace, "crash_in_module+") != NULL, "backtrace:\n%s", death.backtrace);
+    expect_answer(pool);
+}
+END_TEST
+
+START_TEST(a_crash_on_a_stack_that_was_written_over_ends_and_is_certified)
+{
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
+    brood_auto(future) *future = NULL;
+    struct brood_death death = death_by(pool, &smash_stack.task, 128, &future);
+
+    ck_assert_msg(death.signal == SIGSEGV || death.signal == SIGABRT, "signal %d", death.signal);
+    ck_assert_str_ne(death.backtrace, "");
+    expect_answer(pool);
+}
+END_TEST
+
 START_TEST(a_stack_overflow_is_certified_too)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
@@ -434,6 +713,42 @@ START_TEST(a_stack_overflow_is_certified_too)
 }
 END_TEST
 
+/* ---- the log ---- */
+
+/* One line for each death, whoever waits for it. */
+START_TEST(a_crash_is_logged_with_its_signal_task_and_place)
+{
+    static const struct {
+        const struct brood_task *task;
+        int arg;
+        const char *words, *place;
+    } deaths[] = {{&touch_nothing.task, 1, "was killed by signal 11", ", at write_to_address+0x"},
+                  {&leave_with.task, 3, "exited with status 3 while it ran task 'leave_with'", "'leave_with'\n"},
+                  {&hang.task, 0, "was killed because the task had had its time while it ran task 'hang'", ", at "}};
+    int ends[2];
+
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    ck_assert_int_eq(brood_log_to(ends[1], BROOD_LOG_WARNING), 0);
+    for (size_t i = 0; i < 3; i++) {
+        brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .limit_ms = i == 2 ? 20 : 0, .grace_ms = 500));
+        brood_auto(future) *future = NULL;
+        struct brood_bytes arg = {&deaths[i].arg, sizeof(int)};
+        char text[2048] = "";
+
+        ck_assert_int_eq(brood_pool_apply_bytes_async(pool, deaths[i].task, &future, arg, BROOD_FOREVER), 0);
+        ck_assert_int_lt(outcome_of(future), 0);
+        ck_assert_int_gt(read(ends[0], text, sizeof(text) - 1), 0);
+        ck_assert_msg(strstr(text, i == 2 ? " WARNING " : " ERROR ") && strstr(text, deaths[i].words) &&
+                          strstr(text, deaths[i].place),
+                      "%s", text);
+        ck_assert_ptr_eq(strchr(text, '\n') + 1, strchr(text, '\0'));
+    }
+    ck_assert_int_eq(brood_log_to(STDERR_FILENO, BROOD_LOG_OFF), 0);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
 static bool write_to(const char *directory, const char *name, const char *text)
 {
     char path[512];
@@ -446,18 +761,25 @@ static bool write_to(const char *directory, const char *name, const char *text)
     return (file ? fclose(file) == 0 : false) && good;
 }
 
-/* A control group of 64 MiB, with this process in it; false if that is not permitted here. */
-static bool enter_small_group(char *ret_directory, size_t size)
+#define MIB ((size_t)1 << 20)
+#define SMALL_MIB 64
+#define LITTLE_MIB 160
+
+/* A control group of so much memory, with this process in it; false if that is not permitted here. */
+static bool enter_group(int mib, char *ret_directory, size_t size)
 {
     static const struct {
         const char *top, *limit;
     } kinds[] = {{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"}, {"/sys/fs/cgroup", "memory.max"}};
 
+    char limit[32];
+
+    snprintf(limit, sizeof(limit), "%lld", (long long)mib << 20);
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         snprintf(ret_directory, size, "%s/brood-test-%d", kinds[i].top, getpid());
         if (mkdir(ret_directory, 0700) < 0)
             continue;
-        if (write_to(ret_directory, kinds[i].limit, "67108864") && write_to(ret_directory, "cgroup.procs", "0"))
+        if (write_to(ret_directory, kinds[i].limit, limit) && write_to(ret_directory, "cgroup.procs", "0"))
             return true;
         rmdir(ret_directory);
     }
@@ -479,7 +801,7 @@ START_TEST(a_worker_that_the_kernel_kills_for_memory_says_so)
     char group[128];
     struct brood_death death;
 
-    ck_assert(enter_small_group(group, sizeof(group)));
+    ck_assert(enter_group(SMALL_MIB, group, sizeof(group)));
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
     brood_auto(future) *future = NULL;
 
@@ -495,6 +817,148 @@ START_TEST(a_worker_that_the_kernel_kills_for_memory_says_so)
     ck_assert_int_eq(death.signal, SIGKILL);
     ck_assert(death.out_of_memory);
     ck_assert_ptr_nonnull(strstr(brood_future_error(future), "for memory"));
+}
+END_TEST
+
+/* In a process of its own, in a group of LITTLE_MIB: whom the kernel kills for memory fails the test. */
+static void with_little_memory(void (*body)(void *), int kind)
+{
+    char group[128];
+    pid_t pid;
+
+    ck_assert(enter_group(LITTLE_MIB, group, sizeof(group)));
+    pid = spawn(body, &kind);
+    leave_group(group);
+    join(pid);
+    await(rmdir(group) == 0); /* who was in it has been reaped by now, and its memory goes */
+}
+
+static struct brood_future *ask_for(struct brood_pool *pool, uint64_t mib)
+{
+    struct brood_future *future = NULL;
+    struct large large = {.bytes = mib * MIB, .seed = 1};
+
+    ck_assert_int_eq(brood_apply_bytes_async(pool, make_large, &future, (struct brood_bytes){&large, sizeof(large)}), 0);
+    return future;
+}
+
+/* Its outcome; if that is 0, all of it has come. */
+static int take(struct brood_future *future, uint64_t mib)
+{
+    struct brood_bytes bytes;
+    int r = outcome_of(future);
+
+    if (r == 0) {
+        ck_assert_int_eq(brood_future_bytes(future, &bytes), 0);
+        ck_assert_uint_eq(bytes.len, mib * MIB);
+        ck_assert_uint_eq(((const unsigned char *)bytes.ptr)[bytes.len - 1], byte_of(1, bytes.len - 1));
+    }
+    return r;
+}
+
+static void expect_no_deaths(struct brood_pool *pool)
+{
+    struct brood_pool_stats stats = {.size = sizeof(stats)};
+
+    ck_assert_int_eq(brood_pool_stats(pool, &stats), 0);
+    ck_assert_uint_eq(stats.deaths, 0);
+}
+
+static void return_too_much(void *kind)
+{
+    brood_auto(pool) *pool = open_processes(*(int *)kind, BROOD_POOL(.workers = 1));
+    struct brood_future *future = ask_for(pool, 500);
+
+    ck_assert_int_eq(take(future, 500), -ENOSPC);
+    ck_assert_msg(strstr(brood_future_error(future), "memory limit") != NULL, "%s", brood_future_error(future));
+    brood_future_free(future);
+    future = ask_for(pool, LITTLE_MIB / 2); /* which is never there twice */
+    ck_assert_msg(take(future, LITTLE_MIB / 2) == 0, "%s", brood_future_error(future));
+    brood_future_free(future);
+    expect_no_deaths(pool);
+}
+
+START_TEST(a_result_too_large_for_the_group_is_an_error_and_the_end_of_nobody)
+{
+    with_little_memory(return_too_much, _i);
+}
+END_TEST
+
+static void return_much_at_once(void *kind)
+{
+    enum { RESULTS = 24, RESULT_MIB = 20 };
+    brood_auto(pool) *pool = open_processes(*(int *)kind, BROOD_POOL(.workers = 4));
+    struct brood_future *futures[RESULTS];
+    int fine = 0;
+
+    for (int i = 0; i < RESULTS; i++)
+        futures[i] = ask_for(pool, RESULT_MIB);
+    for (int i = 0; i < RESULTS; i++) {
+        int r = take(futures[i], RESULT_MIB);
+
+        ck_assert_msg(r == 0 || r == -ENOSPC || r == -ENOMEM, "%d: %s", r, brood_future_error(futures[i]));
+        fine += r == 0;
+    }
+    ck_assert_int_ge(fine, 1);
+    ck_assert_int_lt(fine, RESULTS);
+    for (int i = 0; i < RESULTS; i++)
+        brood_future_free(futures[i]);
+    expect_no_deaths(pool);
+    expect_answer(pool);
+}
+
+START_TEST(of_many_large_results_at_once_those_fail_that_do_not_fit)
+{
+    with_little_memory(return_much_at_once, _i);
+}
+END_TEST
+
+static void fill_queue(void *unused)
+{
+    struct brood_queue *queue = NULL;
+    char *message = malloc(MIB);
+    struct brood_space space = {message, MIB};
+    int put = 0, r;
+
+    (void)unused;
+    memset(message, 'x', MIB);
+    ck_assert_int_eq(brood_queue_open(&queue, NULL), 0);
+    while ((r = brood_queue_put(queue, (struct brood_bytes){message, MIB}, BROOD_NOW)) == 0)
+        put++;
+    ck_assert_int_eq(r, -ENOSPC);
+    ck_assert_msg(strstr(brood_error(), "memory limit") != NULL, "%s", brood_error());
+    ck_assert_int_gt(put, LITTLE_MIB / 4);
+    for (; put > 0; put--)
+        ck_assert_int_eq(brood_queue_get(queue, &space, BROOD_NOW), 0);
+    brood_queue_close(queue);
+    free(message);
+}
+
+START_TEST(a_queue_without_a_bound_is_full_where_the_group_is)
+{
+    with_little_memory(fill_queue, _i);
+}
+END_TEST
+
+/* Its rest would be kept, to be sent later. */
+static void send_too_much(void *unused)
+{
+    const size_t bytes = LITTLE_MIB * MIB * 5 / 8;
+    struct brood_pipe *from = NULL, *to = NULL;
+    char *message = malloc(bytes);
+
+    (void)unused;
+    memset(message, 'x', bytes);
+    ck_assert_int_eq(brood_pipe_open(&from, &to, BROOD_PIPE_DUPLEX), 0);
+    ck_assert_int_eq(brood_pipe_send(to, (struct brood_bytes){message, bytes}, brood_after_ms(10)), -ENOTRECOVERABLE);
+    brood_pipe_close(from);
+    brood_pipe_close(to);
+    free(message);
+}
+
+START_TEST(what_a_pipe_has_no_memory_to_keep_breaks_it_and_nobody_else)
+{
+    with_little_memory(send_too_much, _i);
 }
 END_TEST
 
@@ -737,6 +1201,41 @@ START_TEST(a_worker_that_has_leaked_too_much_retires)
 }
 END_TEST
 
+/* Its successors are as large. */
+START_TEST(a_worker_larger_than_its_limit_runs_a_task_before_it_retires)
+{
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 2, .worker_memory_mib = 1));
+    struct brood_pool_stats stats = {.size = sizeof(stats)};
+    double in[100], out[100];
+
+    for (int i = 0; i < 100; i++)
+        in[i] = i;
+    do {
+        brood_auto(future) *future = NULL;
+
+        ck_assert_int_eq(brood_apply_async(pool, square, &future, &(double){3}), 0);
+        ck_assert_int_eq(outcome_of(future), 0);
+        ck_assert_int_eq(brood_map(pool, square, out, in, 100), 0);
+        ck_assert_double_eq(out[99], 99 * 99);
+        ck_assert_int_eq(brood_pool_stats(pool, &stats), 0);
+    } while (stats.restarts < 5);
+    ck_assert_uint_eq(stats.deaths, 0);
+}
+END_TEST
+
+/* It is not replaced again and again by one as large. */
+START_TEST(a_worker_larger_than_its_limit_waits_for_its_first_task)
+{
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .worker_memory_mib = 1));
+    pid_t first = brood_pool_worker_pid(pool, 0);
+    struct place place;
+
+    await(is_asleep(first) != 0);
+    ck_assert_int_eq(brood_apply(pool, whereabouts, &place, &(int){0}), 0);
+    ck_assert_int_eq(place.pid, first);
+}
+END_TEST
+
 START_TEST(a_worker_that_is_old_enough_retires_though_it_idles)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .worker_age_ms = 100));
@@ -750,6 +1249,116 @@ END_TEST
 
 /* ---- interrupts ---- */
 
+/* Processes of both kinds, and threads. */
+enum { INTERRUPTED_KINDS = PROCESS_KINDS + 1 };
+
+static struct brood_pool *open_interrupted(int kind, enum brood_interrupt first)
+{
+    struct brood_pool *pool = NULL;
+
+    ck_assert(signal(SIGINT, SIG_DFL) != SIG_ERR);
+    if (kind < PROCESS_KINDS)
+        pool = open_processes(kind, BROOD_POOL(.workers = 1));
+    else
+        ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = 1, .kind = BROOD_THREADS)), 0);
+    ck_assert_int_eq(brood_pool_heed_interrupts(pool, first), 0);
+    return pool;
+}
+
+static void *wait_without_end(void *future)
+{
+    ck_assert_int_eq(brood_future_wait(future, BROOD_FOREVER), 0);
+    return NULL;
+}
+
+/* A thread waits for one of the tasks, asleep, and another one is interrupted. */
+START_TEST(the_first_interrupt_cancels_what_has_not_started)
+{
+    enum { N = 10, ITEMS = 1000 };
+    struct brood_pool *pool = open_interrupted(_i, BROOD_INTERRUPT_CANCEL);
+    struct gate gate = new_gate();
+    brood_auto(future) *held = hold_worker(pool, &gate);
+    brood_auto(future) *map = NULL;
+    brood_auto(future) *late = NULL;
+    struct brood_future *futures[N];
+    static double in[ITEMS], out[ITEMS];
+    pthread_t waiter;
+
+    for (int i = 0; i < N; i++)
+        ck_assert_int_eq(brood_apply_async(pool, square, &futures[i], &(double){i}), 0);
+    ck_assert_int_eq(brood_map_async(pool, square, &map, out, in, ITEMS), 0);
+    ck_assert_int_eq(pthread_create(&waiter, NULL, wait_without_end, futures[N - 1]), 0);
+    ck_assert_int_eq(raise(SIGINT), 0);
+    ck_assert_int_eq(pthread_join(waiter, NULL), 0);
+    for (int i = 0; i < N; i++) {
+        ck_assert_int_eq(brood_future_item(futures[i], 0), -ECANCELED);
+        brood_future_free(futures[i]);
+    }
+    ck_assert_int_eq(outcome_of(map), -ECANCELED);
+    ck_assert_int_eq(brood_future_item(map, ITEMS - 1), -ECANCELED);
+    ck_assert_int_eq(brood_apply_async(pool, square, &late, &(double){4}), -EINTR);
+    ck_assert(!brood_future_done(held));
+    let_through(&gate);
+    ck_assert_int_eq(outcome_of(held), 0);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+END_TEST
+
+/* The worker has begun with the first item. */
+START_TEST(an_interrupt_ends_a_map_behind_the_items_that_have_begun)
+{
+    struct brood_pool *pool = open_interrupted(_i, BROOD_INTERRUPT_CANCEL);
+    brood_auto(future) *map = NULL;
+    struct gate gates[50] = {new_gate()};
+    static int out[50];
+    char mark[sizeof(gates[0].path) + 8];
+
+    (void)snprintf(mark, sizeof(mark), "%s.here", gates[0].path);
+    for (int i = 1; i < 50; i++)
+        gates[i] = gates[0];
+    ck_assert_int_eq(brood_pool_map_async(pool, &wait_at.task, &map, out, gates, 50, BROOD_MAP(.chunk = 1)), 0);
+    await(access(mark, F_OK) == 0);
+    ck_assert_int_eq(raise(SIGINT), 0);
+    ck_assert_int_lt(brood_future_wait(map, BROOD_NOW), 0); /* a thread has to look */
+    let_through(&gates[0]);
+    ck_assert_int_eq(brood_future_wait(map, brood_after_ms(60000)), 0);
+    ck_assert_int_eq(brood_future_result(map, NULL, 0), -ECANCELED);
+    ck_assert_int_eq(brood_future_item(map, 0), 0);
+    for (size_t i = 1; i < 50; i++)
+        ck_assert_int_eq(brood_future_item(map, i), -ECANCELED);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+END_TEST
+
+/* 0, 1, 2 … without end; the tenth comes with an interrupt. */
+static int give_until_interrupted(void *source, void *ret_arg)
+{
+    int *given = source;
+
+    if (*given == 10)
+        ck_assert_int_eq(raise(SIGINT), 0);
+    *(double *)ret_arg = (*given)++;
+    return 1;
+}
+
+static int emit_nothing(void *context, const struct brood_item *item)
+{
+    (void)context;
+    return item->outcome;
+}
+
+START_TEST(an_interrupt_ends_a_stream_without_end)
+{
+    struct brood_pool *pool = open_interrupted(_i, BROOD_INTERRUPT_CANCEL);
+    int given = 0, r;
+
+    r = brood_map_pull(pool, square, give_until_interrupted, emit_nothing, &given, BROOD_IMAP(.chunk = 1));
+    ck_assert_msg(r == -ECANCELED || r == -EINTR, "%d %s", r, brood_error());
+    ck_assert_int_le(given, 11);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+END_TEST
+
 START_TEST(the_first_interrupt_drains_and_the_second_kills)
 {
     struct brood_pool *pool = open_processes(_i, BROOD_POOL(.workers = 2));
@@ -759,7 +1368,7 @@ START_TEST(the_first_interrupt_drains_and_the_second_kills)
     struct sigaction after;
 
     signal(SIGINT, SIG_DFL);
-    ck_assert_int_eq(brood_pool_heed_interrupts(pool), 0);
+    ck_assert_int_eq(brood_pool_heed_interrupts(pool, BROOD_INTERRUPT_DRAIN), 0);
     ck_assert_int_eq(brood_apply_async(pool, hang, &stuck, &(int){0}), 0);
     ck_assert_int_eq(brood_apply_async(pool, square, &good, &(double){4}), 0);
     raise(SIGINT);
@@ -769,6 +1378,8 @@ START_TEST(the_first_interrupt_drains_and_the_second_kills)
     ck_assert(!brood_future_done(stuck));
     raise(SIGINT);
     ck_assert_int_eq(outcome_of(stuck), -ESHUTDOWN);
+    ck_assert_str_eq(brood_pool_reason(pool), "the pool is broken: interrupted");
+    ck_assert_str_eq(brood_future_error(stuck), "the pool is broken: interrupted");
     ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), -ETIMEDOUT);
     ck_assert_int_eq(sigaction(SIGINT, NULL, &after), 0);
     ck_assert(after.sa_handler == SIG_DFL);
@@ -785,13 +1396,24 @@ START_TEST(a_program_that_handles_interrupts_itself_keeps_its_handler)
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
 
     signal(SIGINT, ignore);
-    ck_assert_int_eq(brood_pool_heed_interrupts(pool), -EBUSY);
+    ck_assert_int_eq(brood_pool_heed_interrupts(pool, BROOD_INTERRUPT_DRAIN), -EBUSY);
     ck_assert(signal(SIGINT, SIG_DFL) == ignore);
     expect_answer(pool);
 }
 END_TEST
 
 /* semantics: M1 */
+START_TEST(threads_cannot_be_terminated_at_a_limit)
+{
+    struct brood_pool *pool = NULL;
+
+    ck_assert_int_eq(
+        brood_pool_open(&pool, BROOD_POOL(.workers = 1, .kind = BROOD_THREADS, .at_limit = BROOD_LIMIT_TERMINATE)),
+        -ENOTSUP);
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = 1, .at_limit = (enum brood_at_limit)7)), -EINVAL);
+}
+END_TEST
+
 START_TEST(bad_terms_are_refused)
 {
     struct brood_pool *pool = NULL;
@@ -809,12 +1431,16 @@ static int run_with_little_memory(void)
     Suite *suite = suite_create("little memory");
     char group[128];
 
-    if (!enter_small_group(group, sizeof(group))) {
+    if (!enter_group(SMALL_MIB, group, sizeof(group))) {
         printf("skipped: no control group may be made here\n");
         return 77;
     }
     leave_group(group);
     add_loop_tests(suite, "certificates", 0, PROCESS_KINDS, a_worker_that_the_kernel_kills_for_memory_says_so, NULL);
+    add_loop_tests(suite, "results", 0, PROCESS_KINDS, a_result_too_large_for_the_group_is_an_error_and_the_end_of_nobody,
+                   of_many_large_results_at_once_those_fail_that_do_not_fit, NULL);
+    add_tests(suite, "messages", a_queue_without_a_bound_is_full_where_the_group_is,
+              what_a_pipe_has_no_memory_to_keep_breaks_it_and_nobody_else, NULL);
     return run_suite(suite);
 }
 
@@ -826,9 +1452,13 @@ int main(int argc, char **argv)
 
     add_loop_tests(suite, "limits", 0, PROCESS_KINDS, a_task_that_overruns_its_limit_is_killed_on_time,
                    its_certificate_says_where_it_hung, a_task_that_asks_is_told_and_spared,
+                   a_late_success_is_told_from_a_timely_one, at_its_limit_a_task_may_be_ended_by_sigterm,
+                   a_task_that_defies_the_sigterm_of_its_limit_is_killed_after_the_grace,
                    a_task_that_blocks_every_signal_is_killed_after_the_grace, a_call_may_have_its_own_limit_or_none,
                    a_worker_that_ends_by_itself_behind_the_limit_had_had_its_time,
                    a_fault_before_the_limit_is_no_overrun_however_late_it_is_seen,
+                   a_death_before_the_limit_is_not_a_timeout, a_task_that_keeps_every_signal_from_its_worker_has_timed_out,
+                   what_an_earlier_task_has_overrun_is_not_held_against_the_next,
                    a_limit_counts_from_the_start_of_the_task_not_from_its_submission,
                    an_item_of_a_map_that_overruns_is_lost_alone, NULL);
     add_loop_tests(suite, "kills", 0, PROCESS_KINDS, a_running_task_can_be_killed,
@@ -837,7 +1467,9 @@ int main(int argc, char **argv)
                    a_pool_with_ten_thousand_sleepers_that_defy_signals_closes_at_once, NULL);
     add_loop_tests(suite, "certificates", 0, PROCESS_KINDS, a_fault_is_certified_with_its_address_and_a_backtrace,
                    a_backtrace_names_functions_that_nobody_exports, many_threads_read_one_backtrace,
-                   a_child_of_a_task_dies_of_what_kills_it, a_stack_overflow_is_certified_too,
+                   a_crash_is_logged_with_its_signal_task_and_place, a_child_of_a_task_dies_of_what_kills_it,
+                   a_crash_while_the_loaders_lock_is_held_ends_and_is_certified,
+                   a_crash_on_a_stack_that_was_written_over_ends_and_is_certified, a_stack_overflow_is_certified_too,
                    deaths_are_all_certified_while_the_host_waits_for_another_task,
                    many_deaths_that_nobody_asks_about_use_up_nothing, NULL);
     add_loop_tests(suite, "retries", 0, PROCESS_KINDS, a_task_whose_worker_died_is_tried_again_as_often_as_allowed,
@@ -846,11 +1478,19 @@ int main(int argc, char **argv)
                    a_pool_that_closes_does_not_try_again, lost_items_of_a_map_are_tried_again, NULL);
     add_loop_tests(suite, "retirement", 0, PROCESS_KINDS, a_worker_retires_after_its_tasks_and_none_is_lost,
                    many_tasks_at_once_outlive_many_workers, a_worker_that_has_leaked_too_much_retires,
+                   a_worker_larger_than_its_limit_runs_a_task_before_it_retires,
+                   a_worker_larger_than_its_limit_waits_for_its_first_task,
                    a_worker_that_is_old_enough_retires_though_it_idles, NULL);
+    add_loop_tests(suite, "CPU time", 0, PROCESS_KINDS,
+                   a_task_that_uses_up_its_cpu_time_is_killed_and_its_certificate_says_so,
+                   time_without_a_processor_is_no_cpu_time, a_task_may_use_its_cpu_time_again_and_again,
+                   an_item_that_uses_up_its_cpu_time_is_lost_alone, NULL);
     add_loop_tests(suite, "interrupts", 0, PROCESS_KINDS, the_first_interrupt_drains_and_the_second_kills,
                    a_program_that_handles_interrupts_itself_keeps_its_handler, NULL);
-    add_tests(suite, "threads", threads_are_told_and_not_killed, a_thread_that_is_to_be_killed_is_asked_to_stop,
-              all_threads_that_run_a_map_are_asked_to_stop, NULL);
-    add_tests(suite, "options", bad_terms_are_refused, NULL);
+    add_loop_tests(suite, "interrupts that cancel", 0, INTERRUPTED_KINDS, the_first_interrupt_cancels_what_has_not_started,
+                   an_interrupt_ends_a_map_behind_the_items_that_have_begun, an_interrupt_ends_a_stream_without_end, NULL);
+    add_tests(suite, "threads", threads_are_told_and_not_killed, a_thread_is_told_when_it_has_used_up_its_cpu_time,
+              a_thread_that_is_to_be_killed_is_asked_to_stop, all_threads_that_run_a_map_are_asked_to_stop, NULL);
+    add_tests(suite, "options", bad_terms_are_refused, threads_cannot_be_terminated_at_a_limit, NULL);
     return run_suite(suite);
 }

@@ -5,13 +5,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "child.h"
 #include "pools.h"
+#include "proto/header.h"
 #include "support.h"
 #include "tasks.h"
+#include "worker/output.h"
 
 #define HEARD ((size_t)4 << 20)
 
@@ -209,12 +212,18 @@ END_TEST
 
 START_TEST(a_confined_worker_and_a_spare_are_heard)
 {
-    brood_auto(pool) *pool =
-        open_processes(_i, BROOD_POOL(.workers = 1, .spares = 1, .output = BROOD_OUTPUT_CAPTURE,
-                                      .sandbox = BROOD_SANDBOX(.no_processes = true, .read_only = true, .open_files = 16)));
+    static const struct brood_sandbox sandboxes[] = {
+        {.size = sizeof(sandboxes[0]), .no_processes = true, .read_only = true, .open_files = 16},
+        {.size = sizeof(sandboxes[0]), .syscalls = BROOD_SYSCALLS_COMPUTE, .confine_initializer = true, .open_files = 16},
+    };
 
-    for (int i = 0; i < 4; i++)
-        ck_assert_str_eq(last_words(pool, SPEECH("from within", .how = BY_WRITE, .then = AND_DIE)), "from within");
+    for (size_t i = 0; i < sizeof(sandboxes) / sizeof(sandboxes[0]); i++) {
+        brood_auto(pool) *pool = open_processes(
+            _i, BROOD_POOL(.workers = 1, .spares = 1, .output = BROOD_OUTPUT_CAPTURE, .sandbox = &sandboxes[i]));
+
+        for (int j = 0; j < 4; j++)
+            ck_assert_str_eq(last_words(pool, SPEECH("from within", .how = BY_WRITE, .then = AND_DIE)), "from within");
+    }
 }
 END_TEST
 
@@ -467,17 +476,9 @@ static void be_host(int kind, int ready)
 START_TEST(when_the_host_is_killed_while_its_workers_print_nothing_stays)
 {
     struct ear out = listen_to(STDOUT_FILENO);
-    int ready[2], status;
-    char byte;
-    pid_t host;
+    pid_t host = start_host(be_host, _i);
+    int status;
 
-    ck_assert_int_eq(pipe2(ready, O_CLOEXEC), 0);
-    host = fork();
-    if (host == 0)
-        be_host(_i, ready[1]);
-    ck_assert_int_eq(read(ready[0], &byte, 1), 1);
-    close(ready[0]);
-    close(ready[1]);
     put_to_death(host);
     while (waitpid(-1, &status, 0) > 0)
         ;
@@ -494,6 +495,28 @@ START_TEST(threads_have_no_output_of_their_own)
     ck_assert_ptr_nonnull(strstr(brood_error(), "BROOD_PROCESSES"));
     ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.kind = BROOD_INLINE, .output = BROOD_OUTPUT_PREFIX)), -ENOTSUP);
     ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.output = 7)), -EINVAL);
+}
+END_TEST
+
+/* There is room for one more, and it needs two. */
+static void listen_without_room(void *unused)
+{
+    int before = open_descriptors(), next = dup(STDERR_FILENO);
+    struct worker_state worker_state = {0};
+    struct output output;
+
+    (void)unused;
+    close(next);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = (rlim_t)next + 1, .rlim_max = (rlim_t)next + 1}),
+                     0);
+    brood__output_open(&output, &worker_state, 2);
+    ck_assert_uint_eq(output.pipes, 0);
+    ck_assert_int_eq(open_descriptors(), before);
+}
+
+START_TEST(a_worker_without_descriptors_for_its_marks_keeps_none)
+{
+    in_child(listen_without_room, NULL);
 }
 END_TEST
 
@@ -516,5 +539,6 @@ int main(void)
     add_loop_tests(suite, "hosts", 0, PROCESS_KINDS, what_the_host_has_not_written_yet_is_written_once,
                    when_the_host_is_killed_while_its_workers_print_nothing_stays, NULL);
     add_tests(suite, "kinds", threads_have_no_output_of_their_own, NULL);
+    add_tests(suite, "descriptors", a_worker_without_descriptors_for_its_marks_keeps_none, NULL);
     return run_suite(suite);
 }

@@ -188,18 +188,19 @@ START_TEST(a_shutdown_cancels_it_and_nothing_of_it_runs)
 }
 END_TEST
 
-/* Nobody waits at the gate any more. */
+/* The gate stays until all have failed: a worker that has not come to it yet, and is not dead yet either, would find none,
+ * and go on. */
 static void expect_shut_down(struct queue *queue)
 {
     char mark[sizeof(queue->gate.path) + 8];
 
-    (void)snprintf(mark, sizeof(mark), "%s.here", queue->gate.path);
-    ck_assert_int_eq(unlink(mark), 0);
-    ck_assert_int_eq(unlink(queue->gate.path), 0);
     for (int i = 0; i < TASKS; i++) {
         ck_assert_int_eq(outcome_of(queue->futures[i]), -ESHUTDOWN);
         ck_assert_msg(strstr(brood_future_error(queue->futures[i]), "pool"), "%s", brood_future_error(queue->futures[i]));
     }
+    (void)snprintf(mark, sizeof(mark), "%s.here", queue->gate.path);
+    ck_assert_int_eq(unlink(mark), 0);
+    ck_assert_int_eq(unlink(queue->gate.path), 0);
     free_all(queue);
 }
 
@@ -583,6 +584,42 @@ START_TEST(many_threads_submit_and_cancel_at_once)
 }
 END_TEST
 
+/* In ns, of one of so many that wait, the last one first. */
+static int64_t cost_of_cancelling(int kind, int n)
+{
+    struct brood_pool *pool = open_kind(kind, BROOD_POOL(.workers = 1, .queue = 65536));
+    struct gate gate = new_gate();
+    struct brood_future *holder = hold_worker(pool, &gate), **futures = calloc((size_t)n, sizeof(struct brood_future *));
+    int64_t began, took;
+
+    for (int i = 0; i < n; i++)
+        futures[i] = submit(pool, 1, 0);
+    began = thread_cpu_ns();
+    for (int i = n - 1; i >= 0; i--)
+        ck_assert_int_eq(brood_future_cancel(futures[i]), 0);
+    took = thread_cpu_ns() - began;
+    let_through(&gate);
+    for (int i = 0; i < n; i++)
+        brood_future_free(futures[i]);
+    free(futures);
+    brood_future_free(holder);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+    return took / n;
+}
+
+/* What is in the caches may change one measurement, not all of them. */
+START_TEST(to_cancel_costs_about_the_same_among_few_and_many)
+{
+    int64_t few = 0, many = 1;
+
+    for (int i = 0; i < 6 && many > 3 * few; i++) {
+        few = cost_of_cancelling(_i, 1000);
+        many = cost_of_cancelling(_i, 32000);
+    }
+    ck_assert_msg(many <= 3 * few, "%lld ns of 1,000, %lld ns of 32,000", (long long)few, (long long)many);
+}
+END_TEST
+
 START_TEST(in_the_caller_it_means_nothing)
 {
     struct brood_pool *pool = NULL;
@@ -606,7 +643,8 @@ int main(int argc, char **argv)
     add_loop_tests(suite, "order", THREADS, end, the_lowest_number_runs_first_and_of_equals_the_first_submitted,
                    calls_that_say_nothing_of_it_do_not_overtake, large_arguments_and_results_wait_too, NULL);
     add_loop_tests(suite, "ends", THREADS, end, what_waits_for_its_turn_can_be_cancelled,
-                   closing_waits_for_what_waits_for_its_turn, a_shutdown_cancels_it_and_nothing_of_it_runs, NULL);
+                   to_cancel_costs_about_the_same_among_few_and_many, closing_waits_for_what_waits_for_its_turn,
+                   a_shutdown_cancels_it_and_nothing_of_it_runs, NULL);
     add_loop_tests(suite, "room", THREADS, end, it_counts_for_the_bound_of_the_queue,
                    a_thread_that_waits_for_something_else_hands_it_on, who_polls_a_descriptor_need_not_hand_it_on,
                    many_threads_submit_and_cancel_at_once, NULL);

@@ -12,7 +12,7 @@
 #include "support.h"
 #include "tasks.h"
 
-#include "pool/death.h"
+#include "pool/future/death.h"
 
 #define MOST 8
 
@@ -265,9 +265,9 @@ END_TEST
 START_TEST(a_future_keeps_a_thousand_deaths_those_that_its_outcome_is_about)
 {
     brood_auto(pool) *pool = NULL;
-    struct note note = {.pid = 1, .signal = SIGKILL};
+    struct slot_extension extension = {.pid = 1, .signal = SIGKILL};
     struct slot slot = {.status = 0};
-    struct answer answer = {.state = SLOT_LOST, .slot = &slot, .note = &note};
+    struct answer answer = {.state = SLOT_LOST, .slot = &slot, .extension = &extension};
     struct brood_death *deaths = calloc(DEATHS_KEPT, sizeof(*deaths));
     struct brood_future future;
 

@@ -13,7 +13,7 @@
 
 #include "child.h"
 #include "os/clock.h"
-#include "sync/queue.h"
+#include "sync/queue/queue_layout.h"
 
 static const enum brood_queue_kind kinds[] = {BROOD_FIFO, BROOD_LIFO, BROOD_PRIORITY};
 enum { KINDS = 3, LONG_MS = 60000 };
@@ -365,7 +365,7 @@ static void produce(struct storm *storm, unsigned producer)
     }
 }
 
-static void note(struct storm *storm, const unsigned char *bytes, size_t length)
+static void record_message(struct storm *storm, const unsigned char *bytes, size_t length)
 {
     struct letter first, last;
 
@@ -392,7 +392,7 @@ static void consume(struct storm *storm)
         if (r == -ESHUTDOWN)
             break;
         must(r == 0);
-        note(storm, bytes, space.len);
+        record_message(storm, bytes, space.len);
         must(brood_queue_task_done(storm->queue) == 0);
     }
     (void)brood_queue_close(storm->queue);

@@ -110,6 +110,33 @@ START_TEST(results_of_any_size_come_whole)
 }
 END_TEST
 
+/* In and out of what was put aside for it, in every direction; too much in between is refused and loses nothing. */
+START_TEST(a_result_that_asks_for_room_again_keeps_its_bytes)
+{
+    static const uint32_t calls[][6] = {
+        {10, 20, 1024, 16, 7, 100},           {10, 100000, 200000, 300, 400, 500},
+        {5000, 20, 6000, 1000000, 900000, 1}, {100000, UINT32_MAX, 200000, 12, UINT32_MAX, 8000},
+        {1000000, 1000, 0, 1000, 70000, 90},  {100000, UINT32_MAX, 900, 800, 700, 4096},
+    };
+    brood_auto(pool) *pool = open_pool(_i);
+
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        brood_auto(future) *future = NULL;
+        struct brood_bytes result;
+
+        ck_assert_int_eq(brood_apply_bytes_async(pool, regrow, &future, ((struct brood_bytes){calls[i], sizeof(calls[i])})),
+                         0);
+        ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
+        ck_assert_msg(brood_future_bytes(future, &result) == 0, "%zu: %s", i, brood_error());
+        ck_assert_uint_eq(result.len, calls[i][5]);
+        for (size_t at = 0; at < result.len; at++)
+            if (((const unsigned char *)result.ptr)[at] != (unsigned char)(at * 7 + 1))
+                ck_abort_msg("result %zu, byte %zu", i, at);
+        ck_assert_int_eq(held_kib(), 0);
+    }
+}
+END_TEST
+
 START_TEST(a_result_of_any_size_goes_into_the_callers_memory)
 {
     brood_auto(pool) *pool = open_pool(_i);
@@ -194,6 +221,91 @@ START_TEST(large_results_are_told_of_as_any_are)
     ck_assert_uint_eq(told, bytes);
     for (uint32_t i = 0; i < 20; i++)
         expect_large(futures[i], i * 1000, i);
+}
+END_TEST
+
+/* The bytes that a failed task has put into its reply. */
+static void expect_error_bytes(struct brood_future *future, uint64_t bytes, uint32_t seed)
+{
+    struct brood_bytes got = {0};
+    uint64_t wrong = 0;
+    int r;
+
+    ck_assert_int_eq(outcome_of(future), -EDOM);
+    r = brood_future_error_bytes(future, &got);
+    ck_assert_msg(r == 0, "%d: %s", r, brood_error());
+    ck_assert_uint_eq(got.len, bytes);
+    for (uint64_t i = 0; i < bytes; i++)
+        wrong += ((const unsigned char *)got.ptr)[i] != byte_of(seed, i);
+    ck_assert_uint_eq(wrong, 0);
+}
+
+START_TEST(a_failed_task_keeps_its_reply_whatever_its_size)
+{
+    static const uint64_t sizes[] = {1, 16, 17, 1024, 1025, 1 << 20};
+    brood_auto(pool) *pool = open_pool(_i);
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct large large = {.bytes = sizes[i], .seed = (uint32_t)i, .end = LARGE_FAILS};
+        brood_auto(future) *future = submit(pool, &large);
+
+        expect_error_bytes(future, sizes[i], (uint32_t)i);
+        ck_assert_str_eq(brood_future_error(future), "large enough");
+        ck_assert_int_eq(brood_future_state(future), BROOD_FUTURE_FAILED);
+        ck_assert_uint_eq(brood_future_size(future), 0);
+        ck_assert_int_eq(brood_future_result(future, NULL, 0), -EDOM);
+    }
+    await(held_after_a_call(pool) == 0);
+}
+END_TEST
+
+START_TEST(a_call_over_bytes_that_fails_gives_the_reply_of_the_task)
+{
+    brood_auto(pool) *pool = open_pool(_i);
+    struct large large = {.bytes = 2000, .seed = 9, .end = LARGE_FAILS};
+    unsigned char memory[4000] = {0};
+    struct brood_space space = {memory, sizeof(memory)};
+
+    ck_assert_int_eq(brood_apply_bytes(pool, make_large, &space, bytes_of(&large)), -EDOM);
+    ck_assert_uint_eq(space.len, 2000);
+    ck_assert_uint_eq(memory[1999], byte_of(9, 1999));
+    space = (struct brood_space){memory, 100}; /* the error stays what it is, without its reply */
+    ck_assert_int_eq(brood_apply_bytes(pool, make_large, &space, bytes_of(&large)), -EDOM);
+    ck_assert_uint_eq(space.len, 0);
+}
+END_TEST
+
+START_TEST(without_a_reply_there_are_no_error_bytes)
+{
+    brood_auto(pool) *pool = open_pool(_i);
+    brood_auto(future) *fine = submit(pool, &(struct large){.bytes = 10});
+    brood_auto(future) *bare = submit(pool, &(struct large){.bytes = 10, .end = LARGE_FAILS_BARE});
+    brood_auto(future) *typed = NULL;
+    struct brood_bytes bytes = {0};
+    int odd = 3;
+
+    ck_assert_int_eq(brood_future_error_bytes(NULL, &bytes), -EINVAL);
+    ck_assert_int_eq(outcome_of(fine), 0);
+    ck_assert_int_eq(brood_future_error_bytes(fine, &bytes), -ENODATA);
+    ck_assert_int_eq(outcome_of(bare), -EDOM);
+    ck_assert_int_eq(brood_future_error_bytes(bare, &bytes), -ENODATA);
+    ck_assert_int_eq(brood_apply_async(pool, refuse_odd, &typed, &odd), 0);
+    ck_assert_int_eq(outcome_of(typed), -EDOM);
+    ck_assert_int_eq(brood_future_error_bytes(typed, &bytes), -ENODATA);
+    ck_assert_ptr_null(bytes.ptr);
+}
+END_TEST
+
+START_TEST(a_death_leaves_no_error_bytes_of_the_attempt_before)
+{
+    brood_auto(pool) *pool = open_pool(_i);
+    struct large large = {.bytes = 1 << 20, .end = LARGE_DIES};
+    struct brood_bytes bytes = {0};
+    brood_auto(future) *dies = NULL;
+
+    ck_assert_int_eq(brood_apply_bytes_async(pool, make_large, &dies, bytes_of(&large)), 0);
+    ck_assert_int_eq(outcome_of(dies), -EOWNERDEAD);
+    ck_assert_int_eq(brood_future_error_bytes(dies, &bytes), -ENODATA);
 }
 END_TEST
 
@@ -284,12 +396,11 @@ START_TEST(a_task_that_closes_descriptors_keeps_its_files)
     ck_assert_int_eq(write(fd, zeros, BYTES), BYTES);
     ck_assert_int_eq(brood_apply(pool, close_and_open, &last, &victim), 0);
     ck_assert_int_ge(last, 30);
-    for (uint32_t i = LARGE_FINE; i <= LARGE_FAILS; i++) {
-        future = submit(pool, &(struct large){.bytes = BYTES, .seed = 1, .end = i});
-        ck_assert_int_eq(outcome_of(future), -EIO);
-        ck_assert_ptr_nonnull(strstr(brood_future_error(future), "has been closed"));
-        brood_future_free(future);
-    }
+    ck_assert_int_eq(
+        brood_pool_apply_bytes_async(pool, &close_and_reply.task, &future, (struct brood_bytes){"", 0}, BROOD_FOREVER), 0);
+    ck_assert_int_eq(outcome_of(future), -EIO);
+    ck_assert_ptr_nonnull(strstr(brood_future_error(future), "the worker's descriptor for it has been closed"));
+    brood_future_free(future);
     ck_assert_int_eq(pread(fd, bytes, BYTES, 0), BYTES);
     ck_assert_int_eq(memcmp(bytes, zeros, BYTES), 0);
     ck_assert_int_eq(fstat(fd, &st), 0);
@@ -297,6 +408,54 @@ START_TEST(a_task_that_closes_descriptors_keeps_its_files)
     close(fd);
     unlink(victim.path);
     expect_large(submit(pool, &(struct large){.bytes = 1024, .seed = 1}), 1024, 1);
+}
+END_TEST
+
+/* Also where the tasks have been submitted before, and where other workers steal them. */
+START_TEST(large_results_come_whole_after_a_task_that_closed_every_descriptor)
+{
+    enum { BYTES = 1 << 20, TASKS = 20 };
+    brood_auto(pool) *pool = open_processes(_i - PROCESSES, BROOD_POOL(.workers = 2));
+    struct stop closed = {.path = "/dev/null", .number = 40};
+    struct brood_future *futures[TASKS], *closing[TASKS];
+    struct brood_pool_stats stats = {.size = sizeof(stats)};
+
+    for (uint32_t i = 0; i < TASKS; i++) {
+        ck_assert_int_eq(brood_apply_async(pool, close_and_open, &closing[i], &closed), 0);
+        futures[i] = submit(pool, &(struct large){.bytes = BYTES, .seed = i + 1});
+    }
+    for (uint32_t i = 0; i < TASKS; i++) {
+        ck_assert_int_eq(outcome_of(closing[i]), 0);
+        brood_future_free(closing[i]);
+        expect_large(futures[i], BYTES, i + 1);
+    }
+    ck_assert_int_eq(brood_pool_stats(pool, &stats), 0);
+    ck_assert_uint_eq(stats.deaths, 0);
+    ck_assert_uint_gt(stats.restarts, 0);
+}
+END_TEST
+
+static int close_all(void *context, void **ret_state)
+{
+    (void)context;
+    (void)ret_state;
+    return close_range(3, ~0u, 0) < 0 ? -errno : 0;
+}
+
+/* Its successor's initializer will do the same. */
+START_TEST(a_worker_whose_initializer_closed_every_descriptor_runs_its_first_task)
+{
+    brood_auto(pool) *pool = NULL;
+    struct brood_future *future;
+
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = 1, .initializer = close_all)), 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        expect_large(submit(pool, &(struct large){.bytes = 1024, .seed = i}), 1024, i);
+        future = submit(pool, &(struct large){.bytes = 1 << 20, .seed = i});
+        ck_assert_int_eq(outcome_of(future), -EIO);
+        ck_assert_ptr_nonnull(strstr(brood_future_error(future), "the worker's descriptor for it has been closed"));
+        brood_future_free(future);
+    }
 }
 END_TEST
 
@@ -308,13 +467,18 @@ int main(int argc, char **argv)
     int end = argc > 1 && strcmp(argv[1], "threads") == 0 ? PROCESSES : KINDS;
 
     add_loop_tests(suite, "results", 0, end, results_of_any_size_come_whole,
-                   a_result_of_any_size_goes_into_the_callers_memory,
+                   a_result_that_asks_for_room_again_keeps_its_bytes, a_result_of_any_size_goes_into_the_callers_memory,
                    a_large_result_waits_for_a_caller_with_room_and_outlives_the_pool, many_large_results_wait_side_by_side,
-                   large_results_are_told_of_as_any_are, what_is_no_result_takes_no_memory, NULL);
+                   large_results_are_told_of_as_any_are, a_failed_task_keeps_its_reply_whatever_its_size,
+                   a_call_over_bytes_that_fails_gives_the_reply_of_the_task, without_a_reply_there_are_no_error_bytes,
+                   what_is_no_result_takes_no_memory, NULL);
     if (end == KINDS)
         add_loop_tests(suite, "results and deaths", PROCESSES, end,
                        a_death_with_a_large_result_in_hand_loses_that_and_leaks_nothing,
-                       a_second_attempt_begins_with_an_empty_hand, a_confined_worker_gives_no_more_than_was_put_aside,
-                       a_task_that_closes_descriptors_keeps_its_files, NULL);
+                       a_death_leaves_no_error_bytes_of_the_attempt_before, a_second_attempt_begins_with_an_empty_hand,
+                       a_confined_worker_gives_no_more_than_was_put_aside, a_task_that_closes_descriptors_keeps_its_files,
+                       large_results_come_whole_after_a_task_that_closed_every_descriptor, NULL);
+    if (end == KINDS)
+        add_tests(suite, "descriptors", a_worker_whose_initializer_closed_every_descriptor_runs_its_first_task, NULL);
     return run_suite(suite);
 }

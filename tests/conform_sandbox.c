@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "attempts.h"
+#include "child.h"
 #include "pools.h"
 #include "support.h"
 #include "tasks.h"
@@ -94,6 +95,18 @@ START_TEST(without_processes_nobody_is_forked_executed_or_signalled)
 }
 END_TEST
 
+START_TEST(without_threads_none_is_started)
+{
+    brood_auto(pool) *pool = CONFINED(.no_threads = true), *alone = CONFINED(.no_threads = true, .no_processes = true);
+
+    ck_assert_int_eq(try_it(pool, START_THREAD), EPERM);
+    ck_assert_int_eq(try_it(pool, FORK_CHILD), 0);
+    ck_assert_int_eq(try_it(alone, START_THREAD), EPERM);
+    ck_assert_int_eq(try_it(alone, FORK_CHILD), EPERM);
+    expect_working(alone);
+}
+END_TEST
+
 START_TEST(who_may_only_read_changes_no_file)
 {
     static const enum what changes[] = {OPEN_TO_WRITE, OPEN_TO_TRUNCATE, OPEN_NAMELESS, TRUNCATE,
@@ -151,9 +164,18 @@ START_TEST(who_asks_for_too_much_memory_gets_none)
 }
 END_TEST
 
+START_TEST(who_has_a_limit_of_memory_takes_none_that_no_mapping_counts)
+{
+    brood_auto(pool) *pool = CONFINED(.memory_bytes = (size_t)128 << 20), *unlimited = CONFINED(.read_only = true);
+
+    ck_assert_int_eq(try_it(pool, HAVE_MEMORY_FILE), EPERM);
+    ck_assert_int_eq(try_it(unlimited, HAVE_MEMORY_FILE), 0);
+}
+END_TEST
+
 START_TEST(who_uses_up_the_time_of_its_worker_dies_with_it)
 {
-    brood_auto(pool) *pool = CONFINED(.cpu_seconds = 1);
+    brood_auto(pool) *pool = CONFINED(.cpu_seconds = 1, .no_processes = true);
     brood_auto(future) *future = NULL;
     struct brood_death death;
 
@@ -161,6 +183,20 @@ START_TEST(who_uses_up_the_time_of_its_worker_dies_with_it)
     ck_assert_int_eq(outcome_of(future), -EOWNERDEAD);
     ck_assert_int_eq(brood_future_death(future, &death), 0);
     ck_assert_int_eq(death.signal, SIGXCPU);
+    expect_working(pool);
+}
+END_TEST
+
+START_TEST(who_ignores_that_its_time_is_used_up_is_killed)
+{
+    brood_auto(pool) *pool = CONFINED(.cpu_seconds = 1, .no_processes = true);
+    brood_auto(future) *future = NULL;
+    struct brood_death death;
+
+    ck_assert_int_eq(brood_apply_async(pool, attempt, &future, &(struct attempt){.what = DEFY_LIMIT_OF_TIME}), 0);
+    ck_assert_int_eq(outcome_of(future), -EOWNERDEAD);
+    ck_assert_int_eq(brood_future_death(future, &death), 0);
+    ck_assert_int_eq(death.signal, SIGKILL);
     expect_working(pool);
 }
 END_TEST
@@ -199,8 +235,9 @@ END_TEST
 
 START_TEST(a_sandbox_without_any_wall_keeps_its_workers_from_others_and_from_undoing_it)
 {
-    static const enum what ways_out[] = {TRACE_PARENT, READ_PARENTS_MEMORY, LIMIT_PARENT,   OUTLIVE_PARENT,
-                                         LEAVE_GROUP,  USE_IO_URING,        MAKE_NAMESPACE, BE_PRIVILEGED};
+    static const enum what ways_out[] = {TRACE_PARENT,   READ_PARENTS_MEMORY,     LIMIT_PARENT,
+                                         OUTLIVE_PARENT, LEAVE_CHILD_WITH_PARENT, LEAVE_GROUP,
+                                         USE_IO_URING,   MAKE_NAMESPACE,          BE_PRIVILEGED};
     brood_auto(pool) *pool = CONFINED();
     struct folder folder = make_folder();
 
@@ -254,9 +291,37 @@ static const struct brood_sandbox narrow = {
     .read_only = true,
 };
 
+/* The narrowest there is, entered first of all. */
+static const struct brood_sandbox narrowest = {
+    .size = sizeof(narrowest),
+    .memory_bytes = (size_t)256 << 20,
+    .cpu_seconds = 60,
+    .open_files = 64,
+    .file_bytes = 1 << 20,
+    .syscalls = BROOD_SYSCALLS_COMPUTE,
+    .confine_initializer = true,
+};
+
+/* The same, and one thread. */
+static const struct brood_sandbox alone = {
+    .size = sizeof(alone),
+    .memory_bytes = (size_t)256 << 20,
+    .cpu_seconds = 60,
+    .open_files = 64,
+    .file_bytes = 1 << 20,
+    .syscalls = BROOD_SYSCALLS_COMPUTE,
+    .no_threads = true,
+};
+
+/* Of each the test with index _i uses one, in both kinds of workers. */
+static const struct brood_sandbox *const narrow_ones[] = {&narrow, &narrowest, &alone};
+#define NARROW (PROCESS_KINDS * (int)(sizeof(narrow_ones) / sizeof(narrow_ones[0])))
+#define OPEN_NARROW() open_confined(_i % PROCESS_KINDS, narrow_ones[_i / PROCESS_KINDS])
+
 START_TEST(a_narrow_sandbox_leaves_room_for_all_that_a_pool_does)
 {
-    brood_auto(pool) *pool = open_confined(_i, &narrow);
+    const struct brood_sandbox *sandbox = narrow_ones[_i / PROCESS_KINDS];
+    brood_auto(pool) *pool = OPEN_NARROW();
     struct block in = {.bytes = {1, 2, 3}}, out;
     double *shared = brood_alloc(pool, 2000 * sizeof(double));
 
@@ -270,8 +335,12 @@ START_TEST(a_narrow_sandbox_leaves_room_for_all_that_a_pool_does)
     ck_assert_int_eq(out.bytes[1], 1);
     ck_assert_int_eq(brood_apply(pool, refuse_odd, &(int){0}, &(int){3}), -EDOM);
     ck_assert_str_eq(brood_error(), "3 is odd");
-    ck_assert_int_eq(try_it(pool, START_THREAD), 0);
+    ck_assert_int_eq(try_it(pool, START_THREAD), sandbox->no_threads ? EPERM : 0);
     ck_assert_int_eq(try_it(pool, SIGNAL_ITSELF), 0);
+    ck_assert_int_eq(try_it(pool, SCHEDULE_ITSELF), 0);
+    ck_assert_int_eq(try_it(pool, USE_PAIRS), sandbox->syscalls ? EACCES : 0);
+    ck_assert_int_eq(try_it(pool, ASK_BY_IOCTL), 0);
+    ck_assert_int_eq(try_it(pool, COMPUTE), sandbox->no_threads ? EPERM : 0);
     ck_assert_int_eq(try_it(pool, PRINT), 0);
     ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
     pool = NULL;
@@ -280,7 +349,7 @@ END_TEST
 
 START_TEST(a_crash_is_certified_and_the_replacement_confined)
 {
-    brood_auto(pool) *pool = open_confined(_i, &narrow);
+    brood_auto(pool) *pool = OPEN_NARROW();
     struct brood_death death;
 
     for (int i = 0; i < 4; i++) {
@@ -300,7 +369,7 @@ END_TEST
 
 START_TEST(limits_and_kills_work_as_before)
 {
-    brood_auto(pool) *pool = open_confined(_i, &narrow);
+    brood_auto(pool) *pool = OPEN_NARROW();
     brood_auto(future) *hung = NULL;
     brood_auto(future) *killed = NULL;
     struct brood_death death;
@@ -321,7 +390,7 @@ END_TEST
 /* The fixture fails if one outlives it. */
 START_TEST(when_the_supervisor_dies_its_confined_workers_die_too)
 {
-    brood_auto(pool) *pool = open_confined(_i, &narrow);
+    brood_auto(pool) *pool = OPEN_NARROW();
     brood_auto(future) *stuck = NULL;
     struct place place;
     char path[64], text[512] = "";
@@ -339,6 +408,72 @@ START_TEST(when_the_supervisor_dies_its_confined_workers_die_too)
     ck_assert_int_eq(kill(supervisor, SIGKILL), 0);
     ck_assert_int_eq(outcome_of(stuck), -ESHUTDOWN);
     await(kill(place.pid, 0) < 0 || brood_pool_worker_pid(pool, 0) == 0 || waitpid(place.pid, NULL, WNOHANG) != 0);
+}
+END_TEST
+
+START_TEST(who_only_computes_opens_nothing)
+{
+    static const enum what what[] = {OPEN_TO_READ, OPEN_TO_WRITE, OPEN_TO_CREATE, REMOVE, CHANGE_MODE};
+    brood_auto(pool) *pool = CONFINED(.syscalls = BROOD_SYSCALLS_COMPUTE);
+    struct folder folder = make_folder();
+
+    for (size_t i = 0; i < sizeof(what) / sizeof(what[0]); i++)
+        ck_assert_msg(try_path(pool, what[i], folder.file) == EACCES, "attempt %zu", i);
+    ck_assert_int_eq(try_it(pool, MAKE_INTERNET_SOCKET), EACCES);
+    ck_assert_int_eq(try_it(pool, FORK_CHILD), EPERM);
+    ck_assert_int_eq(try_it(pool, RUN_PROGRAM), EPERM);
+    ck_assert_int_eq(try_it(pool, SIGNAL_PARENT), EPERM);
+    ck_assert_int_eq(try_it(pool, COMPUTE), 0);
+    remove_folder(&folder);
+}
+END_TEST
+
+static void expect_retirement(struct brood_pool *pool, enum what task)
+{
+    struct brood_pool_stats stats = {.size = sizeof(stats)};
+
+    do {
+        ck_assert_int_eq(try_it(pool, task), 0);
+        ck_assert_int_eq(brood_pool_stats(pool, &stats), 0);
+    } while (stats.restarts < 2);
+#ifndef __SANITIZE_ADDRESS__ /* which wants to trace a worker that ends, and ends it with an error when it may not */
+    ck_assert_uint_eq(stats.deaths, 0);
+#endif
+}
+
+START_TEST(confined_workers_retire_after_their_tasks)
+{
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .worker_tasks = 3, .sandbox = &narrowest));
+
+    expect_retirement(pool, COMPUTE);
+}
+END_TEST
+
+/* How much they have they cannot look up any more. */
+START_TEST(confined_workers_retire_when_they_had_too_much_memory)
+{
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .worker_memory_mib = 100,
+                                                           .sandbox = BROOD_SANDBOX(.syscalls = BROOD_SYSCALLS_COMPUTE)));
+
+    expect_retirement(pool, HAVE_128_MIB);
+}
+END_TEST
+
+/* By a worker that is not confined.  It is the supervisor's when its worker ends. */
+START_TEST(a_child_that_a_worker_leaves_with_the_supervisor_is_reaped)
+{
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
+    pid_t supervisor = supervisor_of(pool), worker = brood_pool_worker_pid(pool, 0), children[16];
+
+    for (int i = 0; i < 5; i++)
+        ck_assert_int_eq(try_it(pool, LEAVE_CHILD_WITH_PARENT), 0);
+    ck_assert_int_eq(children_of(supervisor, children, 16), 6);
+    for (int i = 0; i < 6; i++)
+        await(children[i] == worker || state_of(children[i]) == 'Z');
+    ck_assert_int_eq(kill(worker, SIGKILL), 0);
+    await(brood_pool_worker_pid(pool, 0) != worker && brood_pool_worker_pid(pool, 0) != 0);
+    ck_assert_int_eq(children_of(supervisor, children, 16), 1);
+    expect_working(pool);
 }
 END_TEST
 
@@ -377,6 +512,55 @@ START_TEST(a_bad_sandbox_is_refused)
     ck_assert_ptr_nonnull(strstr(brood_error(), "BROOD_SANDBOX()"));
     ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.sandbox = BROOD_SANDBOX(.open_files = -1))), -EINVAL);
     ck_assert_ptr_nonnull(strstr(brood_error(), "negative"));
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.sandbox = BROOD_SANDBOX(.syscalls = (enum brood_syscalls)2))),
+                     -EINVAL);
+    ck_assert_ptr_nonnull(strstr(brood_error(), "no list 2"));
+}
+END_TEST
+
+/* A child's CPU time begins at zero. */
+START_TEST(a_limit_of_cpu_time_is_for_workers_without_processes)
+{
+    struct brood_pool *pool = NULL;
+
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.sandbox = BROOD_SANDBOX(.cpu_seconds = 60))), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(brood_error(), ".cpu_seconds needs .no_processes"));
+    pool = open_processes(
+        FORKED, BROOD_POOL(.workers = 1, .sandbox = BROOD_SANDBOX(.cpu_seconds = 60, .syscalls = BROOD_SYSCALLS_COMPUTE)));
+    ck_assert_int_eq(try_it(pool, FORK_CHILD), EPERM);
+    ck_assert_int_eq(try_it(pool, START_THREAD), 0);
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
+}
+END_TEST
+
+/* One that ends before what came later. */
+START_TEST(a_sandbox_of_an_older_header_is_checked_as_far_as_it_goes)
+{
+    struct brood_sandbox old = {.size = offsetof(struct brood_sandbox, no_processes), .cpu_seconds = 60};
+    struct brood_pool *pool = NULL;
+
+    old.no_processes = true; /* which is not of it */
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.sandbox = &old)), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(brood_error(), ".cpu_seconds needs .no_processes"));
+}
+END_TEST
+
+static void hide_where_that_is_denied(void *unused)
+{
+    int before = open_descriptors();
+    struct brood_pool *pool = NULL;
+
+    (void)unused;
+    deny(SYS_prctl, EPERM);
+    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = 1, .sandbox = BROOD_SANDBOX(.host_undumpable = true))),
+                     -EPERM);
+    ck_assert_ptr_nonnull(strstr(brood_error(), "cannot become undumpable"));
+    ck_assert_int_eq(open_descriptors(), before);
+}
+
+START_TEST(a_host_that_cannot_become_undumpable_keeps_no_descriptor)
+{
+    in_child(hide_where_that_is_denied, NULL);
 }
 END_TEST
 
@@ -396,21 +580,27 @@ int main(void)
     Suite *suite = suite_create("sandbox");
 
     add_loop_tests(suite, "walls", 0, PROCESS_KINDS, without_a_network_no_socket_is_made,
-                   without_processes_nobody_is_forked_executed_or_signalled, who_may_only_read_changes_no_file,
-                   only_what_is_readable_can_be_read, NULL);
+                   without_processes_nobody_is_forked_executed_or_signalled, without_threads_none_is_started,
+                   who_may_only_read_changes_no_file, only_what_is_readable_can_be_read, NULL);
     add_loop_tests(suite, "limits", 0, PROCESS_KINDS, who_asks_for_too_much_memory_gets_none,
-                   who_uses_up_the_time_of_its_worker_dies_with_it, who_opens_too_many_files_is_refused,
-                   who_makes_a_file_too_large_dies_alone, NULL);
+                   who_has_a_limit_of_memory_takes_none_that_no_mapping_counts,
+                   who_uses_up_the_time_of_its_worker_dies_with_it, who_ignores_that_its_time_is_used_up_is_killed,
+                   who_opens_too_many_files_is_refused, who_makes_a_file_too_large_dies_alone, NULL);
     add_loop_tests(suite, "every sandbox", 0, PROCESS_KINDS,
                    a_sandbox_without_any_wall_keeps_its_workers_from_others_and_from_undoing_it,
                    a_confined_worker_has_no_capabilities_and_gets_none, NULL);
 #ifdef __x86_64__
     add_loop_tests(suite, "other doors", 0, PROCESS_KINDS, calls_by_another_abi_kill_their_worker, NULL);
 #endif
-    add_loop_tests(suite, "a pool as before", 0, PROCESS_KINDS, a_narrow_sandbox_leaves_room_for_all_that_a_pool_does,
+    add_loop_tests(suite, "a pool as before", 0, NARROW, a_narrow_sandbox_leaves_room_for_all_that_a_pool_does,
                    a_crash_is_certified_and_the_replacement_confined, limits_and_kills_work_as_before,
-                   when_the_supervisor_dies_its_confined_workers_die_too, the_host_is_not_confined, NULL);
+                   when_the_supervisor_dies_its_confined_workers_die_too, NULL);
+    add_loop_tests(suite, "others", 0, PROCESS_KINDS, the_host_is_not_confined,
+                   a_child_that_a_worker_leaves_with_the_supervisor_is_reaped, who_only_computes_opens_nothing,
+                   confined_workers_retire_after_their_tasks, confined_workers_retire_when_they_had_too_much_memory, NULL);
     add_tests(suite, "opening", threads_cannot_be_confined, a_bad_sandbox_is_refused,
-              a_readable_path_that_is_not_there_is_named, NULL);
+              a_limit_of_cpu_time_is_for_workers_without_processes,
+              a_sandbox_of_an_older_header_is_checked_as_far_as_it_goes,
+              a_host_that_cannot_become_undumpable_keeps_no_descriptor, a_readable_path_that_is_not_there_is_named, NULL);
     return run_suite(suite);
 }

@@ -164,7 +164,7 @@ START_TEST(an_allocation_that_fails_is_an_error_and_nothing_else)
         if (atomic_load(&allocations) < nth)
             break;
     }
-    ck_assert_int_ge(errors, 2);
+    ck_assert_int_ge(errors, 1); /* the handle of a process is all that its start allocates */
 }
 END_TEST
 

@@ -112,3 +112,19 @@ struct gate new_gate(void)
     ck_assert_int_eq(mkfifo(gate.path, 0600), 0);
     return gate;
 }
+
+pid_t start_host(void (*be_host)(int kind, int ready), int kind)
+{
+    int ready[2];
+    char byte;
+    pid_t host;
+
+    ck_assert_int_eq(pipe2(ready, O_CLOEXEC), 0);
+    host = fork();
+    if (host == 0)
+        be_host(kind, ready[1]);
+    ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    return host;
+}

@@ -24,6 +24,10 @@ int children_of(pid_t parent, pid_t *ret_children, int max);
 /* Waits for a minute at most. */
 int outcome_of(struct brood_future *future);
 
+/* Forks a process that opens a pool of that kind, writes a byte to `ready`, and never returns: a host to be killed.  Returns
+ * its number after the byte has come. */
+pid_t start_host(void (*be_host)(int kind, int ready), int kind);
+
 /* A gate; a task that runs and waits at it, as its future; and the end of both. */
 struct gate new_gate(void);
 struct brood_future *hold_worker(struct brood_pool *pool, const struct gate *gate);

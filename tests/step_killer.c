@@ -24,8 +24,8 @@
 
 #include "child.h"
 #include "os/clock.h"
-#include "pool/future.h"
-#include "shm/range.h"
+#include "pool/future/future.h"
+#include "proto/range.h"
 #include "stepper.h"
 #include "support.h"
 
@@ -155,16 +155,16 @@ static bool rests(const struct scene *scene, unsigned worker)
 {
     pid_t pid = brood_pool_worker_pid(scene->pool, (int)worker);
 
-    return pid > 0 && brood__idle_is(scene->shared->board, worker) && is_asleep(pid);
+    return pid > 0 && brood__idle_is(scene->shared->header, worker) && is_asleep(pid);
 }
 
 /* … until somebody wakes it: the lookout wakes up by itself, and so does once who has just gone to sleep. */
 static bool all_rest(const struct scene *scene)
 {
-    for (unsigned i = 0; i < scene->shared->board->workers; i++)
-        if (atomic_load(&scene->shared->lanes[i].station->pace_ns) != 0 || !rests(scene, i))
+    for (unsigned i = 0; i < scene->shared->header->workers; i++)
+        if (atomic_load(&scene->shared->lanes[i].worker_state->pace_ns) != 0 || !rests(scene, i))
             return false;
-    return !brood__lookout_any(scene->shared->board);
+    return !brood__watcher_any(scene->shared->header);
 }
 
 static void choose(struct scene *scene, unsigned victim)
@@ -242,7 +242,7 @@ static void start_waiter(struct scene *scene)
     if (!scene->has_waiter)
         return;
     start_thread(scene, wait_for_last);
-    await(atomic_load(&scene->shared->board->asleep) != 0 && is_asleep(scene->waiter_tid));
+    await(atomic_load(&scene->shared->header->asleep) != 0 && is_asleep(scene->waiter_tid));
 }
 
 static void set_scene(struct scene *scene)
@@ -288,9 +288,9 @@ static uint64_t digest_of(const struct scene *scene)
 {
     const struct shared *shared = scene->shared;
     const char *heap = shared->segment.base + scene->pool->heap.start;
-    uint64_t digest = mix(0, shared->board, shared->board->tasks);
+    uint64_t digest = mix(0, shared->header, shared->header->tasks);
 
-    digest = mix(digest, shared->lanes[0].station, shared->segment.base + shared->board->heap_offset);
+    digest = mix(digest, shared->lanes[0].worker_state, shared->segment.base + shared->header->heap_offset);
     for (size_t i = 0; i < scene->pool->heap.span_count; i++)
         digest = mix(digest, heap + i * HEAP_SPAN, heap + i * HEAP_SPAN + HEAP_SEEN);
     return digest;
@@ -320,7 +320,7 @@ static struct hand look_into_hand(const struct scene *scene)
     unsigned lane;
     uint64_t position;
     const struct slot *slot =
-        brood__lane_held_by(scene->shared->lanes, scene->shared->board->workers, scene->victim, &lane, &position);
+        brood__lane_held_by(scene->shared->lanes, scene->shared->header->workers, scene->victim, &lane, &position);
 
     hand.task = slot != NULL;
     if (!slot)
@@ -384,7 +384,7 @@ static int take_result(struct scene *scene, const struct job_seen *job, int *ret
     outcome = brood_future_result(job->future, bytes, sizeof(bytes));
     *ret_result = bytes[0];
     expect(scene, outcome < 0 || memcmp(bytes, bytes + 1, sizeof(bytes) - 1) == 0, "it is torn");
-    expect(scene, fstat(scene->shared->spill.fd, &st) == 0 && st.st_blocks == 0, "%ld blocks have leaked",
+    expect(scene, fstat(scene->shared->large.fd, &st) == 0 && st.st_blocks == 0, "%ld blocks have leaked",
            (long)st.st_blocks);
     return outcome;
 }
@@ -625,24 +625,10 @@ START_TEST(a_worker_that_steals_items_dies_at_any_step)
 }
 END_TEST
 
-static char state_of(pid_t pid)
-{
-    char path[64], state = '?';
-    FILE *file;
-
-    (void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    file = fopen(path, "re");
-    if (file && fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
-        state = '?';
-    if (file)
-        (void)fclose(file);
-    return state;
-}
-
 /* Its only child: the fixture lets no other one be. */
 static pid_t supervisor_of(const struct scene *scene)
 {
-    return (pid_t)(atomic_load(&scene->shared->board->life) & FUTEX_TID_MASK);
+    return (pid_t)(atomic_load(&scene->shared->header->life) & FUTEX_TID_MASK);
 }
 
 /* ---- a worker that starts ---- */

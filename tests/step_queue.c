@@ -18,7 +18,7 @@
 
 #include "child.h"
 #include "stepper.h"
-#include "sync/queue.h"
+#include "sync/queue/queue_member.h"
 
 enum { RANDOM_MS = 20, BOUND = 8, LONG_BYTES = 700, SLOT_BYTES = 24 };
 
@@ -28,7 +28,7 @@ struct stage {
     struct brood_queue *queue;
     _Atomic uint32_t go, over;
     _Atomic int outcome;
-    pid_t victim;
+    pid_t victim, dead; /* who is killed; who has died before, and is buried by the victim */
 };
 
 struct scene {
@@ -88,6 +88,20 @@ static int act_done(struct stage *stage, size_t bytes)
     return brood_queue_task_done(stage->queue);
 }
 
+enum { OTHER_BOUND = 3 };
+
+static int act_set_bound(struct stage *stage, size_t bytes)
+{
+    (void)bytes;
+    return brood_queue_set_bound(stage->queue, OTHER_BOUND);
+}
+
+static int act_reap(struct stage *stage, size_t bytes)
+{
+    (void)bytes;
+    return (int)brood_queue_lost(stage->queue, NULL);
+}
+
 static int act_discard(struct stage *stage, size_t bytes)
 {
     (void)bytes;
@@ -114,6 +128,30 @@ static void prepare_first(struct stage *stage)
     (void)stage;
     expect(brood_queue_open(&other, NULL) == 0);
     expect(put_number(other, 1, 8, BROOD_NOW) == 0);
+}
+
+/* ---- one that has died before ---- */
+
+/* With a message in hand, and, where there is a ring, in the middle of a put. */
+static void get_and_claim(void *argument)
+{
+    struct brood_queue *queue = argument;
+    uint64_t position = 0;
+
+    if (get_number(queue, BROOD_NOW) != 1)
+        _exit(1);
+    if (queue->kind == BROOD_FIFO)
+        (void)ring_put_begin(queue_ring(queue), (unsigned)queue_me(queue, BROOD_NOW), 0, &position);
+    (void)raise(SIGKILL);
+}
+
+static pid_t die_before(struct brood_queue *queue)
+{
+    pid_t pid = spawn(get_and_claim, queue);
+    int status;
+
+    expect(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
+    return pid;
 }
 
 /* ---- the victim ---- */
@@ -149,6 +187,7 @@ static void set_stage(const struct scene *scene, struct stage *stage)
         expect(brood_queue_task_done(stage->queue) == 0);
     for (int i = 1; i <= scene->before; i++)
         expect(put_number(stage->queue, i, scene->message_bytes, BROOD_NOW) == 0);
+    stage->dead = scene->act == act_reap ? die_before(stage->queue) : 0;
     pid = fork();
     expect(pid >= 0);
     if (pid == 0)
@@ -228,16 +267,21 @@ static void expect_accounts(const struct scene *scene, struct stage *stage)
     }
     if (scene->act != act_discard && scene->act != act_done)
         expect(missing == lost);
+    if (scene->act == act_reap)
+        expect(missing == 1 && account.got[1] == 0);
     if (scene->act == act_done)
         expect(missing == 1 && lost <= 1 && (!is_over || lost == 0));
-    expect(lost == 0 || pid == stage->victim);
+    expect(lost == 0 || pid == (scene->act == act_reap ? stage->dead : stage->victim));
     joined = brood_queue_join(stage->queue, BROOD_NOW);
     ck_assert_msg(joined == (lost > 0 ? -EOWNERDEAD : 0), "%s: join %d, lost %d: %s", scene->name, joined, lost,
                   brood_error());
     expect(brood_queue_task_done(stage->queue) == -EOVERFLOW);
     expect(brood_queue_join(stage->queue, BROOD_NOW) == 0);
     expect(brood_queue_size(stage->queue) == 0);
-    if (scene->act != act_discard)
+    if (scene->act == act_set_bound) {
+        expect(brood_queue_bound(stage->queue) == OTHER_BOUND || (brood_queue_bound(stage->queue) == BOUND && !is_over));
+        expect(capacity(stage->queue, scene->message_bytes) == (int)brood_queue_bound(stage->queue));
+    } else if (scene->act != act_discard)
         expect(capacity(stage->queue, scene->message_bytes) == capacity_of_new(scene));
     else
         expect(put_number(stage->queue, 1, 8, BROOD_NOW) == -ESHUTDOWN || !is_over);
@@ -350,6 +394,8 @@ static const struct scene scenes[] = {
     {"get something long by priority", OPTIONS(.kind = BROOD_PRIORITY, .bound = BOUND, .memory_bytes = 16384), LONG_BYTES,
      3, prepare, act_get, false},
     {"done", OPTIONS(.bound = BOUND), 8, 2, prepare_get, act_done, false},
+    {"reap one that died in a put", OPTIONS(.bound = BOUND), 8, 3, prepare, act_reap, false},
+    {"set the bound", OPTIONS(.bound = BOUND), 8, 2, prepare, act_set_bound, false},
     {"throw away", OPTIONS(.bound = BOUND), 8, 2, prepare, act_discard, false},
     {"throw away a stack", OPTIONS(.kind = BROOD_LIFO, .bound = BOUND), 8, 2, prepare, act_discard, false},
 };
@@ -423,6 +469,65 @@ START_TEST(a_queue_is_not_drained_while_somebody_is_about_to_get)
 }
 END_TEST
 
+/* Not by steps, to the end of its call. */
+static void go_on(struct stepper *stepper, struct stage *stage)
+{
+    stepper_release(stepper);
+    await(atomic_load(&stage->over) == 1);
+}
+
+/* The victim stands still in the middle of a put or a get while another shuts the queue down, and goes on then.  Whichever
+ * of them comes to it, nothing is left. */
+START_TEST(a_shutdown_in_the_middle_of_a_put_or_a_get_leaves_nothing)
+{
+    const struct scene *scene = &scenes[_i];
+    struct stage *stage = shared_memory(sizeof(*stage));
+    bool has_come = true;
+
+    current = scene;
+    stage->queue = shared_memory(brood_queue_bytes(&scene->options));
+    for (unsigned long at = 0; (scene->act == act_put || scene->act == act_get) && has_come; at++) {
+        struct stepper stepper;
+        size_t in_hand;
+
+        has_come = lead(&stepper, scene, stage, (struct moment){at, true});
+        expect(brood_queue_shutdown(stage->queue, true) == 0);
+        go_on(&stepper, stage);
+        expect(stage->outcome >= 0 || stage->outcome == -ESHUTDOWN);
+        in_hand = scene->act == act_get && stage->outcome >= 0;
+        expect(brood_queue_size(stage->queue) == 0);
+        expect(brood_queue_unfinished(stage->queue) == in_hand);
+        put_to_death(stage->victim);
+        expect(brood_queue_lost(stage->queue, NULL) == in_hand);
+        (void)brood_queue_close(stage->queue);
+    }
+}
+END_TEST
+
+/* The victim stands still between any two steps of it while another sets a bound, and goes on then. */
+START_TEST(of_two_that_set_the_bound_at_once_one_has_set_it)
+{
+    const struct scene *scene = &scenes[_i];
+    struct stage *stage = shared_memory(sizeof(*stage));
+    bool has_come = true;
+
+    current = scene;
+    stage->queue = shared_memory(brood_queue_bytes(&scene->options));
+    for (unsigned long at = 0; scene->act == act_set_bound && has_come; at++) {
+        struct account account = {.total = 0};
+        struct stepper stepper;
+
+        has_come = lead(&stepper, scene, stage, (struct moment){at, true});
+        expect(brood_queue_set_bound(stage->queue, OTHER_BOUND + 1) == 0);
+        go_on(&stepper, stage);
+        put_to_death(stage->victim);
+        (void)drain(stage, &account);
+        expect(capacity(stage->queue, scene->message_bytes) == (int)brood_queue_bound(stage->queue));
+        (void)brood_queue_close(stage->queue);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("steps of a queue");
@@ -432,6 +537,8 @@ int main(void)
         return 77;
     }
     add_loop_tests(suite, "deaths", 0, SCENES, whoever_uses_a_queue_dies_at_any_step,
-                   all_is_thrown_away_whoever_died_before, a_queue_is_not_drained_while_somebody_is_about_to_get, NULL);
+                   all_is_thrown_away_whoever_died_before, a_queue_is_not_drained_while_somebody_is_about_to_get,
+                   of_two_that_set_the_bound_at_once_one_has_set_it,
+                   a_shutdown_in_the_middle_of_a_put_or_a_get_leaves_nothing, NULL);
     return run_suite(suite);
 }

@@ -122,6 +122,9 @@ static struct scene *new_scene(void)
     return scene;
 }
 
+/* While the victim stands still, before it is killed; or NULL. */
+static void (*meanwhile)(struct scene *scene);
+
 static void disturb(struct scene *scene)
 {
     if (!round_.was_disturbed && round_.story->disturb)
@@ -163,9 +166,8 @@ static void look_into_its_hands(struct scene *scene)
 
     round_.had_lock = claim_owner(&scene->all.lock.word) == victim;
     round_.had_rlock = claim_owner(&scene->all.rlock.word) == victim;
-    round_.was_in_barrier = claim_owner(&scene->all.barrier.lock.word) == victim || scene->all.barrier.generation > 0;
-    for (uint32_t i = 0; i < scene->all.barrier.entries; i++)
-        if (scene->all.barrier.roster[i].process == victim && scene->all.barrier.roster[i].waiting > 0)
+    for (int i = 0; i < BROOD_BARRIER_PROCESSES; i++)
+        if (scene->all.barrier.roster[i].process == victim && (uint32_t)scene->all.barrier.roster[i].waiting > 0)
             round_.was_in_barrier = true;
 }
 
@@ -185,6 +187,8 @@ static bool play(const struct story *story, struct moment moment)
 
     has_come = walk_until(scene, moment);
     look_into_its_hands(scene);
+    if (meanwhile)
+        meanwhile(scene);
     stepper_kill(&round_.stepper);
 
     disturb(scene);
@@ -538,6 +542,12 @@ static void prepare_one_party(struct scene *scene)
     start_sleeper(scene, be_a_party);
 }
 
+/* One that waits is let through by nobody: it is disturbed in its sleep. */
+static void send_nobody(struct scene *scene)
+{
+    brood_barrier_abort(&scene->all.barrier);
+}
+
 static void send_the_last_party(struct scene *scene)
 {
     start_other(scene, be_a_party);
@@ -566,6 +576,36 @@ START_TEST(who_waits_at_a_barrier_dies_at_any_step)
 }
 END_TEST
 
+/* Whatever the victim is in the middle of: a deadline is kept, and what does not wait returns. */
+static void use_the_barrier(struct scene *scene)
+{
+    int64_t began = now_ms();
+    int r = brood_barrier_wait(&scene->all.barrier, brood_after_ms(5));
+
+    expect(r >= 0 || r == -ETIMEDOUT || r == -ENOTRECOVERABLE);
+    r = brood_barrier_wait(&scene->all.barrier, BROOD_NOW);
+    expect(r >= 0 || r == -EAGAIN || r == -ENOTRECOVERABLE);
+    brood_barrier_abort(&scene->all.barrier);
+    expect(brood_barrier_is_broken(&scene->all.barrier));
+    brood_barrier_reset(&scene->all.barrier);
+    expect(now_ms() - began < AT_ONCE_MS);
+}
+
+static void expect_whole_barrier(struct scene *scene)
+{
+    expect_all_done(scene);
+    brood_barrier_reset(&scene->all.barrier);
+    expect(brood_barrier_wait(&scene->all.barrier, BROOD_NOW) == -EAGAIN);
+}
+
+START_TEST(a_party_that_stands_still_at_any_step_holds_up_nobody)
+{
+    meanwhile = use_the_barrier;
+    tell(&(struct story){_i == 0 ? prepare_two_parties : prepare_nothing, come, send_nobody, expect_whole_barrier});
+    meanwhile = NULL;
+}
+END_TEST
+
 /* Then nobody spins, which would be a thousand steps that change nothing. */
 static bool stay_on_one_processor(void)
 {
@@ -573,7 +613,7 @@ static bool stay_on_one_processor(void)
 
     CPU_ZERO(&one);
     CPU_SET((size_t)sched_getcpu(), &one);
-    return sched_setaffinity(0, sizeof(one), &one) == 0 && !brood__spinning_pays();
+    return sched_setaffinity(0, sizeof(one), &one) == 0 && brood__spins(&(struct spin){0}) == 0;
 }
 
 int main(void)
@@ -593,5 +633,6 @@ int main(void)
               who_waits_alone_for_a_notification_dies_at_any_step, NULL);
     add_tests(suite, "barriers", who_comes_last_to_a_barrier_dies_at_any_step, who_waits_at_a_barrier_dies_at_any_step,
               NULL);
+    add_loop_tests(suite, "stopped", 0, 2, a_party_that_stands_still_at_any_step_holds_up_nobody, NULL);
     return run_suite(suite);
 }

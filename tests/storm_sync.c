@@ -148,7 +148,7 @@ static struct scene *new_scene(void)
     struct scene *scene = shared_memory(sizeof(*scene));
 
     ck_assert_int_eq(brood_condition_init(&scene->condition, &scene->lock), 0);
-    ck_assert_int_eq(brood_semaphore_init(&scene->semaphore, PERMITS, 0), 0);
+    ck_assert_int_eq(brood_semaphore_init(&scene->semaphore, PERMITS, BROOD_SEMAPHORE_MAX), 0);
     return scene;
 }
 

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "streams.h"
@@ -38,6 +39,19 @@ BROOD_TASK_DEFINE(close_and_open, struct stop, int)
     return *result < 0 ? -errno : 0;
 }
 
+BROOD_TASK_BYTES_DEFINE(close_and_reply, BROOD_ANY_SIZE)
+{
+    void *space;
+
+    (void)arg;
+    if (close_range(3, ~0U, 0) < 0)
+        return -errno;
+    space = brood_reply_space(reply, 1 << 20);
+    if (space)
+        memset(space, 1, 1 << 20);
+    return 0; /* what brood_reply_space() found is the outcome */
+}
+
 static int end_large(const struct large *large, struct brood_reply *reply)
 {
     bool dies = large->end == LARGE_DIES;
@@ -51,7 +65,9 @@ static int end_large(const struct large *large, struct brood_reply *reply)
     }
     if (dies)
         raise(SIGKILL);
-    if (large->end == LARGE_FAILS)
+    if (large->end == LARGE_FAILS_BARE)
+        (void)brood_reply_set(reply, "", 0);
+    if (large->end == LARGE_FAILS || large->end == LARGE_FAILS_BARE)
         return brood_fail(-EDOM, "large enough");
     return large->end != LARGE_FINE ? brood_reply_set(reply, "small", 5) : 0;
 }

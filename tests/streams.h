@@ -27,7 +27,7 @@ struct stop {
 BROOD_TASK_DECLARE(stop_at, struct stop, int); /* its number, once somebody has opened the FIFO for writing and closed it */
 BROOD_TASK_DECLARE(hang_at, int, int);         /* if 50 divides the argument: for ever */
 
-enum large_end { LARGE_FINE, LARGE_FAILS, LARGE_DIES, LARGE_SHRINKS, LARGE_DIES_FIRST };
+enum large_end { LARGE_FINE, LARGE_FAILS, LARGE_DIES, LARGE_SHRINKS, LARGE_DIES_FIRST, LARGE_FAILS_BARE };
 
 struct large {
     uint64_t bytes;
@@ -38,6 +38,7 @@ struct large {
 
 BROOD_TASK_BYTES_DECLARE(make_large); /* that many bytes, byte_of() each; then as `end` says: SHRINKS to 5 bytes */
 
+BROOD_TASK_BYTES_DECLARE(close_and_reply);            /* closes every descriptor, and then replies with a MiB */
 BROOD_TASK_DECLARE(close_and_open, struct stop, int); /* every descriptor but three; that file, so often; the last one */
 
 static inline unsigned char byte_of(uint32_t seed, uint64_t i)

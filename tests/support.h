@@ -35,8 +35,12 @@ bool is_clean(char *words, size_t size);
 bool is_the_test(void);
 #define _mark_point(file, line) (is_the_test() ? (_mark_point)(file, line) : (void)0)
 
-/* Milliseconds on the monotonic clock. */
+/* Microseconds and milliseconds on the monotonic clock. */
+int64_t now_us(void);
 int64_t now_ms(void);
+
+/* What the calling thread has used. */
+int64_t thread_cpu_ns(void);
 
 /* What takes no time ends within so many: on a machine that has ten times the work it can do, and does not come to this
  * process for seconds.  It tells late from never; how soon things are, benchmarks and `brood chaos` say. */

@@ -1,7 +1,9 @@
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proto/lane.h"
 #include "tasks.h"
 
 BROOD_TASK_DEFINE(square, double, double)
@@ -94,6 +97,8 @@ int begin_diary(void *context, void **ret_state)
 
     if (is_there(context, ".fail"))
         return brood_fail(-ENODEV, "no diary today");
+    if (is_there(context, ".late"))
+        usleep(50000);
     write_down(context, 'b');
     state = malloc(sizeof(*state));
     if (!state)
@@ -180,6 +185,25 @@ BROOD_TASK_DEFINE(call_exit, int, int)
 {
     *result = *arg;
     exit(*arg); /* NOLINT(concurrency-mt-unsafe): the worker's only thread */
+}
+
+BROOD_TASK_DEFINE(end_somehow, int, int)
+{
+    *result = *arg;
+    switch ((enum way)(*arg % ENDINGS)) {
+    case KILL_ITSELF:
+        return raise(SIGKILL);
+    case ABORT:
+        abort();
+    case EXIT_WELL:
+        exit(0); /* NOLINT(concurrency-mt-unsafe): the worker's only thread */
+    case EXIT_AT_ONCE:
+        _exit(3);
+    case EXIT_THREAD:
+        pthread_exit(NULL);
+    default:
+        return 0;
+    }
 }
 
 BROOD_TASK_DEFINE(die_if_divisible, int, int)
@@ -292,6 +316,14 @@ BROOD_TASK_DEFINE(stand_in_vfork, int, int)
     return 0;
 }
 
+BROOD_TASK_DEFINE(succeed_late, int, int)
+{
+    while (!brood_cancelled())
+        usleep(100);
+    *result = *arg;
+    return 0;
+}
+
 BROOD_TASK_DEFINE(obey, int, int)
 {
     *result = *arg;
@@ -300,13 +332,77 @@ BROOD_TASK_DEFINE(obey, int, int)
     return brood_fail(-EINTR, "told to stop");
 }
 
-BROOD_TASK_DEFINE(defy, int, int)
+static void block_all(int how)
 {
     sigset_t all;
 
-    *result = *arg;
     sigfillset(&all);
-    sigprocmask(SIG_BLOCK, &all, NULL);
+    sigprocmask(how, &all, NULL);
+}
+
+BROOD_TASK_DEFINE(shrug, int, int)
+{
+    signal(SIGTERM, SIG_IGN);
+    if (*arg)
+        block_all(SIG_UNBLOCK);
+    for (*result = *arg; *result == *arg;)
+        pause();
+    return 0;
+}
+
+BROOD_TASK_DEFINE(outlast, int, int)
+{
+    int64_t until = now_ns() + *arg * INT64_C(1000000);
+
+    *result = *arg;
+    for (block_all(SIG_BLOCK); now_ns() < until;)
+        usleep(1000);
+    return 0;
+}
+
+static int64_t cpu_ns(void)
+{
+    struct timespec used;
+
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
+}
+
+BROOD_TASK_DEFINE(use_cpu, int, int)
+{
+    int64_t until = cpu_ns() + *arg * INT64_C(1000000);
+
+    *result = *arg;
+    if (*arg == 0)
+        while (!brood_cancelled())
+            ;
+    else if (*arg > 0)
+        while (cpu_ns() < until)
+            ;
+    else
+        for (block_all(SIG_BLOCK);;)
+            (void)cpu_ns();
+    return *arg ? 0 : brood_fail(-EINTR, "told to stop");
+}
+
+BROOD_TASK_DEFINE(sleep_for, int, int)
+{
+    *result = *arg;
+    usleep((unsigned)*arg * 1000);
+    return 0;
+}
+
+BROOD_TASK_DEFINE(block_and_die, int, int)
+{
+    *result = *arg;
+    block_all(SIG_BLOCK);
+    return raise(*arg);
+}
+
+BROOD_TASK_DEFINE(defy, int, int)
+{
+    *result = *arg;
+    block_all(SIG_BLOCK);
     while (*result == *arg)
         pause();
     return 0;
@@ -340,6 +436,36 @@ BROOD_TASK_DEFINE(touch_nothing, int, int)
 
     write_to_address(address, *arg);
     *result = 0;
+    return 0;
+}
+
+BROOD_TASK_DEFINE(load_crash, int, int)
+{
+    const char *path = getenv("BROOD_TEST_MODULE"); /* NOLINT(concurrency-mt-unsafe): nobody changes it */
+    void *module = path ? dlopen(path, RTLD_NOW) : NULL;
+
+    *result = *arg;
+    return module ? dlclose(module) : brood_fail(-ENOENT, "%s", path ? dlerror() : "BROOD_TEST_MODULE"); /* NOLINT */
+}
+
+/* The compiler does not see how far it goes; and a sanitizer, which would end the process itself, is not to look. */
+static __attribute__((noinline, no_sanitize_address)) void write_upward(volatile unsigned char *at, int count)
+{
+    for (int i = 0; i < count; i++)
+        at[i] = 0x41;
+}
+
+static __attribute__((noinline, no_sanitize_address)) int smash(int count)
+{
+    unsigned char small[8];
+
+    write_upward(small, count);
+    return small[7];
+}
+
+BROOD_TASK_DEFINE(smash_stack, int, int)
+{
+    *result = smash(*arg);
     return 0;
 }
 
@@ -387,17 +513,21 @@ BROOD_TASK_BYTES_DEFINE(boast, 10)
 
 /* ---- a task that means harm ---- */
 
-/* Where the segment that this address lies in begins. */
-static unsigned char *segment_of(const void *address)
+struct area {
+    unsigned char *from, *to;
+};
+
+/* Where the segment that this address lies in is mapped. */
+static struct area area_of(const void *address)
 {
     FILE *maps = fopen("/proc/self/maps", "re");
     unsigned long from, to, wanted = (unsigned long)(uintptr_t)address;
-    unsigned char *found = NULL;
+    struct area found = {NULL, NULL};
     char line[512];
 
-    while (maps && !found && fgets(line, sizeof(line), maps))
+    while (maps && !found.from && fgets(line, sizeof(line), maps))
         if (sscanf(line, "%lx-%lx", &from, &to) == 2 && from <= wanted && wanted < to)
-            found = (unsigned char *)from; /* NOLINT: that is what the kernel calls it */
+            found = (struct area){(unsigned char *)from, (unsigned char *)to}; /* NOLINT: the kernel calls it that */
     if (maps)
         fclose(maps);
     return found;
@@ -428,7 +558,7 @@ static void write_over(unsigned char *at, const struct harm *harm, uint64_t *sta
 BROOD_TASK_DEFINE(do_harm, struct harm, int)
 {
     struct harm harm = *arg; /* it will be gone */
-    unsigned char *base = segment_of(arg);
+    unsigned char *base = area_of(arg).from;
     uint64_t state = harm.seed * 2 + 1;
 
     if (!base)
@@ -436,6 +566,53 @@ BROOD_TASK_DEFINE(do_harm, struct harm, int)
     for (int i = 0; i < harm.rounds; i++)
         write_over(base + harm.offset, &harm, &state);
     *result = 1;
+    return 0;
+}
+
+/* Writes over the pages that only its supervisor has, too: of 4 KiB, shared, and without a name. */
+static void clear_own_pages(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    unsigned long from, to;
+    char line[512];
+
+    while (maps && fgets(line, sizeof(line), maps))
+        if (strstr(line, " rw-s ") && (strstr(line, "/dev/zero") || strstr(line, "/memfd:brood-hold")) &&
+            sscanf(line, "%lx-%lx", &from, &to) == 2 && to - from == 4096)
+            memset((void *)from, 0, 4096); /* NOLINT: that is what the kernel calls it */
+    if (maps)
+        fclose(maps);
+}
+
+BROOD_TASK_DEFINE(lie, struct lie, int)
+{
+    struct slot *slot = (struct slot *)(uintptr_t)((const char *)arg - offsetof(struct slot, arg));
+    uint64_t position = word_position(atomic_load(&slot->word));
+    struct lie told = *arg;
+
+    if (told.how == LIE_NOBODY)
+        clear_own_pages();
+    atomic_store(&slot->word,
+                 told.how == LIE_WAITS ? word_of(SLOT_READY, 0, position) : word_of(SLOT_RUN, told.other, position));
+    *result = close(open(told.mark, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    while (*result == 0)
+        pause();
+    return -errno;
+}
+
+BROOD_TASK_DEFINE(touch_beyond, uint64_t, int)
+{
+    struct area area = area_of(arg);
+
+    for (volatile unsigned char *at = area.from + *arg; at < area.to; at += 4096)
+        *at = 1;
+    *result = area.from != NULL;
+    return 0;
+}
+
+BROOD_TASK_DEFINE(has_descriptor, int, int)
+{
+    *result = fcntl(*arg, F_GETFD) >= 0;
     return 0;
 }
 
@@ -546,5 +723,30 @@ BROOD_TASK_BYTES_DEFINE(die_in_result, 8 << 20)
     while (how[0] == 'h')
         pause();
     memset(space, 2, arg.len);
+    return 0;
+}
+
+static bool is_kept(const unsigned char *bytes, size_t from, size_t to)
+{
+    while (from < to && bytes[from] == (unsigned char)(from * 7 + 1))
+        from++;
+    return from == to;
+}
+
+BROOD_TASK_BYTES_DEFINE(regrow, BROOD_ANY_SIZE)
+{
+    const uint32_t *sizes = arg.ptr;
+    size_t held = 0;
+
+    for (size_t i = 0; i < arg.len / sizeof(*sizes); i++) {
+        unsigned char *space = brood_reply_space(reply, sizes[i] < UINT32_MAX ? sizes[i] : (size_t)8 << 30);
+
+        if (!space)
+            continue;
+        if (!is_kept(space, 0, held < sizes[i] ? held : sizes[i]))
+            return brood_fail(-EILSEQ, "call %zu, for %u bytes, lost some of %zu", i, sizes[i], held);
+        for (held = held < sizes[i] ? held : sizes[i]; held < sizes[i]; held++)
+            space[held] = (unsigned char)(held * 7 + 1);
+    }
     return 0;
 }

@@ -103,6 +103,7 @@ int main(int argc, char **argv)
     /* In order: an option after the command's name is the command's, also if it is --help. */
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &request);
     snprintf(name, sizeof(name), "brood %s", request.command->name);
+    check_environment(name);
     argv[request.index] = name;
     return request.command->main(argc - request.index, argv + request.index);
 }

@@ -40,7 +40,7 @@ static int relax(void *context)
         ring->rows[1 - ring->now][me] = (old[(me + PARTIES - 1) % PARTIES] + old[me] + old[(me + 1) % PARTIES]) / 3;
         r = brood_barrier_wait_with(&ring->barrier, turn_over, ring, brood_after_ms(5000));
         if (r < 0)
-            return r; /* somebody does not come: it is broken for all */
+            return r; /* a party does not come: it is broken for all */
     }
     return 0;
 }

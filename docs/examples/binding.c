@@ -1,5 +1,5 @@
-/* binding.c - how a binding to another language calls its functions: one task that is told which, and a reply that is a
- * value or an error, either of any size.
+/* binding.c - how a binding to another language calls its functions: one task that is told which function to call; its
+ * reply is a value, or the exception of a call that failed, either of any size.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,23 +14,9 @@ struct function {
     int (*call)(struct brood_bytes arg, struct brood_reply *reply);
 };
 
-/* A reply begins with what it is.  What the other language has thrown is a reply, too: brood_fail() carries a line of
- * words, and no traceback.  The task has failed, for brood, only if there is no reply. */
-enum { VALUE = 'v', ERROR = 'e' };
-
-/* Where the rest of the reply goes; NULL: there is no memory for it, and the reply knows that. */
-static char *begin(struct brood_reply *reply, char what, size_t size)
-{
-    char *to = brood_reply_space(reply, 1 + size);
-
-    if (to)
-        *to++ = what;
-    return to;
-}
-
 static int double_text(struct brood_bytes arg, struct brood_reply *reply)
 {
-    char *to = begin(reply, VALUE, 2 * arg.len);
+    char *to = brood_reply_space(reply, 2 * arg.len);
 
     if (!to)
         return 0;
@@ -41,14 +27,10 @@ static int double_text(struct brood_bytes arg, struct brood_reply *reply)
 
 static int count_bytes(struct brood_bytes arg, struct brood_reply *reply)
 {
-    char *to = begin(reply, VALUE, sizeof(arg.len));
-
-    if (to)
-        memcpy(to, &arg.len, sizeof(arg.len));
-    return 0;
+    return brood_reply_set(reply, &arg.len, sizeof(arg.len));
 }
 
-/* As deep as the argument says. */
+/* Fails with a traceback as deep as the argument says: more than the line of words that brood_fail() has room for. */
 static int throw(struct brood_bytes arg, struct brood_reply *reply)
 {
     static const char line[] = "  in recurse(n - 1)\n";
@@ -57,11 +39,11 @@ static int throw(struct brood_bytes arg, struct brood_reply *reply)
 
     memcpy(number, arg.ptr, arg.len < sizeof(number) ? arg.len : sizeof(number) - 1);
     int depth = atoi(number);
-    char *to = begin(reply, ERROR, (size_t)depth * bytes);
+    char *to = brood_reply_space(reply, (size_t)depth * bytes);
 
     for (int i = 0; to && i < depth; i++)
         memcpy(to + (size_t)i * bytes, line, bytes);
-    return 0;
+    return brood_fail(-EREMOTE, "an exception was thrown");
 }
 
 static const struct function functions[] = {{"double_text", double_text}, {"count_bytes", count_bytes}, {"throw", throw}};
@@ -86,25 +68,23 @@ BROOD_TASK_BYTES(call_by_name, BROOD_ANY_SIZE)
 }
 
 struct outcome {
-    char what; /* VALUE, ERROR, or 0: the runtime's own, in brood_error() */
+    int error; /* 0: `text` is a value; -EREMOTE: it is an exception; else brood_error() says what failed */
     size_t bytes;
-    char *text; /* malloc()ed */
+    char *text; /* malloc()ed, or NULL */
 };
 
-static int take(struct brood_future *future, struct outcome *ret_outcome)
+static struct outcome take(struct brood_future *future)
 {
-    struct brood_bytes reply;
-    int r = brood_future_bytes(future, &reply);
-    const char *from = reply.ptr;
+    struct brood_bytes reply = {NULL, 0};
+    struct outcome outcome = {.error = brood_future_bytes(future, &reply)};
 
-    if (r < 0)
-        return r;
-    *ret_outcome = (struct outcome){from[0], reply.len - 1, malloc(reply.len)};
-    if (!ret_outcome->text)
-        return -ENOMEM;
-    memcpy(ret_outcome->text, from + 1, reply.len - 1);
-    ret_outcome->text[reply.len - 1] = '\0';
-    return 0;
+    if (outcome.error == -EREMOTE && brood_future_error_bytes(future, &reply) < 0)
+        return outcome;
+    outcome.text = calloc(1, reply.len + 1);
+    if (outcome.text && reply.len > 0)
+        memcpy(outcome.text, reply.ptr, reply.len);
+    outcome.bytes = reply.len;
+    return outcome;
 }
 
 /* What the binding does for each call. */
@@ -112,7 +92,7 @@ static struct outcome call(struct brood_pool *pool, const char *name, const char
 {
     brood_auto(future) *future = NULL;
     size_t name_bytes = strlen(name) + 1, bytes = name_bytes + strlen(text);
-    struct outcome outcome = {.what = 0};
+    struct outcome outcome = {.error = -ENOMEM};
     char *payload = malloc(bytes);
 
     if (!payload)
@@ -123,9 +103,8 @@ static struct outcome call(struct brood_pool *pool, const char *name, const char
     free(payload); /* it has been copied */
     if (r == 0)
         r = brood_future_wait(future, BROOD_FOREVER);
-    if (r == 0)
-        r = take(future, &outcome);
-    if (r < 0)
+    outcome = r == 0 ? take(future) : (struct outcome){.error = r};
+    if (outcome.error < 0)
         fprintf(stderr, "%s: %s\n", name, brood_error());
     return outcome;
 }
@@ -158,13 +137,14 @@ int main(void)
     struct outcome thrown = call(pool, "throw", "1000");
     struct outcome missing = call(pool, "no such", "");
 
-    if (count.what == VALUE)
+    if (count.bytes == sizeof(counted))
         memcpy(&counted, count.text, sizeof(counted));
     printf("%zu bytes\nan error of %zu bytes: %.19s ...\n", counted, thrown.bytes, thrown.text ? thrown.text : "");
-    int good = counted == 393216 && thrown.what == ERROR && thrown.bytes == 20000 && missing.what == 0;
+    int good = counted == 393216 && thrown.error == -EREMOTE && thrown.bytes == 20000 && missing.error == -ENOENT;
 
     free(text);
     free(count.text);
     free(thrown.text);
+    free(missing.text);
     return good ? 0 : 1;
 }

@@ -42,7 +42,7 @@ static int put(struct shelf *shelf, int item)
         if (shelf->left > 0)
             r = brood_condition_notify(&shelf->filled, 1);
         else
-            r = brood_condition_notify_all(&shelf->filled); /* the last one: who waits shall go */
+            r = brood_condition_notify_all(&shelf->filled); /* the last one: let the waiters go on */
     }
     return r;
 }

@@ -18,7 +18,7 @@ static void deposit(struct account *account)
     int r;
 
     BROOD_WITH_LOCK (&account->lock, &r) {
-        if (r == -EOWNERDEAD) /* who had it was killed, and its change may be half done */
+        if (r == -EOWNERDEAD) /* its owner was killed, and its change may be half done */
             account->balance = account->deposits * 10;
         account->deposits++;
         account->balance += 10;

@@ -9,7 +9,7 @@
  *     BROOD_WITH_LOCK (brood_array_lock(array), &r)                       // several, together
  *         for (size_t i = 0; i < 1000; i++)
  *             BROOD_ITEMS(array, double)[i] += 1;
- *     BROOD_ITEMS(array, double)[mine] = 3;                               // without a lock, where nobody else writes
+ *     BROOD_ITEMS(array, double)[mine] = 3;                               // without a lock, where no other thread writes
  *
  * A value is a struct of a lock and whatever type:
  *
@@ -19,7 +19,8 @@
  *     r = brood_value_get(hits, &now, BROOD_FOREVER);                     // wrong types do not compile
  *
  * Both lie wherever all can see them: brood_memory, mmap(MAP_SHARED), brood_alloc(), also at different addresses; they hold
- * no pointer.  A process that is killed with the lock leaves what it had changed until then; the next one is told.
+ * no pointer.  A process that is killed with the lock leaves what it had changed until then; the next owner gets
+ * -EOWNERDEAD.
  */
 #ifndef BROOD_ARRAY_H
 #define BROOD_ARRAY_H
@@ -33,18 +34,19 @@ BROOD_BEGIN
 struct brood_array {
     uint64_t magic, count, item_bytes; /* private; they never change */
     struct brood_lock lock;            /* see brood_array_lock() */
-    uint64_t reserved[4];
+    uint64_t namespaces;               /* of its maker: see brood_lock */
+    uint64_t reserved[3];
 };
 
 /* Bytes of memory for an array of `count` items of `item_bytes` each, at least one of either; 0 if those make no array. */
 BROOD_API size_t brood_array_bytes(size_t count, size_t item_bytes);
 
 /* Makes an array, all of whose items are zero, in memory of brood_array_bytes(), 64-byte aligned.  0 or -EINVAL.  Before
- * anyone else uses it. */
+ * another thread uses it. */
 BROOD_API BROOD_MUST_USE int brood_array_init(struct brood_array *array, size_t count, size_t item_bytes);
 
-/* Is this memory, of `bytes` bytes, an array of such items?  For who attaches to one made by someone else.  0 or -EINVAL.
- */
+/* Checks that this memory, of `bytes` bytes, is such an array, for a process that attaches to it.  0; -EINVAL;
+ * -EXDEV: it was made in another PID namespace (see brood/lock.h). */
 BROOD_API BROOD_MUST_USE int brood_array_check(const struct brood_array *array, size_t bytes, size_t item_bytes);
 
 BROOD_API size_t brood_array_count(const struct brood_array *array);
@@ -52,14 +54,14 @@ BROOD_API void *brood_array_items(struct brood_array *array);
 BROOD_API struct brood_lock *brood_array_lock(struct brood_array *array);
 
 /* Copies an item out, or in, with the lock.  0; -EOWNERDEAD: done, but the process that had the lock before was killed, and
- * may have left items half changed; -ERANGE: there is no such item; -EAGAIN, -ETIMEDOUT: somebody has the lock.  Callers:
- * any number. */
+ * may have left items half changed; -ERANGE: there is no such item; -EAGAIN, -ETIMEDOUT, -EXDEV: as brood_lock_acquire().
+ * Callers: any number. */
 BROOD_API BROOD_MUST_USE int brood_array_get(struct brood_array *array, size_t index, void *ret_item,
                                              brood_deadline deadline);
 BROOD_API int brood_array_set(struct brood_array *array, size_t index, const void *item, brood_deadline deadline);
 
 /* Copies `bytes` bytes with the lock, in either direction: what the two macros below do.  0; -EOWNERDEAD: done, as above;
- * -EAGAIN, -ETIMEDOUT. */
+ * -EAGAIN, -ETIMEDOUT, -EXDEV. */
 BROOD_API int brood_value_copy(struct brood_lock *lock, void *to, const void *from, size_t bytes, brood_deadline deadline);
 
 /* A type of value.  Each use of the macro is a type of its own: give it a name with typedef to use it twice. */

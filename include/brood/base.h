@@ -4,7 +4,21 @@
  * has the reason in words, for the calling thread.  Results go to `ret_...` parameters, which are touched on success only.
  *
  * Deadlines.  A function that can block takes an absolute deadline as its last parameter.  Deadlines compose: a function
- * that makes three calls passes the same deadline to each.
+ * that makes three calls passes the same deadline to each.  A wait that ends at its deadline without success returns
+ * -ETIMEDOUT, and with BROOD_NOW -EAGAIN, everywhere.  (brood_pool_close() is no such wait: with BROOD_NOW it succeeds in
+ * closing, and -ETIMEDOUT says that work was dropped.)
+ *
+ * Cancellation.  No function of brood is a cancellation point, waits included: a thread that pthread_cancel() asks to end
+ * while it is in one ends at the next cancellation point after it, and holds nothing.  What brood calls for you in the same
+ * thread (callbacks, sources, predicates, actions, tasks of BROOD_INLINE and BROOD_THREADS pools) runs with cancellation
+ * disabled; leave it so.  So does what runs in a forked process.  The functions of threads and timers may be cancelled.  A
+ * thread with PTHREAD_CANCEL_ASYNCHRONOUS calls no function of brood.
+ *
+ * Leaving.  All of these functions return.  To leave one by longjmp(), by pthread_exit() or, in C++, by an exception is
+ * forbidden: it would skip the rest of the call that it is in, and what that has in hand (a pool, a queue, a log) would
+ * stay taken for ever.  After a callback of a pool was left so, no other callback of that pool runs, and closing the pool
+ * is -EDEADLK in the same thread and waits without end in another.  In C++, declare such a function noexcept.  Only the
+ * function of a thread or timer may end by brood_thread_exit() or pthread_exit().
  */
 #ifndef BROOD_BASE_H
 #define BROOD_BASE_H

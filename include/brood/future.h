@@ -11,7 +11,8 @@
  *     0               it ran and succeeded                -EOWNERDEAD  its worker died while running it
  *     other negative  what the task returned              -ECANCELED   it was cancelled and never started, or killed
  *     -EMSGSIZE       its result is larger than promised  -ESHUTDOWN   the pool closed, or broke, first
- *     -ENOSPC         there is no memory for its result (of any size); -EIO: a task had closed the descriptor for it
+ *     -ENOSPC         there is no memory for its result (of any size); -ENOMEM: nor in the host, to receive it;
+ *                     -EIO: a task, or the initializer, had closed the descriptor for it
  *     -ENOENT         the worker does not know the task   -ETIMEDOUT   killed at its own deadline
  *
  * Threads: any number of threads may wait for, ask and cancel one future at once.  brood_future_free() must be the last
@@ -29,8 +30,8 @@ BROOD_BEGIN
 
 struct brood_future;
 
-/* Waits until the outcome is there: 0; -ETIMEDOUT.  Returns also when the worker, the supervisor or the pool dies, since
- * that is an outcome. */
+/* Waits until the outcome is there: 0; -ETIMEDOUT; -EAGAIN: not yet, and the deadline was BROOD_NOW; -EDEADLK: in a task
+ * that waits for itself.  Returns also when the worker, the supervisor or the pool dies, since that is an outcome. */
 BROOD_API BROOD_MUST_USE int brood_future_wait(struct brood_future *future, brood_deadline deadline);
 
 /* The outcome, as listed above; never blocks.  -EINPROGRESS before there is one.  On success copies the result to
@@ -42,6 +43,12 @@ BROOD_API BROOD_MUST_USE int brood_future_result(struct brood_future *future, vo
 /* The same without a copy: where the result lies, as long as the future lives; aligned for any type.  Of a map: no bytes.
  */
 BROOD_API BROOD_MUST_USE int brood_future_bytes(struct brood_future *future, struct brood_bytes *ret_bytes);
+
+/* What a task that failed had put into its reply: an error of any size, with its traceback, say.  Only a task over bytes
+ * has one (BROOD_TASK_BYTES, see brood/task.h).  *ret_bytes lies there as long as the future lives; aligned for any type.
+ * 0; -ENODATA: it succeeded, or there is no reply, since its worker died, or it did not fit; -EINPROGRESS.  Never blocks.
+ */
+BROOD_API BROOD_MUST_USE int brood_future_error_bytes(struct brood_future *future, struct brood_bytes *ret_bytes);
 
 /* Bytes in the result of a task that succeeded, else 0. */
 BROOD_API size_t brood_future_size(const struct brood_future *future);
@@ -55,9 +62,10 @@ BROOD_API BROOD_MUST_USE int brood_future_item(struct brood_future *future, size
 BROOD_API const char *brood_future_error(const struct brood_future *future);
 
 enum brood_cause {
-    BROOD_DIED,      /* of the task, or of somebody's signal: -EOWNERDEAD */
-    BROOD_TIMED_OUT, /* however it died, the task had had its time: -ETIMEDOUT */
-    BROOD_KILLED,    /* by brood_future_kill(): -ECANCELED */
+    BROOD_DIED,          /* of the task, or of somebody's signal: -EOWNERDEAD */
+    BROOD_TIMED_OUT,     /* however it died, the task had had its time: -ETIMEDOUT */
+    BROOD_KILLED,        /* by brood_future_kill(): -ECANCELED */
+    BROOD_TIMED_OUT_CPU, /* the same as BROOD_TIMED_OUT, of its CPU time (`.limit_cpu_ms`): -ETIMEDOUT */
 };
 
 /* What is known about a worker's death.  The texts live as long as the future. */
@@ -110,6 +118,10 @@ BROOD_API int brood_future_kill(struct brood_future *future);
 BROOD_API bool brood_future_done(struct brood_future *future);
 BROOD_API bool brood_future_running(struct brood_future *future);
 
+/* Had the task, when it returned, exceeded a limit of its own (`.limit_ms`, `.limit_cpu_ms`)?  So a success within the
+ * grace can be told from one in time.  False before the outcome, of a task that was killed, and of a map.  Never blocks. */
+BROOD_API bool brood_future_is_late(const struct brood_future *future);
+
 enum brood_future_state {
     BROOD_FUTURE_PENDING,        /* nobody has begun */
     BROOD_FUTURE_RUNNING,        /* a worker, or whoever keeps the promise, has begun */
@@ -139,9 +151,14 @@ typedef void brood_done(struct brood_future *future, void *context);
  * called, unless another thread does that.  No lock is held meanwhile, and one thread at a time calls the callbacks of a
  * pool, so one that takes long holds up the others, but nobody's work or results.
  *
+ * Callbacks within callbacks.  A callback may add one to a future that is done, which is called at once, and so on, sixteen
+ * deep.  So that no chain uses up the stack, the next one is only due then: of a pool's future it is called as those are
+ * whose future was not done yet, of a promise by the same thread when it has left the outermost callback.
+ *
  * A callback may do all that the caller of brood_pool_run() may, submit tasks among that, but not close the pool
  * (-EDEADLK); one that is called at once, because the future was done, may do that, too, since nobody waits for it.  It may
- * free its future.  A future that was freed before still calls its callbacks, and is given back behind the last. */
+ * free its future.  It returns: brood/base.h says what is forbidden, and that it cannot be cancelled.  A future that was
+ * freed before still calls its callbacks, and is given back behind the last. */
 BROOD_API BROOD_MUST_USE int brood_future_on_done(struct brood_future *future, brood_done *function, void *context);
 
 /* A descriptor that poll(2) finds readable when the future is done; made by the first call, with a thread that attends to

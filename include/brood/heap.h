@@ -10,15 +10,15 @@
  * Blocks are named by their offset, since the memory lies at another address in every process that attaches; a child that
  * is forked may pass pointers.  Offsets are what one block keeps of another.  No block has the offset 0.
  *
- * Death.  The books are behind a lock that tells of a dead holder; whoever takes it next puts them right.  A block is
- * allocated, or free, from one store on, so that none is lost or given out twice.  Blocks that a dead process had are not
- * freed: who knows what others keep of them.  (brood_alloc() of a pool is the host's, who survives its workers.)
+ * Death.  A robust lock guards the page table; after a death with it the next process that takes it repairs the table.  A
+ * block is allocated, or free, from one store on, so that none is lost or given out twice.  Blocks that a dead process had
+ * are not freed, since others may use them.  (brood_alloc() of a pool belongs to the host, which outlives its workers.)
  *
  * Sizes.  Up to 2 KiB in powers of two, from 64 bytes, cut from pages of 4 KiB; beyond that whole pages, first fit.
- * Everything is aligned to 64 bytes.  The books take 1/256.
+ * Everything is aligned to 64 bytes.  The page table takes 1/256.
  *
- * Trust.  All who see it may write to all of it.  brood_heap_check() tells a heap from other memory; it is no defence
- * against a participant that means harm.
+ * Trust.  All processes that map it may write to all of it.  brood_heap_check() tells a heap from other memory; it is no
+ * defence against a participant that means harm.
  */
 #ifndef BROOD_HEAP_H
 #define BROOD_HEAP_H
@@ -31,21 +31,23 @@ BROOD_BEGIN
 /* All of it private. */
 struct brood_heap {
     uint64_t magic;
-    uint64_t pages;      /* how many, behind the books */
+    uint64_t pages;      /* how many, after the page table */
     uint64_t first_page; /* offset of page 0 */
     struct brood_lock lock;
-    uint64_t hints[8]; /* of each size, where the search for a block begins */
-    uint64_t top;      /* the pages from here on have never been used */
-    uint64_t reserved[3];
+    uint64_t hints[8];   /* of each size, where the search for a block begins */
+    uint64_t top;        /* the pages from here on have never been used */
+    uint64_t namespaces; /* of its maker: see brood_lock */
+    uint64_t reserved[2];
 };
 
 #define BROOD_HEAP_BYTES_MIN ((size_t)16384)
 
 /* Makes an empty heap in `bytes` bytes of memory, BROOD_HEAP_BYTES_MIN or more, 64-byte aligned.  0 or -EINVAL.  Before
- * anyone else uses it. */
+ * another thread uses it. */
 BROOD_API BROOD_MUST_USE int brood_heap_init(struct brood_heap *heap, size_t bytes);
 
-/* Is this memory, of `bytes` bytes, a heap?  For who attaches to one made by someone else.  0 or -EINVAL. */
+/* Checks that this memory, of `bytes` bytes, is a heap, for a process that attaches to it.  0; -EINVAL; -EXDEV: it was made
+ * in another PID namespace (see brood/lock.h), as all calls say then. */
 BROOD_API BROOD_MUST_USE int brood_heap_check(const struct brood_heap *heap, size_t bytes);
 
 /* A block of at least `bytes` bytes, zeroed.  0; -ENOMEM: there is no such room; -EAGAIN, -ETIMEDOUT: another is at the

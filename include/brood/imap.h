@@ -50,6 +50,7 @@ struct brood_imap_options {
     size_t window; /* items out of the source and not yet delivered, at most; 0: four chunks a worker, 1 MiB each at most */
     size_t chunk;  /* items that a worker gets at once; 0: grows with how little they cost */
     int limit_ms, grace_ms, retries; /* of an item; as in struct brood_call_options */
+    int limit_cpu_ms;                /* the same */
 };
 
 #ifndef __cplusplus

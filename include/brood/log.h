@@ -6,8 +6,11 @@
  *     2026-11-22T03:51:23.480Z INFO Process-1 MainThread: 17 messages to go
  *
  * Nothing is written unless asked for, here or by the environment: BROOD_LOG=debug, info, warning or error writes to
- * standard error.  A line is one write(2), so that lines of several processes do not mix in a file opened for appending, or
- * in a pipe if they are short.  The time is UTC: the C library's local time takes a lock that a forked child may find held.
+ * standard error, and off writes nothing.  The one exception is a warning, once, on standard error, when a pool of
+ * processes is forked while there are other threads; BROOD_LOG=off and the functions here end it.  brood logs the deaths of
+ * workers that ran a task: a crash as an error, one that had had its time as a warning, a kill on request as info.  A line
+ * is one write(2), so that lines of several processes do not mix in a file opened for appending, or in a pipe if they are
+ * short.  The time is UTC: the C library's local time takes a lock that a forked child may find held.
  *
  * Callers: any thread, also in a child right after fork(); not in a signal handler.
  */

@@ -52,6 +52,7 @@ struct brood_for_options {
      * and a death takes all of it.  0: 1 for a loop; for a sum, as many as make 4096 blocks, at least 1. */
     uint64_t grain;
     int limit_ms, grace_ms, retries; /* of a block; as in struct brood_call_options */
+    int limit_cpu_ms;                /* the same */
 };
 
 #ifndef __cplusplus

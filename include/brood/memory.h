@@ -10,15 +10,15 @@
  * it at the same address as its parent.
  *
  * All of it is there: taken from the system when it is made, so that a lack of memory is an error then, and not a SIGBUS
- * when it is touched; and the size is checked by who attaches.  Zeroed at first.
+ * when it is touched; and a process that attaches checks the size.  Zeroed at first.
  *
  * Names.  A name appears when the memory is ready for use, and stays until brood_memory_unlink(), also after its creator's
- * death.  The memory itself goes when the name and the last user have gone.  Names that nobody will use any more because
- * their creators were killed are found by brood_memory_sweep(), and by the command `brood gc`.  Memory without a name
+ * death.  The memory itself goes when the name and the last user have gone.  brood_memory_sweep(), and the command
+ * `brood gc`, find names that no process uses any more because their creators were killed.  Memory without a name
  * goes with its last user and cannot leak; it reaches others by fork, or by its descriptor.
  *
- * Trust.  Whoever may attach may write to all of it, and if it has a name also cut it, which is SIGBUS for others.  Only
- * the user that made it may (mode 0600).  Memory without a name cannot be cut.
+ * Trust.  A process that may attach may write to all of it, and if it has a name also cut it, which is SIGBUS for others.
+ * Only the user that made it may (mode 0600).  Memory without a name cannot be cut.
  */
 #ifndef BROOD_MEMORY_H
 #define BROOD_MEMORY_H
@@ -40,15 +40,15 @@ struct brood_memory; /* of one process; forked children may use it too */
 BROOD_API BROOD_MUST_USE int brood_memory_create(struct brood_memory **ret_memory, const char *name, size_t bytes);
 
 /* Joins memory by its name.  0; -ENOENT: there is none; -EINVAL: no such name, or what has it was not made by brood, or was
- * cut; -EACCES: somebody else's; -EBUSY: it is just being removed; -ENOMEM; else what the system says. */
+ * cut; -EACCES: another user's; -EBUSY: it is just being removed; -ENOMEM; else what the system says. */
 BROOD_API BROOD_MUST_USE int brood_memory_attach(struct brood_memory **ret_memory, const char *name);
 
 /* Joins memory by a descriptor, as of brood_memory_fd(), which becomes the memory's, and close-on-exec.  0; -EBADF;
  * -EINVAL: it is not that of such memory; -ENOMEM. */
 BROOD_API BROOD_MUST_USE int brood_memory_from_fd(struct brood_memory **ret_memory, int fd);
 
-/* Takes the name away: nobody can attach by it any more, who has done so goes on, and another may be made.  0; -ENOENT;
- * -EINVAL, -ENAMETOOLONG: no name. */
+/* Removes the name: no process can attach by it any more, those that have attached go on, and the name is free.  0;
+ * -ENOENT; -EINVAL, -ENAMETOOLONG: no name. */
 BROOD_API int brood_memory_unlink(const char *name);
 
 /* Where it begins, aligned to a page; how many bytes it has; its name, or ""; its descriptor, the memory's own, to be
@@ -67,9 +67,9 @@ static inline void brood_memory_closep(struct brood_memory **memory)
     brood_memory_close(*memory);
 }
 
-/* ---- what has been left behind ---- */
+/* ---- what dead processes have left ---- */
 
-/* A name whose memory nobody has, and whose creator is dead. */
+/* A name whose memory no process has, and whose creator is dead. */
 struct brood_memory_stale {
     const char *name; /* for the time of the call */
     size_t bytes;     /* of memory that it keeps */
@@ -78,8 +78,9 @@ struct brood_memory_stale {
 };
 
 /* Looks for such names among those of this user, removes them if `remove`, and calls found(context, …) for each; `found`
- * may be NULL.  Returns how many there were, or a negative errno: there is no /dev/shm to look at.  Creators in another PID
- * namespace look dead from here; but memory that anybody has in use is never taken for stale. */
+ * may be NULL.  Returns how many there were, or a negative errno: there is no /dev/shm to look at.  Whether a
+ * creator in another PID namespace is dead cannot be found out from here: its names are left alone, and those of a
+ * container that has ended are for brood_memory_unlink(). */
 BROOD_API int brood_memory_sweep(bool remove, void (*found)(void *context, const struct brood_memory_stale *stale),
                                  void *context);
 

@@ -19,7 +19,7 @@
  * turn until its deadline too.
  *
  * Processes.  Both ends work in every child forked later.  One end that several processes hold is for one of them at a time
- * in each direction: bytes of two would mingle.  (Whoever wants many senders opens a pipe for each, and brood_wait() on
+ * in each direction: bytes of two would mingle.  (A program with many senders opens a pipe for each, and brood_wait() on
  * all.)
  *
  * Signals.  No call is ended by one, and none raises SIGPIPE.
@@ -55,7 +55,7 @@ BROOD_API BROOD_MUST_USE int brood_pipe_open(struct brood_pipe **ret_first, stru
 BROOD_API BROOD_MUST_USE int brood_pipe_from_fd(struct brood_pipe **ret_pipe, int fd, enum brood_pipe_way way);
 
 /* The descriptor, for event loops: readable when something comes, be it the end.  (But part of a message that a receive
- * left behind is in memory: brood_wait() and brood_pipe_poll() know of it.)  -EBADF: closed. */
+ * left is in memory: brood_wait() and brood_pipe_poll() know of it.)  -EBADF: closed. */
 BROOD_API int brood_pipe_fd(const struct brood_pipe *pipe);
 
 /* Closes the end in this process.  0, also if it is closed; -EBUSY: another thread is in a call on it, and nothing was
@@ -96,7 +96,9 @@ BROOD_API BROOD_MUST_USE int brood_pipe_recv(struct brood_pipe *pipe, struct bro
 /* Waits for the next message and tells its length; the message stays.  Fails as brood_pipe_recv() does. */
 BROOD_API BROOD_MUST_USE int brood_pipe_next_size(struct brood_pipe *pipe, size_t *ret_size, brood_deadline deadline);
 
-/* Waits until a message, or the beginning of one, or the end can be received: 0; -EAGAIN, -ETIMEDOUT. */
+/* Waits until a message, or the beginning of one, or the end can be received: 0; -EAGAIN, -ETIMEDOUT.  The end stays: it is
+ * 0 after the end was received, too, and after what broke the pipe for good, which brood_pipe_recv() then says.  An end
+ * that cannot receive: -EBADF, closed; -EPERM, one-way; -EINVAL, NULL. */
 BROOD_API BROOD_MUST_USE int brood_pipe_poll(struct brood_pipe *pipe, brood_deadline deadline);
 
 /* Sends a descriptor, as a message of its own: the receiver gets one of the same open file.  0; -EBADF: `fd` is not open;

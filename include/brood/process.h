@@ -11,8 +11,8 @@
  * The function runs in a fork of this process: with its memory as it was, copy-on-write, its descriptors and the calling
  * thread only.  Signal handlers are reset and no signal is blocked, or brood_process_terminate() would run the program's
  * handler in a copy that it is not meant for; what was ignored stays so, but SIGCHLD.  What the function returns, 0 … 255,
- * is the exit status.  A negative errno is a failure: the failure hook is told, which by default writes a line to standard
- * error, and the exit status is 1.
+ * is the exit status.  A negative errno is a failure: brood calls the failure hook, which by default writes a line to
+ * standard error, and the exit status is 1.
  *
  * Standard I/O.  What is in the buffers of stdout and other streams is written before the fork, and what the child has in
  * them at its end is written then: nothing is lost or written twice.
@@ -24,7 +24,7 @@
  * later, SIGKILL; all others are waited for.  For that brood registers an exit handler, when the first child is started and
  * not before.  However else this program ends, the kernel kills the daemons, and the others run on.
  *
- * Signals.  brood uses neither SIGCHLD nor waitpid(-1), and does not mind who does; but if somebody else reaps a child, or
+ * Signals.  brood uses neither SIGCHLD nor waitpid(-1), and other code may; but if other code reaps a child, or
  * SIGCHLD is ignored, its status is lost on kernels before 6.15.
  *
  * Descriptors.  A handle holds one, and a daemon's another one.  A program that closes them, as closefrom(3) does, kills
@@ -84,8 +84,8 @@ BROOD_API int brood_process_close(struct brood_process *process);
  * itself; -EPERM: started by another process.  Any number of threads may join one, and join it again. */
 BROOD_API int brood_process_join(struct brood_process *process, brood_deadline deadline);
 
-/* How it ended: its exit status, 0 … 255, or minus the signal that killed it.  0; -EINPROGRESS: it runs; -ECHILD: somebody
- * else has reaped it and the kernel does not tell any more, or it is no child of this process; -EPERM. */
+/* How it ended: its exit status, 0 … 255, or minus the signal that killed it.  0; -EINPROGRESS: it runs; -ECHILD: other
+ * code has reaped it and the kernel has no record left, or it is no child of this process; -EPERM. */
 BROOD_API BROOD_MUST_USE int brood_process_status(struct brood_process *process, int *ret_status);
 
 /* 1: it runs; 0: it has ended; -EPERM. */
@@ -108,8 +108,9 @@ BROOD_API pid_t brood_process_pid(const struct brood_process *process);
  * be closed. Or -EPERM; or -EINVAL: the process itself has none. */
 BROOD_API int brood_process_sentinel(const struct brood_process *process);
 
-/* Its name, which stays where it is until the handle is closed.  A new name is known here only, and if it is this process's
- * own, to the children that it then starts: 0, -EINVAL, -ENOMEM. */
+/* Its name: the text stays as it is until the handle is closed, or the name has been set eight more times.  A new name is
+ * known in this process only, and, if it is this process's own, to the children that it then starts: 0; -EINVAL: no name.
+ */
 BROOD_API const char *brood_process_name(const struct brood_process *process);
 BROOD_API int brood_process_set_name(struct brood_process *process, const char *name);
 

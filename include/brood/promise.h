@@ -12,7 +12,8 @@
  * For work that no pool runs: a reply from a network, a thread of your own, a test.  All of brood/future.h works with it:
  * waiting alone and together with other futures, callbacks, descriptors, states, cancelling until it is running.
  *
- * Callbacks of a promise are called by the thread that completes or cancels it, before that call returns.
+ * Callbacks of a promise are called by the thread that completes or cancels it, before that call returns; or, if that is a
+ * callback in sixteen others, when the outermost of these has returned.
  *
  * Threads: any number, in the process that made it; a fork()ed child gets -EPERM.  brood_future_free(), in any state, is
  * the last call to begin; calls that have begun may still end.  Callbacks of a promise that never was completed are not

@@ -6,9 +6,9 @@
  *         brood_rlock_release(&rlock);                     // as many releases as acquisitions
  *     }
  *
- * It lies wherever the user puts it, zeroed memory is a free one, and it needs no goodbye: all as with brood/lock.h.  But
+ * It lies wherever the user puts it, zeroed memory is a free one, and no call destroys it: all as with brood/lock.h.  But
  * its owner is a thread, which alone can release it.  When that thread ends with the lock, or its process dies, the next
- * one gets it and is told: -EOWNERDEAD.
+ * one acquires it and gets -EOWNERDEAD.
  */
 #ifndef BROOD_RLOCK_H
 #define BROOD_RLOCK_H
@@ -29,7 +29,8 @@ struct brood_rlock {
 BROOD_API void brood_rlock_init(struct brood_rlock *rlock);
 
 /* 0: acquired, or acquired once more.  -EOWNERDEAD: acquired, but the thread that held it has ended or its process has
- * died; -EAGAIN: another one has it, and the deadline was BROOD_NOW; -ETIMEDOUT; -EOVERFLOW: 2^32 - 1 times already. */
+ * died; -EAGAIN: another one has it, and the deadline was BROOD_NOW; -ETIMEDOUT; -EXDEV: a thread of
+ * another PID namespace has it, see brood/lock.h; -EOVERFLOW: 2^32 - 1 times already. */
 BROOD_API BROOD_MUST_USE int brood_rlock_acquire(struct brood_rlock *rlock, brood_deadline deadline);
 
 /* 0; -EPERM: the calling thread does not hold it.  The last of as many releases as acquisitions gives it back. */
@@ -52,7 +53,8 @@ struct brood_rlock_scope {
 static inline struct brood_rlock_scope brood_rlock_scope_begin(struct brood_rlock *rlock, int *ret_outcome)
 {
     int r = brood_rlock_acquire(rlock, BROOD_FOREVER);
-    struct brood_rlock_scope scope = {rlock, 1};
+    int acquired = r == 0 || r == -EOWNERDEAD;
+    struct brood_rlock_scope scope = {acquired ? rlock : NULL, acquired};
 
     if (ret_outcome)
         *ret_outcome = r;
@@ -61,8 +63,12 @@ static inline struct brood_rlock_scope brood_rlock_scope_begin(struct brood_rloc
 
 static inline void brood_rlock_scope_end(struct brood_rlock_scope *scope)
 {
-    (void)brood_rlock_release(scope->rlock);
+    if (scope->rlock)
+        (void)brood_rlock_release(scope->rlock);
 }
+
+/* sizeof(struct brood_rlock), which lies at a multiple of 8: for bindings to languages that cannot read this header. */
+BROOD_API size_t brood_rlock_bytes(void);
 
 BROOD_END
 

@@ -1,4 +1,4 @@
-/* brood/sched.h - calls at points in time, in order, by whoever runs the scheduler.
+/* brood/sched.h - calls at points in time, in order, in the thread that runs the scheduler.
  *
  *     struct brood_sched *sched;
  *     uint64_t event;
@@ -12,9 +12,9 @@
  * Times are nanoseconds on the scheduler's clock, which is CLOCK_MONOTONIC unless another one is given.  Of events for the
  * same time, the one with the lower priority number comes first; of these, the one that was entered first.
  *
- * Callers: any thread may enter, cancel and look while others run the scheduler, and actions may, too; who waits for an
- * event in brood_sched_run() then waits for what is next.  Several threads may run it: each event is run once.  Nothing is
- * locked while an action runs.  A fork copies the scheduler with its events; the child may go on with it.
+ * Callers: any thread may enter, cancel and look while others run the scheduler, and actions may, too; a thread that waits
+ * in brood_sched_run() then waits for what is next.  Several threads may run it: each event is run once.  Nothing is locked
+ * while an action runs.  A fork copies the scheduler with its events; the child may go on with it.
  */
 #ifndef BROOD_SCHED_H
 #define BROOD_SCHED_H
@@ -59,8 +59,8 @@ BROOD_API int brood_sched_cancel(struct brood_sched *sched, uint64_t event);
 
 /* Runs what is due, waits for what is next, and so on, until nothing is left or the deadline has passed: BROOD_NOW runs
  * what is due.  0: nothing is left; 1: there is more, and `ret_next_ns`, if not NULL, is how long from now, at least 0;
- * negative: what an action or the delay function returned, in its words of brood_fail() or else those of the errno: that
- * event is done with, the others are as they were, and it may be called again. */
+ * negative: what an action or the delay function returned, with its error text of brood_fail() or else that of the errno:
+ * that event is done with, the others are as they were, and it may be called again. */
 BROOD_API BROOD_MUST_USE int brood_sched_run(struct brood_sched *sched, int64_t *ret_next_ns, brood_deadline deadline);
 
 /* What time it is on the scheduler's clock. */

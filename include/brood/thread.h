@@ -7,12 +7,12 @@
  *         r = brood_thread_join(thread, BROOD_FOREVER);
  *     brood_thread_free(thread);
  *
- * Failure.  A function that returns a negative errno has failed, with the words of brood_fail(): the failure hook is told,
- * and by default writes a line to standard error.  Zero or more is a result like any other.
+ * Failure.  A function that returns a negative errno has failed, with the error text of brood_fail(): brood calls the
+ * failure hook, which by default writes a line to standard error.  Zero or more is a result like any other.
  *
  * Exit.  When the program returns from main() or calls exit(), it waits for its threads that are not daemons, but not for
  * the one that calls exit().  For that brood registers an exit handler, when the first such thread is started and not
- * before.  _exit() and death by a signal wait for nobody.
+ * before.  _exit() and death by a signal do not wait.
  *
  * Fork.  A child has the forking thread only, which is its main thread: all others are not alive there, and joining them
  * returns at once.
@@ -73,12 +73,13 @@ BROOD_API int brood_thread_sentinel(struct brood_thread *thread);
 /* 1: the program's exit does not wait for it. */
 BROOD_API int brood_thread_is_daemon(const struct brood_thread *thread);
 
-/* Its name, which stays where it is until the handle is freed; a thread may be named anew at any time: 0, -EINVAL, -ENOMEM.
- */
+/* Its name: the text stays as it is until the handle is freed, or the name has been set eight more times.  A thread may be
+ * named anew at any time: 0; -EINVAL: no name. */
 BROOD_API const char *brood_thread_name(const struct brood_thread *thread);
 BROOD_API int brood_thread_set_name(struct brood_thread *thread, const char *name);
 
-/* The number by which the kernel knows it, as in ps and top.  It may be another thread's once this one has ended. */
+/* The number by which the kernel knows it, as in ps and top.  It may be another thread's once this one has ended.
+ * In a forked child, 0 for a thread of the parent that had not stored its number yet. */
 BROOD_API pid_t brood_thread_native_id(const struct brood_thread *thread);
 
 /* The calling thread: borrowed, good while it runs.  A thread that brood did not start has a handle, too; it is a daemon
@@ -99,11 +100,11 @@ BROOD_API int brood_thread_count(void);
 /* Ends the calling thread as a return from its function would, but says nothing of a failure. */
 BROOD_API void brood_thread_exit(int result) __attribute__((noreturn));
 
-/* Who failed, for a failure hook: all of it borrowed for the time of the call. */
+/* A failure, for the hook: all of it borrowed for the time of the call. */
 struct brood_failure {
     const char *name;  /* of the thread or process */
     int error;         /* the negative errno that its function returned */
-    const char *words; /* of brood_fail(), or "" */
+    const char *words; /* the error text of brood_fail(), or "" */
 };
 
 /* Calls `hook` in each thread whose function fails, in place of writing a line to standard error.  NULL: the line again.  A

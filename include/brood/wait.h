@@ -32,8 +32,8 @@ struct brood_waited {
  * thing may be there twice.
  *
  * Returns how many are ready; or -EAGAIN: none, and the deadline is BROOD_NOW; -ETIMEDOUT; -EBADF: one is not open, and the
- * words tell which; -EINVAL: nothing to wait for, and no deadline, or the things are at NULL; -ENOMEM.  No signal ends it.
- * Callers: any number. */
+ * error text says which; -EINVAL: nothing to wait for, and no deadline, or the things are at NULL; -ENOMEM.  No signal ends
+ * it. Callers: any number. */
 BROOD_API BROOD_MUST_USE int brood_wait(const struct brood_waited *things, size_t n, bool *ret_ready,
                                         brood_deadline deadline);
 

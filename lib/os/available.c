@@ -1,7 +1,7 @@
-/* available.c - what the machine has, and what the memory limits of control groups leave.
+/* available.c - how much memory the machine has, and how much the limits of control groups leave.
  *
- * What a group has in use contains pages of files, which the kernel drops where memory is short.  Pages of files in memory
- * are not among these: they can only go to the swap space.
+ * A group's usage contains page cache, which the kernel drops when memory is short.  Files in memory do not count as
+ * that: they can only go to the swap space.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -11,8 +11,10 @@
 #include "os/available.h"
 #include "os/cgroup.h"
 
-/* A line that begins with a word, and goes on with a number. */
-struct entry {
+#define LOOK_EVERY (UINT64_C(16) << 20)
+
+/* A line that begins with a word and continues with a number. */
+struct memory_entry {
     const char *word;
     uint64_t number;
     bool found;
@@ -20,7 +22,7 @@ struct entry {
 
 static void look_for(char *line, void *data)
 {
-    struct entry *entry = data;
+    struct memory_entry *entry = data;
     size_t length = strlen(entry->word);
 
     if (strncmp(line, entry->word, length) != 0 || line[length] != ' ')
@@ -29,9 +31,9 @@ static void look_for(char *line, void *data)
     entry->found = true;
 }
 
-static struct entry find_entry(const char *directory, const char *name, const char *word)
+static struct memory_entry entry_find(const char *directory, const char *name, const char *word)
 {
-    struct entry entry = {.word = word};
+    struct memory_entry entry = {.word = word};
 
     brood__cgroup_lines(directory, name, look_for, &entry);
     return entry;
@@ -39,7 +41,7 @@ static struct entry find_entry(const char *directory, const char *name, const ch
 
 /* ---- control groups ---- */
 
-struct search {
+struct memory_search {
     uint64_t swap; /* of the machine */
     uint64_t least;
 };
@@ -61,8 +63,8 @@ static uint64_t left_of(uint64_t limit, uint64_t used)
     return limit > used ? limit - used : 0;
 }
 
-/* Version 1 counts memory and swap space together, if at all: the machine's is what there can be. */
-static uint64_t swap_left(const struct search *search, const char *directory, int version)
+/* Version 1 counts memory and swap together, if at all: the machine's swap is the bound. */
+static uint64_t swap_left(const struct memory_search *search, const char *directory, int version)
 {
     uint64_t limit = version == 2 ? read_bytes(directory, "memory.swap.max") : UINT64_MAX, left;
 
@@ -72,7 +74,7 @@ static uint64_t swap_left(const struct search *search, const char *directory, in
     return left < search->swap ? left : search->swap;
 }
 
-/* What a group of version 1 has in use is also that of the groups below it; so must be what goes off it. */
+/* In version 1 a group's usage includes that of the groups below it, so what is subtracted must too. */
 static uint64_t files_in(const char *directory, int version)
 {
     const char *prefix = version == 2 ? "" : "total_";
@@ -82,14 +84,14 @@ static uint64_t files_in(const char *directory, int version)
         char word[32];
 
         (void)snprintf(word, sizeof(word), "%s%s", prefix, active ? "active_file" : "inactive_file");
-        bytes += find_entry(directory, "memory.stat", word).number;
+        bytes += entry_find(directory, "memory.stat", word).number;
     }
     return bytes;
 }
 
-static void look_at(const char *directory, int version, void *data)
+static void group_look_at(const char *directory, int version, void *data)
 {
-    struct search *search = data;
+    struct memory_search *search = data;
     uint64_t limit = read_bytes(directory, version == 2 ? "memory.max" : "memory.limit_in_bytes"), left;
     uint64_t used = read_bytes(directory, version == 2 ? "memory.current" : "memory.usage_in_bytes");
 
@@ -100,21 +102,35 @@ static void look_at(const char *directory, int version, void *data)
         search->least = left;
 }
 
-/* ---- all of it ---- */
+/* ---- the result ---- */
 
 uint64_t brood__memory_available_to(const char *proc, const char *meminfo, const char *root)
 {
-    struct entry machine = find_entry(meminfo, "meminfo", "MemAvailable:");
-    struct search search = {.least = UINT64_MAX};
+    struct memory_entry machine = entry_find(meminfo, "meminfo", "MemAvailable:");
+    struct memory_search search = {.least = UINT64_MAX};
 
-    search.swap = find_entry(meminfo, "meminfo", "SwapFree:").number * 1024;
+    search.swap = entry_find(meminfo, "meminfo", "SwapFree:").number * 1024;
     if (machine.found)
         search.least = machine.number * 1024 + search.swap;
-    brood__cgroup_each(proc, root, "memory", look_at, &search);
+    brood__cgroup_each(proc, root, "memory", group_look_at, &search);
     return search.least;
 }
 
 uint64_t brood__memory_available(void)
 {
     return brood__memory_available_to("/proc/self", "/proc", "");
+}
+
+bool brood__memory_has(uint64_t bytes, uint64_t *ret_available)
+{
+    uint64_t available = brood__memory_available();
+
+    *ret_available = available;
+    return available == UINT64_MAX || bytes <= available - available / 16;
+}
+
+bool brood__memory_allows(uint64_t from, uint64_t to, uint64_t *ret_available)
+{
+    return from / LOOK_EVERY == to / LOOK_EVERY ||
+           brood__memory_has(to - from > LOOK_EVERY ? to - from : LOOK_EVERY, ret_available);
 }

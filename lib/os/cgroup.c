@@ -1,23 +1,29 @@
 /* cgroup.c - the groups of this process, of versions 1 and 2.
  *
- * /proc/self/cgroup says which group the process is in, for each hierarchy, and /proc/self/mountinfo where the hierarchies
- * are mounted and from which group downwards.  What the one names beyond what the other mounts is the directory of the
- * group; the limits of that directory and of all above it, up to the mount, hold.
+ * /proc/self/cgroup says which group the process is in, for each hierarchy; /proc/self/mountinfo says where the
+ * hierarchies are mounted, and from which group downwards.  The group's path without the mounted group's path is the
+ * directory of the group below the mount; the limits of that directory, and of all above it up to the mount, apply.
  *
  *     cgroup      4:cpu,cpuacct:/docker/abc/job
  *     mountinfo   ... /docker/abc /sys/fs/cgroup/cpu,cpuacct ... - cgroup cgroup rw,cpu,cpuacct
  *     reads       /sys/fs/cgroup/cpu,cpuacct/job and /sys/fs/cgroup/cpu,cpuacct
+ *
+ * In a control group namespace that came without a mount of its own (unshare, a container that shows the host's /sys)
+ * the names from the mount down to the namespace are hidden.  Then the group is the one whose list of processes contains
+ * this process.
  */
 #include <ctype.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "os/cgroup.h"
 
 /* ---- files ---- */
 
-static FILE *open_file(const char *directory, const char *name)
+static FILE *group_file_open(const char *directory, const char *name)
 {
     char path[CGROUP_PATH_MAX + 32];
     int length = snprintf(path, sizeof(path), "%s/%s", directory, name);
@@ -27,7 +33,7 @@ static FILE *open_file(const char *directory, const char *name)
 
 bool brood__cgroup_read(const char *directory, const char *name, char *ret_text, int size)
 {
-    FILE *file = open_file(directory, name);
+    FILE *file = group_file_open(directory, name);
     bool good;
 
     if (!file)
@@ -41,7 +47,7 @@ bool brood__cgroup_read(const char *directory, const char *name, char *ret_text,
 
 void brood__cgroup_lines(const char *directory, const char *name, void (*visit)(char *line, void *data), void *data)
 {
-    FILE *file = open_file(directory, name);
+    FILE *file = group_file_open(directory, name);
     char *line = NULL;
     size_t room = 0;
 
@@ -70,17 +76,17 @@ static bool has_word(const char *list, const char *word)
 
 /* ---- which groups this process is in ---- */
 
-struct search {
+struct cgroup_search {
     const char *root, *controller;
-    char *groups[3]; /* by version: the path of our group in the hierarchy with the controller, or NULL */
+    char *groups[3]; /* by version: the path of this process's group in the hierarchy with the controller, or NULL */
     void (*visit)(const char *directory, int version, void *data);
     void *data;
 };
 
 /* A line is "hierarchy:controllers:path", and the path may have colons.  Version 2 has no controllers. */
-static void note_group(char *line, void *data)
+static void group_record(char *line, void *data)
 {
-    struct search *search = data;
+    struct cgroup_search *search = data;
     char *controllers = strchr(line, ':');
     char *path = controllers ? strchr(controllers + 1, ':') : NULL;
     int version;
@@ -113,11 +119,13 @@ static int leading_ups(const char *path, const char **ret_rest)
     return n;
 }
 
-/* What is left of `group` below `top`, the group that is mounted: "" or "/...".  NULL: the mount does not show our group.
+/* Returns what remains of `group` below `top`, the mounted group: "" or "/...".  NULL: the mount does not show this
+ * process's group, or *ret_hidden.
  *
- * In a cgroup namespace both paths are relative to the namespace's root, and ".." leads out of it.  A mount that comes from
- * outside may have a top above that root; the names in between are hidden, and all that can be asked is the top itself. */
-static const char *below(const char *group, const char *top)
+ * In a cgroup namespace both paths are relative to the namespace's root, and ".." leads out of it.  A mount from outside
+ * may have a top above that root; the names in between are hidden.
+ */
+static const char *below(const char *group, const char *top, bool *ret_hidden)
 {
     const char *group_rest, *top_rest;
     int group_ups = leading_ups(group, &group_rest), top_ups = leading_ups(top, &top_rest);
@@ -131,18 +139,55 @@ static const char *below(const char *group, const char *top)
     if (top_ups == group_ups && strncmp(group_rest, top_rest, length) == 0 &&
         (group_rest[length] == '/' || group_rest[length] == '\0'))
         return group_rest + length;
-    return top_ups > group_ups && length == 0 ? "" : NULL;
+    *ret_hidden = top_ups > group_ups && length == 0;
+    return NULL;
 }
 
-/* Looks at the group's directory and at all above it, up to where the hierarchy is mounted. */
-static void climb(struct search *search, const char *mount_point, const char *rest, int version)
-{
-    char directory[CGROUP_PATH_MAX];
-    size_t top = strlen(search->root) + strlen(mount_point);
-    int length = snprintf(directory, sizeof(directory), "%s%s%s", search->root, mount_point, rest);
+/* ---- a group whose name is hidden ---- */
 
-    if (length >= (int)sizeof(directory))
-        return;
+#define DEPTH_MAX 32 /* levels of nested groups; far fewer are common */
+
+static void note_us(char *line, void *data)
+{
+    bool *found = data;
+
+    *found |= strtol(line, NULL, 10) == getpid();
+}
+
+static bool are_we_in(const char *directory)
+{
+    bool found = false;
+
+    brood__cgroup_lines(directory, "cgroup.procs", note_us, &found);
+    return found;
+}
+
+/* Looks for the group that lists this process: the directory itself or one below it, whose path replaces it. */
+static bool find_us(char directory[CGROUP_PATH_MAX], int depth)
+{
+    size_t length = strlen(directory);
+    bool found = are_we_in(directory);
+    struct dirent *entry;
+    DIR *folder = found || depth == DEPTH_MAX ? NULL : opendir(directory);
+
+    while (folder && !found && (entry = readdir(folder)) != NULL) {
+        if (entry->d_type != DT_DIR || entry->d_name[0] == '.' || length + strlen(entry->d_name) + 2 > CGROUP_PATH_MAX)
+            continue;
+        (void)snprintf(directory + length, CGROUP_PATH_MAX - length, "/%s", entry->d_name);
+        found = find_us(directory, depth + 1);
+        if (!found)
+            directory[length] = '\0';
+    }
+    if (folder)
+        (void)closedir(folder);
+    return found;
+}
+
+/* ---- visiting ---- */
+
+/* Visits a directory and all above it, up to the mount, whose path has `top` bytes. */
+static void climb(struct cgroup_search *search, char *directory, size_t top, int version)
+{
     for (;;) {
         search->visit(directory, version, search->data);
         if (strlen(directory) <= top)
@@ -151,7 +196,21 @@ static void climb(struct search *search, const char *mount_point, const char *re
     }
 }
 
-/* mountinfo writes blanks and backslashes as \ and three octal digits. */
+/* `rest` is the group below the mount; NULL: search for it. */
+static void look_below(struct cgroup_search *search, const char *mount_point, const char *rest, int version)
+{
+    char directory[CGROUP_PATH_MAX];
+    size_t top = strlen(search->root) + strlen(mount_point);
+    int length = snprintf(directory, sizeof(directory), "%s%s%s", search->root, mount_point, rest ? rest : "");
+
+    if (length >= (int)sizeof(directory))
+        return;
+    if (!rest)
+        (void)find_us(directory, 0); /* without it, only the top is known to be above this process */
+    climb(search, directory, top, version);
+}
+
+/* mountinfo escapes blanks and backslashes as \ and three octal digits. */
 static char *unescape(char *text)
 {
     char *to = text;
@@ -171,12 +230,12 @@ static char *unescape(char *text)
 
 struct mount {
     char *top;   /* the directory of the file system that is mounted */
-    char *point; /* on which directory */
+    char *point; /* the directory where it is mounted */
     char *type;
-    char *options; /* of the file system: for cgroup v1 its controllers are among them */
+    char *options; /* of the file system: for cgroup v1 they include its controllers */
 };
 
-/* The next word after `skip` others; NULL: the line ends before. */
+/* The next word after `skip` others; NULL: the line ends before it. */
 static char *next_word(char **line, int skip)
 {
     while (skip-- > 0)
@@ -206,11 +265,12 @@ static int cgroup_version(const struct mount *mount, const char *controller)
     return strcmp(mount->type, "cgroup") == 0 && has_word(mount->options, controller) ? 1 : 0;
 }
 
-/* A hierarchy may be mounted more than once; whatever mount shows our group tells the truth about it. */
+/* A hierarchy may be mounted more than once; any mount that shows the group will do. */
 static void search_mount(char *line, void *data)
 {
-    struct search *search = data;
+    struct cgroup_search *search = data;
     struct mount mount;
+    bool hidden = false;
     const char *rest;
     int version;
 
@@ -219,19 +279,19 @@ static void search_mount(char *line, void *data)
     version = cgroup_version(&mount, search->controller);
     if (version == 0 || !search->groups[version])
         return;
-    rest = below(search->groups[version], unescape(mount.top));
-    if (!rest)
+    rest = below(search->groups[version], unescape(mount.top), &hidden);
+    if (!rest && !hidden)
         return;
     unescape(mount.point);
-    climb(search, strcmp(mount.point, "/") == 0 ? "" : mount.point, rest, version);
+    look_below(search, strcmp(mount.point, "/") == 0 ? "" : mount.point, rest, version);
 }
 
 void brood__cgroup_each(const char *proc, const char *root, const char *controller,
                         void (*visit)(const char *directory, int version, void *data), void *data)
 {
-    struct search search = {.root = root, .controller = controller, .visit = visit, .data = data};
+    struct cgroup_search search = {.root = root, .controller = controller, .visit = visit, .data = data};
 
-    brood__cgroup_lines(proc, "cgroup", note_group, &search);
+    brood__cgroup_lines(proc, "cgroup", group_record, &search);
     brood__cgroup_lines(proc, "mountinfo", search_mount, &search);
     free(search.groups[1]);
     free(search.groups[2]);

@@ -4,7 +4,7 @@ int64_t brood__now_ns(void)
 {
     struct timespec now;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail: the clock exists and the pointer is good */
+    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail: the clock exists and the pointer is valid */
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 

@@ -2,6 +2,7 @@
 #ifndef BROOD_OS_CLOCK_H
 #define BROOD_OS_CLOCK_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <time.h>
 
@@ -19,7 +20,13 @@ static inline bool brood__is_past(brood_deadline deadline)
     return deadline.ns <= 0 || (!brood__is_forever(deadline) && brood__now_ns() >= deadline.ns);
 }
 
-/* The point `ns` nanoseconds from now, or BROOD_FOREVER where that would overflow. */
+/* The result of a wait whose deadline has passed: a caller with BROOD_NOW did not want to wait. */
+static inline int brood__timeout(brood_deadline deadline)
+{
+    return deadline.ns <= 0 ? -EAGAIN : -ETIMEDOUT;
+}
+
+/* The time `ns` nanoseconds from now, or BROOD_FOREVER where that would overflow. */
 brood_deadline brood__after_ns(int64_t ns);
 
 static inline brood_deadline brood__sooner(brood_deadline a, brood_deadline b)

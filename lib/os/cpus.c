@@ -17,7 +17,7 @@
 
 /* ---- quotas ---- */
 
-struct search {
+struct quota_search {
     const char *root;
     bool found;
     struct brood__quota tightest;
@@ -29,7 +29,7 @@ static bool read_v2(const char *directory, struct brood__quota *ret_quota)
 
     if (!brood__cgroup_read(directory, "cpu.max", text, sizeof(text)))
         return false;
-    ret_quota->quota_us = strtoll(text, &end, 10); /* "max" is no number */
+    ret_quota->quota_us = strtoll(text, &end, 10); /* "max" is not a number */
     ret_quota->period_us = strtoll(end, NULL, 10);
     return true;
 }
@@ -51,9 +51,9 @@ static double cpus_of(const struct brood__quota *quota)
     return (double)quota->quota_us / (double)quota->period_us;
 }
 
-static void look_at(const char *directory, int version, void *data)
+static void quota_look_at(const char *directory, int version, void *data)
 {
-    struct search *search = data;
+    struct quota_search *search = data;
     struct brood__quota quota = {.version = version};
 
     if (!(version == 2 ? read_v2(directory, &quota) : read_v1(directory, &quota)))
@@ -69,17 +69,17 @@ static void look_at(const char *directory, int version, void *data)
 
 bool brood__cpus_quota(const char *proc, const char *root, struct brood__quota *ret_quota)
 {
-    struct search search = {.root = root};
+    struct quota_search search = {.root = root};
 
-    brood__cgroup_each(proc, root, "cpu", look_at, &search);
+    brood__cgroup_each(proc, root, "cpu", quota_look_at, &search);
     if (search.found)
         *ret_quota = search.tightest;
     return search.found;
 }
 
-/* ---- how many ---- */
+/* ---- the number ---- */
 
-/* The kernel refuses a mask with room for fewer CPUs than it was built to handle, whatever the machine has. */
+/* The kernel refuses a mask with room for fewer CPUs than it was built for, whatever the machine has. */
 static int affinity_of(int room)
 {
     cpu_set_t *set = CPU_ALLOC((size_t)room);
@@ -93,7 +93,7 @@ static int affinity_of(int room)
     return r;
 }
 
-/* How many CPUs are in the affinity mask, or a negative errno. */
+/* The number of CPUs in the affinity mask, or a negative errno. */
 static int affinity(void)
 {
     int r = -EINVAL;
@@ -119,12 +119,12 @@ static int rounded_up(const struct brood__quota *quota)
 
 struct cpus {
     int in_mask; /* or a negative errno */
-    int online;  /* is asked for only if there is no mask */
+    int online;  /* determined only if there is no mask */
     bool limited;
     struct brood__quota quota;
 };
 
-static struct cpus count(const char *proc, const char *root)
+static struct cpus cpus_count(const char *proc, const char *root)
 {
     struct cpus cpus = {.in_mask = affinity()};
 
@@ -143,21 +143,21 @@ static int usable(const struct cpus *cpus)
 
 int brood__cpus_usable(void)
 {
-    struct cpus cpus = count("/proc/self", "");
+    struct cpus cpus = cpus_count("/proc/self", "");
 
     return usable(&cpus);
 }
 
-/* ---- and why ---- */
+/* ---- the reason, as text ---- */
 
-struct text {
-    char *at; /* NULL: nobody wants to know */
+struct reason_text {
+    char *at; /* NULL: the caller does not want it */
     size_t left;
 };
 
-static void say(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void reason_add(struct reason_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-static void say(struct text *text, const char *format, ...)
+static void reason_add(struct reason_text *text, const char *format, ...)
 {
     va_list arguments;
     int length;
@@ -171,7 +171,7 @@ static void say(struct text *text, const char *format, ...)
         return;
     if ((size_t)length >= text->left)
         length = (int)text->left - 1;
-    /* Names of groups and the environment may hold anything, and this is to be one line. */
+    /* names of groups and the environment may contain any bytes; the reason is one line */
     for (int i = 0; i < length; i++)
         if (iscntrl((unsigned char)text->at[i]))
             text->at[i] = '?';
@@ -179,32 +179,32 @@ static void say(struct text *text, const char *format, ...)
     text->left -= (size_t)length;
 }
 
-static void say_quota(struct text *text, const struct brood__quota *quota)
+static void reason_add_quota(struct reason_text *text, const struct brood__quota *quota)
 {
-    say(text, "; cgroup quota %.2f CPUs ", cpus_of(quota));
+    reason_add(text, "; cgroup quota %.2f CPUs ", cpus_of(quota));
     if (quota->version == 2)
-        say(text, "(cpu.max %" PRId64 " %" PRId64, quota->quota_us, quota->period_us);
+        reason_add(text, "(cpu.max %" PRId64 " %" PRId64, quota->quota_us, quota->period_us);
     else
-        say(text, "(cpu.cfs_quota_us %" PRId64 ", cpu.cfs_period_us %" PRId64, quota->quota_us, quota->period_us);
-    say(text, " in %s)", quota->where);
+        reason_add(text, "(cpu.cfs_quota_us %" PRId64 ", cpu.cfs_period_us %" PRId64, quota->quota_us, quota->period_us);
+    reason_add(text, " in %s)", quota->where);
     if (quota->quota_us % quota->period_us != 0)
-        say(text, " rounds up to %d", rounded_up(quota));
+        reason_add(text, " rounds up to %d", rounded_up(quota));
 }
 
-static void say_cpus(struct text *text, const struct cpus *cpus)
+static void reason_add_cpus(struct reason_text *text, const struct cpus *cpus)
 {
     if (cpus->in_mask > 0)
-        say(text, "%d CPU%s in the affinity mask", cpus->in_mask, cpus->in_mask == 1 ? "" : "s");
+        reason_add(text, "%d CPU%s in the affinity mask", cpus->in_mask, cpus->in_mask == 1 ? "" : "s");
     else
-        say(text, "%d CPU%s online, and the affinity mask cannot be read (%s)", cpus->online, cpus->online == 1 ? "" : "s",
-            strerror(-cpus->in_mask));
+        reason_add(text, "%d CPU%s online, and the affinity mask cannot be read (%s)", cpus->online,
+                   cpus->online == 1 ? "" : "s", strerror(-cpus->in_mask));
     if (cpus->limited)
-        say_quota(text, &cpus->quota);
+        reason_add_quota(text, &cpus->quota);
     else
-        say(text, "; no cgroup quota");
+        reason_add(text, "; no cgroup quota");
 }
 
-/* The number that BROOD_WORKERS holds; 0: none that makes sense. */
+/* The number in BROOD_WORKERS; 0: no valid one. */
 static int parse_workers(const char *value)
 {
     long n;
@@ -216,36 +216,36 @@ static int parse_workers(const char *value)
     return *end == '\0' && n <= BROOD_WORKERS_MAX ? (int)n : 0;
 }
 
-static int least(int a, int b)
+static int cpus_least(int a, int b)
 {
     return a < b ? a : b;
 }
 
-static void say_wish(struct text *text, const char *value, int wish, int workers)
+static void reason_add_wish(struct reason_text *text, const char *value, int wish, int workers)
 {
     if (wish == 0)
-        say(text, "; BROOD_WORKERS=%.40s in the environment is ignored: it is not a number from 1 to %d", value,
-            BROOD_WORKERS_MAX);
+        reason_add(text, "; BROOD_WORKERS=%.40s in the environment is ignored: it is not a number from 1 to %d", value,
+                   BROOD_WORKERS_MAX);
     else if (wish > workers)
-        say(text, "; BROOD_WORKERS=%s in the environment would be more", value);
+        reason_add(text, "; BROOD_WORKERS=%s in the environment would be more", value);
     else
-        say(text, "; BROOD_WORKERS=%s in the environment", value);
+        reason_add(text, "; BROOD_WORKERS=%s in the environment", value);
 }
 
 int brood__cpus_workers(const char *proc, const char *root, char *reason, size_t size)
 {
-    struct text text = {.at = reason, .left = reason ? size : 0};
+    struct reason_text text = {.at = reason, .left = reason ? size : 0};
     const char *value = getenv("BROOD_WORKERS");
     int wish = value ? parse_workers(value) : 0;
-    struct cpus cpus = count(proc, root);
-    int most = least(usable(&cpus), BROOD_WORKERS_MAX), n = wish > 0 ? least(wish, most) : most;
+    struct cpus cpus = cpus_count(proc, root);
+    int most = cpus_least(usable(&cpus), BROOD_WORKERS_MAX), n = wish > 0 ? cpus_least(wish, most) : most;
 
-    say(&text, "%d: ", n);
-    say_cpus(&text, &cpus);
+    reason_add(&text, "%d: ", n);
+    reason_add_cpus(&text, &cpus);
     if (most < usable(&cpus))
-        say(&text, "; a pool has at most %d workers", BROOD_WORKERS_MAX);
+        reason_add(&text, "; a pool has at most %d workers", BROOD_WORKERS_MAX);
     if (value && *value)
-        say_wish(&text, value, wish, n);
+        reason_add_wish(&text, value, wish, n);
     return n;
 }
 

@@ -1,10 +1,10 @@
 /* cpus.h - how many CPUs this process may use, which is often fewer than the machine has.
  *
- * Two things limit it.  The affinity mask (taskset, cpusets, `docker run --cpuset-cpus`) says which CPUs it may run on. The
- * quotas of its control groups (`docker run --cpus`, Kubernetes limits, systemd's CPUQuota=) say how much time it gets on
- * them: with more busy processes than that all of them are stopped for the rest of each period.
+ * Two things limit it.  The affinity mask (taskset, cpusets, `docker run --cpuset-cpus`) says on which CPUs it may run.
+ * The quotas of its control groups (`docker run --cpus`, Kubernetes limits, systemd's CPUQuota=) say how much time it
+ * gets on them: with more busy processes than that, the kernel stops all of them for the rest of each period.
  *
- * brood_workers_default() of brood/pool.h is the public face of this.
+ * brood_workers_default() of brood/pool.h makes this public.
  */
 #ifndef BROOD_OS_CPUS_H
 #define BROOD_OS_CPUS_H
@@ -15,10 +15,10 @@
 
 #include "os/cgroup.h"
 
-/* The least of the CPUs in the calling thread's affinity mask and those that the quotas allow, rounded up; at least 1. */
+/* The smaller of the CPUs in the calling thread's affinity mask and those that the quotas allow, rounded up; at least 1. */
 int brood__cpus_usable(void);
 
-/* ---- for the tests: the same with a file system of their own ---- */
+/* ---- for tests: the same with a file system of their own ---- */
 
 /* The tightest quota: `quota_us` of CPU time in each `period_us`, set in the directory `where`. */
 struct brood__quota {
@@ -27,8 +27,8 @@ struct brood__quota {
     char where[CGROUP_PATH_MAX];
 };
 
-/* Looks for the quotas of the process whose cgroup and mountinfo files lie in the directory `proc`.  Every path that these
- * name is taken to be below `root`, and `where` is given without it.  False: there is none. */
+/* Looks for the quotas of the process whose cgroup and mountinfo files are in the directory `proc`.  Every path that
+ * these name is taken to be below `root`, and `where` omits that.  False: there is none. */
 bool brood__cpus_quota(const char *proc, const char *root, struct brood__quota *ret_quota);
 
 /* brood_workers_default() of that process, but with the caller's environment and affinity mask. */

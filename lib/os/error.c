@@ -1,11 +1,11 @@
-/* error.c - why the last call of this thread failed, in words. */
+/* error.c - the error message of this thread's last call. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "os/error.h"
 
-/* Initial-exec would be faster, but a library that is dlopen()ed may not get static TLS. */
+/* Initial-exec would be faster, but a library that is loaded by dlopen() may not get static TLS. */
 static _Thread_local char reason[512];
 
 const char *brood_error(void)
@@ -13,7 +13,7 @@ const char *brood_error(void)
     return reason;
 }
 
-char *brood__error_words(void)
+char *brood__error_message(void)
 {
     return reason;
 }
@@ -35,9 +35,9 @@ int brood_fail(int error, const char *format, ...)
 
 int brood__error_complete(int error)
 {
-    const char *words = error >= -ERRNO_MAX ? strerrordesc_np(-error) : NULL;
+    const char *description = error >= -ERRNO_MAX ? strerrordesc_np(-error) : NULL;
 
-    return reason[0] ? error : brood_fail(error, "%s", words ? words : "failed");
+    return reason[0] ? error : brood_fail(error, "%s", description ? description : "failed");
 }
 
 #define TEXT_(x) #x

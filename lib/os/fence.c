@@ -4,7 +4,9 @@
 
 #include "os/fence.h"
 
-_Atomic bool brood__fence_is_symmetric = true; /* until somebody has registered: correct, only slower */
+/* until the process has registered: correct, only slower. Written by _open() and _make_symmetric(), read by all threads,
+ * relaxed: every process calls _open() before its first fence */
+_Atomic bool brood__fence_is_symmetric = true;
 
 static bool membarrier(int command)
 {

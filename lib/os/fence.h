@@ -1,12 +1,15 @@
 /* fence.h - an asymmetric fence: the frequent side pays nothing, the rare side pays a system call.
  *
- * Publisher (often):  store A;  brood__fence_light();  load B          Sleeper (rarely):  store B;  brood__fence_heavy();
- * load A
+ *     Publisher (often)                  Sleeper (rarely)
  *
- * At least one of the two sees the other's store.  Without the fences both could miss it: a store waits in the store buffer
- * while the load behind it is done.  The heavy side makes the kernel run a full barrier on every CPU that runs a registered
- * process: membarrier(2), MEMBARRIER_CMD_GLOBAL_EXPEDITED.  A locked instruction on the publishing side instead made a
- * task's round trip six times dearer.  Where membarrier is missing both sides are full fences.
+ *     store A                            store B
+ *     brood__fence_light()               brood__fence_heavy()
+ *     load B                             load A
+ *
+ * At least one of the two sees the other's store.  Without the fences both could miss it: a store waits in the store
+ * buffer while the load after it is done.  The heavy side makes the kernel run a full barrier on every CPU that runs a
+ * registered process: membarrier(2), MEMBARRIER_CMD_GLOBAL_EXPEDITED.  With a locked instruction on the publishing side
+ * instead, a task's round trip took six times as long.  Where membarrier is missing, both sides are full fences.
  */
 #ifndef BROOD_OS_FENCE_H
 #define BROOD_OS_FENCE_H
@@ -17,17 +20,17 @@
 /* This process cannot use membarrier, or has not registered yet. */
 extern _Atomic bool brood__fence_is_symmetric;
 
-/* Registers this process; false if it cannot be.  Every process on either side calls it first, also after fork, and a
- * process that cannot register may only join others that could not either: a light side that is only light needs a partner
- * whose heavy side is heavy. */
+/* Registers this process; false if the kernel refuses.  Every process on either side calls this first, also after fork.
+ * A process that cannot register may only join processes that could not either: a light side needs a partner whose heavy
+ * side is heavy. */
 bool brood__fence_open(void);
 
 /* Makes both sides full fences, because a partner cannot register. */
 void brood__fence_make_symmetric(void);
 
-/* False: the kernel refuses now what it granted when this process registered (a filter was loaded since, or it has no
- * memory), and the other side may have missed the store.  Who meant to sleep until that side wakes it sets itself a limit.
- */
+/* False: the kernel refuses what it granted when this process registered (a filter was loaded since, or memory is
+ * short), and the other side may have missed the store.  A caller that meant to sleep until that side wakes it then
+ * limits its sleep. */
 bool brood__fence_heavy(void);
 
 static inline void brood__fence_light(void)

@@ -7,15 +7,15 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void count_fork(void)
 {
-    atomic_fetch_add(&brood__fork_generation, 1);
+    atomic_fetch_add_explicit(&brood__fork_generation, 1, memory_order_relaxed);
 }
 
-static void watch(void)
+static void fork_watch(void)
 {
     (void)pthread_atfork(NULL, NULL, count_fork);
 }
 
 void brood__fork_watch(void)
 {
-    (void)pthread_once(&once, watch);
+    (void)pthread_once(&once, fork_watch);
 }

@@ -13,14 +13,14 @@
 #define SYS_futex_waitv 449
 #endif
 
-/* Where futex_waitv is missing, how long a sleeper may be blind to its second word. */
+/* Without futex_waitv a sleeper checks its second word at this interval. */
 #define SLICE_NS 5000000
 
 int brood__futex_wait(_Atomic uint32_t *word, uint32_t expected, brood_deadline deadline)
 {
     struct timespec at = brood__timespec(deadline);
 
-    /* FUTEX_WAIT_BITSET is the one that takes an absolute time. */
+    /* FUTEX_WAIT_BITSET takes an absolute time. */
     if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET, expected, brood__is_forever(deadline) ? NULL : &at, NULL,
                 FUTEX_BITSET_MATCH_ANY) == 0 ||
         errno == EAGAIN)
@@ -39,7 +39,7 @@ static int wait_slice(_Atomic uint32_t *word, uint32_t expected, brood_deadline 
     return r == -ETIMEDOUT ? 0 : r;
 }
 
-static _Atomic bool missing; /* futex_waitv: set once, by whoever finds out first */
+static _Atomic bool missing; /* the kernel has no futex_waitv: set by the first thread that notices, relaxed */
 
 int brood__futex_wait_any(const struct futex_word *words, size_t count, brood_deadline deadline)
 {
@@ -87,8 +87,8 @@ int brood__futex_die_with_me(_Atomic uint32_t *word)
     return syscall(SYS_set_robust_list, &list, sizeof(list)) == 0 ? 0 : -errno;
 }
 
-uint32_t brood__life_word(void)
+uint32_t brood__life_word(bool is_marked)
 {
-    /* FUTEX_WAITERS: the kernel wakes somebody only if the word says that somebody may be waiting. */
-    return ((uint32_t)syscall(SYS_gettid) & FUTEX_TID_MASK) | FUTEX_WAITERS;
+    /* FUTEX_WAITERS: the kernel wakes a sleeper only if the word says that there may be one */
+    return ((uint32_t)syscall(SYS_gettid) & FUTEX_TID_MASK) | (is_marked ? FUTEX_WAITERS : 0);
 }

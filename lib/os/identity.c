@@ -5,25 +5,55 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <brood/base.h>
 
 #include "os/clock.h"
 #include "os/identity.h"
 #include "os/pidfd.h"
 
 _Atomic uint64_t brood__self_cached;
+static _Atomic uint64_t namespaces_cached; /* written and read as brood__self_cached is; so is the next one */
+static _Atomic int proc_cached;
 static _Thread_local uint64_t self_thread;
 
-/* ---- what /proc says ---- */
+#define NAMESPACES_UNKNOWN 1 /* cached in place of 0, so that it is not looked up each time */
+
+/* The number of values for the start time, and for the inode, in an identity; none is 0, which means unknown. */
+#define BORN_VALUES 2047u
+
+static uint32_t not_zero(uint64_t number)
+{
+    return (uint32_t)(number % BORN_VALUES) + 1;
+}
+
+static uint64_t with_tick(uint32_t tick)
+{
+    return (uint64_t)tick << IDENTITY_TICK_SHIFT;
+}
+
+static uint64_t with_inode(uint32_t inode)
+{
+    return (uint64_t)inode << IDENTITY_INODE_SHIFT;
+}
+
+static uint32_t part(uint64_t identity, int shift)
+{
+    return (uint32_t)(identity >> shift) & BORN_VALUES;
+}
+
+/* ---- from /proc ---- */
 
 struct stat_line {
     char state;
-    uint32_t cookie; /* of the start time; never 0 */
+    uint32_t tick; /* of the start time */
 };
 
-/* The name of a program may hold anything, so fields are counted from the last ')': state is the first, start time the
- * 20th.  It counts the 10 ms since the machine was started; 31 bits of it come round in eight months. */
+/* A program's name may contain any bytes, so fields are counted from the last ')': the state is the first, the start
+ * time the 20th, in units of 10 ms since the machine was started. */
 static bool parse(const char *text, struct stat_line *ret_line)
 {
     const char *field = strrchr(text, ')');
@@ -35,19 +65,21 @@ static bool parse(const char *text, struct stat_line *ret_line)
     for (int i = 0; i < 20; i++)
         if (!(field = strchr(field + 1, ' ')))
             return false;
-    ret_line->cookie = (uint32_t)strtoull(field, &end, 10) | 0x80000000u;
+    ret_line->tick = not_zero(strtoull(field, &end, 10));
     return end > field;
 }
 
-/* Without the C library's streams: this is also called right after a fork in a process of many threads. */
-static bool read_stat(int number, struct stat_line *ret_line)
-{
-    char path[32], text[1024];
-    ssize_t bytes;
-    int fd;
+/* So that qemu-user does not recognize the calling process's own /proc/PID/stat and emulate it: with another start time
+ * than the kernel shows to others. */
+#define PROC "/proc/./"
 
-    (void)snprintf(path, sizeof(path), "/proc/%d/stat", number);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
+/* Without the C library's streams: this also runs right after a fork, in a process that had many threads. */
+static bool read_stat(const char *path, struct stat_line *ret_line)
+{
+    char text[1024];
+    ssize_t bytes;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
     if (fd < 0)
         return false;
     bytes = read(fd, text, sizeof(text) - 1);
@@ -58,27 +90,86 @@ static bool read_stat(int number, struct stat_line *ret_line)
     return parse(text, ret_line);
 }
 
-/* ---- who we are ---- */
+enum { PROC_UNKNOWN, PROC_OURS, PROC_ANOTHER };
 
-static uint64_t identity_of(int number)
+/* A container may show the /proc of another PID namespace, where this process's numbers belong to other processes. */
+static bool is_proc_ours(void)
 {
-    struct stat_line line = {.cookie = 0};
-    int error = errno;
+    int known = atomic_load_explicit(&proc_cached, memory_order_relaxed);
+    char text[16] = "";
 
-    (void)read_stat(number, &line);
-    errno = error;
-    return (uint64_t)line.cookie << 32 | (uint32_t)number;
+    if (known == PROC_UNKNOWN) {
+        known = readlink("/proc/self", text, sizeof(text) - 1) > 0 && atoi(text) == getpid() ? PROC_OURS : PROC_ANOTHER;
+        atomic_store_explicit(&proc_cached, known, memory_order_relaxed);
+    }
+    return known == PROC_OURS;
 }
 
-static void forget(void)
+static bool read_stat_of(int number, struct stat_line *ret_line)
+{
+    char path[32];
+
+    (void)snprintf(path, sizeof(path), PROC "%d/stat", number);
+    return is_proc_ours() && read_stat(path, ret_line);
+}
+
+/* ---- from a pidfd ---- */
+
+/* The kernel gives each process and thread an inode that is never reused (Linux 6.9); before that all pidfds have the
+ * same one. */
+static uint32_t inode_of(int pidfd)
+{
+    uint64_t inode = brood__pidfd_inode(pidfd);
+
+    return inode == 0 ? 0 : not_zero(inode);
+}
+
+/* 0: the kernel does not report it, or no descriptor is left to ask with. */
+static uint32_t find_inode(int pidfd)
+{
+    uint32_t inode = pidfd < 0 ? 0 : inode_of(pidfd);
+
+    if (pidfd >= 0)
+        (void)close(pidfd);
+    return inode;
+}
+
+/* ---- this process ---- */
+
+static uint32_t namespace_of(const char *path)
+{
+    struct stat status;
+
+    return stat(path, &status) == 0 ? (uint32_t)status.st_ino : 0;
+}
+
+/* The time namespace shifts the start times in /proc. */
+static uint64_t find_namespaces(void)
+{
+    uint64_t pids = namespace_of("/proc/self/ns/pid");
+
+    return pids == 0 ? 0 : pids << 32 | namespace_of("/proc/self/ns/time");
+}
+
+/* The kernel gives namespaces the lowest free numbers, so those that exist at the same time differ in their low bits. */
+static uint64_t space_of(uint64_t namespaces)
+{
+    uint64_t pids = namespaces >> 32, times = (uint32_t)namespaces;
+
+    return namespaces == 0 ? 0 : ((pids + times * 31) % IDENTITY_SPACES + 1) << IDENTITY_SPACE_SHIFT;
+}
+
+static void cache_forget(void)
 {
     atomic_store_explicit(&brood__self_cached, 0, memory_order_relaxed);
+    atomic_store_explicit(&namespaces_cached, 0, memory_order_relaxed);
+    atomic_store_explicit(&proc_cached, 0, memory_order_relaxed);
     self_thread = 0;
 }
 
 static void forget_in_children(void)
 {
-    if (pthread_atfork(NULL, NULL, forget) != 0)
+    if (pthread_atfork(NULL, NULL, cache_forget) != 0)
         abort(); /* out of memory for three pointers; a child that takes itself for its parent would be worse */
 }
 
@@ -89,56 +180,108 @@ static void once(void)
     (void)pthread_once(&done, forget_in_children);
 }
 
+uint64_t brood__namespaces(void)
+{
+    uint64_t known = atomic_load_explicit(&namespaces_cached, memory_order_relaxed);
+    int error = errno;
+
+    if (known == 0) {
+        once();
+        known = find_namespaces();
+        known = known == 0 ? NAMESPACES_UNKNOWN : known;
+        atomic_store_explicit(&namespaces_cached, known, memory_order_relaxed);
+        errno = error;
+    }
+    return known == NAMESPACES_UNKNOWN ? 0 : known;
+}
+
+int brood__namespaces_check(uint64_t noted, const char *what)
+{
+    if (!brood__namespaces_differ(noted, brood__namespaces()))
+        return 0;
+    return brood_fail(
+        -EXDEV,
+        "%s was made in another PID or time namespace: whether a process there is dead cannot be found out from "
+        "here. Run all of its users in one PID namespace",
+        what);
+}
+
+static uint64_t identity_of(int number, int pidfd, const char *stat_path)
+{
+    struct stat_line line = {.tick = 0};
+    int error = errno;
+    uint64_t identity;
+
+    (void)read_stat(stat_path, &line);
+    identity = with_tick(line.tick) | with_inode(find_inode(pidfd)) | space_of(brood__namespaces()) | (uint32_t)number;
+    errno = error;
+    return identity;
+}
+
 uint64_t brood__self_find(void)
 {
+    int number = getpid();
     uint64_t self;
 
     once();
-    self = identity_of(getpid());
+    self = identity_of(number, brood__pidfd_open(number), PROC "self/stat");
     atomic_store_explicit(&brood__self_cached, self, memory_order_relaxed);
     return self;
 }
 
 uint64_t brood__self_thread(void)
 {
+    int number;
+
     if (self_thread == 0) {
         once();
-        self_thread = identity_of((int)syscall(SYS_gettid));
+        number = (int)syscall(SYS_gettid);
+        self_thread = identity_of(number, brood__pidfd_open_thread(number), PROC "thread-self/stat");
     }
     return self_thread;
 }
 
-/* ---- whether others are dead ---- */
+/* ---- whether another process is dead ---- */
 
-/* Says nothing about a number that is in use, if /proc says nothing. */
-static bool is_another_or_zombie(uint64_t identity)
+static bool differ(uint32_t a, uint32_t b)
 {
-    uint32_t cookie = (uint32_t)(identity >> 32);
-    struct stat_line line;
-
-    if (!read_stat(brood__identity_number(identity), &line))
-        return false;
-    return (cookie != 0 && cookie != line.cookie) || line.state == 'X';
+    return a != 0 && b != 0 && a != b;
 }
 
-/* -EINVAL, or on later kernels -ENOENT: the number is that of a thread of another process now. */
+/* For a number that is in use: does it belong to another process, or to one that has ended, in one of these states?
+ * False if /proc does not say. */
+static bool proc_says_ended(uint64_t identity, const char *states)
+{
+    struct stat_line line;
+
+    if (!read_stat_of(brood__identity_number(identity), &line))
+        return false;
+    return differ(part(identity, IDENTITY_TICK_SHIFT), line.tick) || strchr(states, line.state) != NULL;
+}
+
+/* -EINVAL, or on later kernels -ENOENT: the number is now a thread's of another process */
 static bool is_no_process(int error)
 {
     return error == -ESRCH || error == -EINVAL || error == -ENOENT;
 }
 
-static bool has_ended(int number)
+static bool has_ended(int pidfd, uint64_t identity)
 {
-    int pidfd = brood__pidfd_open(number);
-    bool ended;
+    bool ended = differ(part(identity, IDENTITY_INODE_SHIFT), inode_of(pidfd)) || brood__pidfd_wait(pidfd, BROOD_NOW) == 0;
 
-    if (is_no_process(pidfd))
-        return true;
-    if (pidfd < 0) /* no descriptor is left, or a filter denies the call */
-        return kill(number, 0) < 0 && errno == ESRCH;
-    ended = brood__pidfd_wait(pidfd, BROOD_NOW) == 0;
     (void)close(pidfd);
     return ended;
+}
+
+static bool process_has_ended(uint64_t process)
+{
+    int number = brood__identity_number(process), pidfd = brood__pidfd_open(number);
+
+    if (pidfd >= 0)
+        return has_ended(pidfd, process);
+    if (is_no_process(pidfd))
+        return true;
+    return kill(number, 0) < 0 && errno == ESRCH; /* no descriptor is left, or a filter denies the call */
 }
 
 bool brood__identity_is_dead(uint64_t process)
@@ -147,30 +290,43 @@ bool brood__identity_is_dead(uint64_t process)
     bool dead;
 
     process &= IDENTITY_BITS;
-    if (process == brood__self())
+    if (process == brood__self() || brood__identity_is_foreign(process))
         return false;
-    dead = has_ended(brood__identity_number(process)) || is_another_or_zombie(process);
+    dead = process_has_ended(process) || proc_says_ended(process, "X");
     errno = error;
     return dead;
 }
 
-/* The first thread of a process stays, as a zombie, until the others have ended. */
-static bool is_zombie(int number)
+bool brood__identity_is_stopped(uint64_t process)
 {
     struct stat_line line;
+    int error = errno;
+    bool stopped = read_stat_of(brood__identity_number(process), &line) && (line.state == 'T' || line.state == 't');
 
-    return read_stat(number, &line) && line.state == 'Z';
+    errno = error;
+    return stopped && !brood__identity_is_foreign(process);
+}
+
+static bool thread_has_ended(uint64_t thread)
+{
+    int number = brood__identity_number(thread), pidfd;
+
+    if (syscall(SYS_tkill, number, 0) < 0 && errno == ESRCH)
+        return true;
+    pidfd = brood__pidfd_open_thread(number);
+    return pidfd >= 0 && has_ended(pidfd, thread);
 }
 
 bool brood__thread_is_dead(uint64_t thread)
 {
-    int number = brood__identity_number(thread), error = errno;
+    int error = errno;
     bool dead;
 
     thread &= IDENTITY_BITS;
-    if (thread == brood__self_thread())
+    if (thread == brood__self_thread() || brood__identity_is_foreign(thread))
         return false;
-    dead = (syscall(SYS_tkill, number, 0) < 0 && errno == ESRCH) || is_another_or_zombie(thread) || is_zombie(number);
+    /* The first thread of a process stays, as a zombie, until the others have ended. */
+    dead = thread_has_ended(thread) || proc_says_ended(thread, "XZ");
     errno = error;
     return dead;
 }

@@ -17,78 +17,89 @@
 #define LINE_BYTES 1200
 #define TEXT_BYTES 1001
 
-/* Where lines go: to `call` if there is one, else to `fd`. */
-struct sink {
+/* Where lines go: to `call` if it is set, else to `fd`. */
+struct log_output {
     void (*call)(enum brood_log_level level, const char *line, void *context);
     void *context;
     int fd;
 };
 
-/* The lock is never held while a line is written, and a fork takes it first: a child finds it free. */
-static struct lock lock;
-static struct sink sink = {.fd = STDERR_FILENO}; /* under the lock */
+/* The lock is never held while a line is written, and a fork takes it first: so a child finds it free. */
+static struct lock log_mutex;
+static struct log_output log_output = {.fd = STDERR_FILENO}; /* protected by `lock` */
 
-/* Lines below this are dropped; read by all, written by who sets the sink.  It only saves work: a line that is written to
- * the old sink, or not written, was not ordered after the change. */
-static _Atomic int least = BROOD_LOG_OFF;
-static void (*_Atomic names)(char *ret_text, size_t size);
-static _Thread_local bool inside; /* a function that gets lines: it logs nothing itself */
+/* Lines below this level are dropped.  Written by the thread that sets the output, read by all.  Relaxed: it only saves
+ * work; a line that still goes to the old output, or is dropped, was not ordered after the change. */
+static _Atomic int level_least = BROOD_LOG_OFF;
+static _Atomic bool is_chosen; /* the program or the environment has chosen a level; written and read as `level_least` is */
+static void (*_Atomic names)(char *ret_text, size_t size); /* stored once, release; loaded by all, acquire */
+static _Thread_local bool inside; /* inside a function that receives lines: it does not log itself */
 
-static const char *const words[] = {
-    [BROOD_LOG_DEBUG] = "DEBUG",
-    [BROOD_LOG_INFO] = "INFO",
-    [BROOD_LOG_WARNING] = "WARNING",
-    [BROOD_LOG_ERROR] = "ERROR",
+static const char *const level_names[] = {
+    [BROOD_LOG_DEBUG] = "DEBUG", [BROOD_LOG_INFO] = "INFO", [BROOD_LOG_WARNING] = "WARNING",
+    [BROOD_LOG_ERROR] = "ERROR", [BROOD_LOG_OFF] = "OFF",
 };
 
-void brood__log_set_who(void (*who)(char *ret_text, size_t size))
+void brood__log_set_who(void (*writer)(char *ret_text, size_t size))
 {
-    atomic_store(&names, who);
+    atomic_store_explicit(&names, writer, memory_order_release);
 }
 
-/* ---- the sink ---- */
+/* ---- the output ---- */
 
-static void take_lock(void)
+static void log_lock(void)
 {
-    brood__lock(&lock);
+    brood__lock(&log_mutex);
 }
 
-static void give_lock(void)
+static void log_unlock(void)
 {
-    brood__unlock(&lock);
+    brood__unlock(&log_mutex);
 }
 
-static void heed_environment(void)
+static void level_choose(int level)
+{
+    atomic_store_explicit(&level_least, level, memory_order_relaxed);
+    atomic_store_explicit(&is_chosen, true, memory_order_relaxed);
+}
+
+static void environment_apply(void)
 {
     const char *wish = getenv("BROOD_LOG");
+    int level = BROOD_LOG_DEBUG;
 
-    for (int level = BROOD_LOG_DEBUG; wish && level < BROOD_LOG_OFF; level++)
-        if (strcasecmp(wish, words[level]) == 0)
-            atomic_store(&least, level);
+    if (!wish || !wish[0])
+        return;
+    while (level <= BROOD_LOG_OFF && strcasecmp(wish, level_names[level]) != 0)
+        level++;
+    if (level <= BROOD_LOG_OFF)
+        level_choose(level);
+    else
+        (void)dprintf(STDERR_FILENO, "BROOD_LOG=%.40s is ignored: it may be debug, info, warning, error or off\n", wish);
 }
 
-static void init_once(void)
+static void log_init_once(void)
 {
-    (void)pthread_atfork(take_lock, give_lock, give_lock);
-    heed_environment();
+    (void)pthread_atfork(log_lock, log_unlock, log_unlock);
+    environment_apply();
 }
 
-static void init(void)
+static void log_init(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-    (void)pthread_once(&once, init_once);
+    (void)pthread_once(&once, log_init_once);
 }
 
-static int set_sink(struct sink to, enum brood_log_level level)
+static int output_set(struct log_output to, enum brood_log_level level)
 {
     if (level < BROOD_LOG_DEBUG || level > BROOD_LOG_OFF)
         return brood_fail(-EINVAL, "there is no log level %d", (int)level);
-    init();
-    take_lock();
-    sink = to;
-    give_lock();
-    atomic_store(&least, (int)level);
+    log_init();
+    log_lock();
+    log_output = to;
+    log_unlock();
+    level_choose((int)level);
     return 0;
 }
 
@@ -96,7 +107,7 @@ int brood_log_to(int fd, enum brood_log_level level)
 {
     if (fcntl(fd, F_GETFD) < 0)
         return brood_fail(-EBADF, "the log cannot go to descriptor %d, which is not open", fd);
-    return set_sink((struct sink){.fd = fd}, level);
+    return output_set((struct log_output){.fd = fd}, level);
 }
 
 int brood_log_call(void (*function)(enum brood_log_level level, const char *line, void *context), void *context,
@@ -104,19 +115,20 @@ int brood_log_call(void (*function)(enum brood_log_level level, const char *line
 {
     if (!function)
         return brood_fail(-EINVAL, "the log needs a function to go to");
-    return set_sink((struct sink){.call = function, .context = context}, level);
+    return output_set((struct log_output){.call = function, .context = context}, level);
 }
 
 bool brood_log_is_on(enum brood_log_level level)
 {
-    init();
-    return level >= BROOD_LOG_DEBUG && level < BROOD_LOG_OFF && (int)level >= atomic_load(&least);
+    log_init();
+    return level >= BROOD_LOG_DEBUG && level < BROOD_LOG_OFF &&
+           (int)level >= atomic_load_explicit(&level_least, memory_order_relaxed);
 }
 
 /* ---- a line ---- */
 
-/* Year, month and day from the days since 1970: gmtime_r() takes a lock.  The calendar repeats every 400 years, which have
- * 146097 days; years begin in March here, so that a leap day is the last of its year. */
+/* Year, month and day from the days since 1970: gmtime_r() takes a lock.  The calendar repeats every 400 years, which
+ * have 146097 days; years begin in March here, so that a leap day is the last of its year. */
 static void date_of(long days, int *ret_year, int *ret_month, int *ret_day)
 {
     long since = days + 719468; /* from the first of March of the year 0 */
@@ -145,24 +157,24 @@ static size_t put_time(char *text, size_t size)
 
 static void put_names(char *text, size_t size)
 {
-    void (*who)(char *, size_t) = atomic_load(&names);
+    void (*writer)(char *, size_t) = atomic_load_explicit(&names, memory_order_acquire);
 
-    if (who)
-        who(text, size);
+    if (writer)
+        writer(text, size);
     else
-        (void)snprintf(text, size, "%s", "MainProcess MainThread"); /* nothing has been started */
+        (void)snprintf(text, size, "%s", "MainProcess MainThread"); /* no process or thread of brood's was started */
 }
 
-static void deliver(enum brood_log_level level, char *line, size_t length)
+static void line_deliver(enum brood_log_level level, char *line, size_t length)
 {
-    struct sink to;
+    struct log_output to;
 
-    take_lock();
-    to = sink;
-    give_lock();
+    log_lock();
+    to = log_output;
+    log_unlock();
     if (to.call) {
         inside = true;
-        to.call(level, line, to.context);
+        (void)BROOD__UNCANCELLED((to.call(level, line, to.context), 0));
         inside = false;
         return;
     }
@@ -170,7 +182,7 @@ static void deliver(enum brood_log_level level, char *line, size_t length)
     (void)!write(to.fd, line, length + 1);
 }
 
-/* A line for each thing: whoever reads them by the line would take the rest of a message, or of a name, for another. */
+/* One line for each call: a reader would take the rest of a message, or of a name, for another line. */
 static size_t make_one_line(char *text, size_t length)
 {
     while (length > 0 && text[length - 1] == '\n')
@@ -181,23 +193,42 @@ static size_t make_one_line(char *text, size_t length)
     return length;
 }
 
-void brood_log(enum brood_log_level level, const char *format, ...)
+static void write_line(enum brood_log_level level, const char *format, va_list arguments)
 {
-    char line[LINE_BYTES], who[140], text[TEXT_BYTES], reason[512];
+    char line[LINE_BYTES], name[140], text[TEXT_BYTES], reason[512];
     int before = errno, length;
     size_t at;
+
+    (void)vsnprintf(text, sizeof(text), format, arguments);
+    (void)snprintf(reason, sizeof(reason), "%s", brood_error());
+    at = put_time(line, sizeof(line));
+    put_names(name, sizeof(name));
+    length = snprintf(line + at, sizeof(line) - at, " %s %s: %s", level_names[level], name, text);
+    line_deliver(level, line, at + make_one_line(line + at, (size_t)length));
+    (void)brood_fail(0, "%s", reason);
+    errno = before;
+}
+
+void brood_log(enum brood_log_level level, const char *format, ...)
+{
     va_list arguments;
 
     if (inside || !brood_log_is_on(level))
         return;
     va_start(arguments, format);
-    (void)vsnprintf(text, sizeof(text), format, arguments);
+    write_line(level, format, arguments);
     va_end(arguments);
-    (void)snprintf(reason, sizeof(reason), "%s", brood_error());
-    at = put_time(line, sizeof(line));
-    put_names(who, sizeof(who));
-    length = snprintf(line + at, sizeof(line) - at, " %s %s: %s", words[level], who, text);
-    deliver(level, line, at + make_one_line(line + at, (size_t)length));
-    (void)brood_fail(0, "%s", reason);
-    errno = before;
+}
+
+void brood__log_warn_once(_Atomic bool *flag, const char *format, ...)
+{
+    bool is_wanted = brood_log_is_on(BROOD_LOG_WARNING);
+    va_list arguments;
+
+    if (inside || (!is_wanted && (atomic_load_explicit(&is_chosen, memory_order_relaxed) ||
+                                  atomic_exchange_explicit(flag, true, memory_order_relaxed))))
+        return;
+    va_start(arguments, format);
+    write_line(BROOD_LOG_WARNING, format, arguments);
+    va_end(arguments);
 }

@@ -5,7 +5,7 @@
 
 #include "os/oom.h"
 
-/* Not by stdio: somebody waits to hear of a death meanwhile. */
+/* Without stdio: waiters are not notified of the death before this returns. */
 uint64_t brood__oom_kills(void)
 {
     static const char name[] = "\noom_kill ";

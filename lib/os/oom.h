@@ -1,14 +1,15 @@
-/* oom.h - has the kernel killed for want of memory?
+/* oom.h - whether the kernel has killed a process for lack of memory.
  *
- * A process that the OOM killer chose dies of SIGKILL, like any other.  But the kernel counts these kills, for the machine
- * and for the limits of control groups alike (`oom_kill` in /proc/vmstat): if the count has moved, that was probably it.
+ * A process that the OOM killer has chosen dies of SIGKILL, like any other.  But the kernel counts these kills, for the
+ * machine and for the limits of control groups alike (`oom_kill` in /proc/vmstat): if the count has changed, that was
+ * probably the cause.
  */
 #ifndef BROOD_OS_OOM_H
 #define BROOD_OS_OOM_H
 
 #include <stdint.h>
 
-/* How many so far; 0 where the kernel does not tell. */
+/* The number of kills so far; 0 if the kernel does not report it. */
 uint64_t brood__oom_kills(void);
 
 #endif

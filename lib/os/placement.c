@@ -20,14 +20,14 @@ unsigned brood__cpu_wanted_by(pid_t tid)
     int cpu, fd;
     ssize_t length;
 
-    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)tid);
+    (void)snprintf(path, sizeof(path), "/proc/./%d/stat", (int)tid); /* as in identity.c */
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return CPU_NONE;
     length = read(fd, text, sizeof(text) - 1);
     (void)close(fd);
     text[length < 0 ? 0 : length] = '\0';
-    rest = strrchr(text, ')'); /* the name before it may hold anything */
+    rest = strrchr(text, ')'); /* the name before it may contain any bytes */
     /* The state is the 3rd field, the CPU the 39th: proc(5). */
     if (!rest ||
         sscanf(
@@ -40,14 +40,14 @@ unsigned brood__cpu_wanted_by(pid_t tid)
     return (unsigned)cpu;
 }
 
-/* The kernel moves a thread at once that is where it may not be, and leaves it there when it may be anywhere again. */
-static void move(pid_t tid, const cpu_set_t *to, const cpu_set_t *before)
+/* The kernel moves a thread at once if it must not run where it is, and leaves it there when the mask is widened again. */
+static void thread_move(pid_t tid, const cpu_set_t *to, const cpu_set_t *before)
 {
     if (sched_setaffinity(tid, sizeof(*to), to) == 0)
         (void)sched_setaffinity(tid, sizeof(*before), before);
 }
 
-/* Where may it run, if on the caller's CPU, too? */
+/* May the thread run on the caller's CPU?  Gets its affinity mask. */
 static bool get_affinity(pid_t tid, unsigned cpu, cpu_set_t *ret_set)
 {
     return cpu < CPU_SETSIZE && sched_getaffinity(tid, sizeof(*ret_set), ret_set) == 0 && CPU_ISSET(cpu, ret_set);
@@ -62,7 +62,7 @@ void brood__cpu_give_to(pid_t tid)
         return;
     CPU_ZERO(&here);
     CPU_SET(cpu, &here);
-    move(tid, &here, &before);
+    thread_move(tid, &here, &before);
 }
 
 void brood__cpu_keep_from(pid_t tid)
@@ -75,5 +75,5 @@ void brood__cpu_keep_from(pid_t tid)
     others = before;
     CPU_CLR(cpu, &others);
     if (CPU_COUNT(&others) > 0)
-        move(tid, &others, &before);
+        thread_move(tid, &others, &before);
 }

@@ -50,7 +50,7 @@ static int epoller_remove(struct brood__poller *poller, int fd)
     return epoll_ctl(self->fd, EPOLL_CTL_DEL, fd, NULL) == 0 ? 0 : -errno;
 }
 
-static int collect(const struct epoller *self, struct brood__poller_event *ret_events, size_t max)
+static int epoller_collect(const struct epoller *self, struct brood__poller_event *ret_events, size_t max)
 {
     struct epoll_event events[BATCH];
     int n = epoll_wait(self->fd, events, max < BATCH ? (int)max : BATCH, 0);
@@ -60,9 +60,9 @@ static int collect(const struct epoller *self, struct brood__poller_event *ret_e
     return n >= 0 ? n : -errno;
 }
 
-/* epoll_wait() counts in milliseconds, which is too coarse for a deadline, and epoll_pwait2() needs Linux 5.11.  So the
- * sleeping is done by ppoll() on the epoll descriptor, which is readable when something is ready. */
-static int sleep_until(const struct epoller *self, brood_deadline deadline)
+/* epoll_wait() counts in milliseconds, which is too coarse for a deadline, and epoll_pwait2() needs Linux 5.11.  So
+ * ppoll() sleeps on the epoll descriptor, which is readable when a descriptor is ready. */
+static int epoller_sleep(const struct epoller *self, brood_deadline deadline)
 {
     struct pollfd ready = {.fd = self->fd, .events = POLLIN};
     struct timespec left;
@@ -78,13 +78,13 @@ static int epoller_wait(struct brood__poller *poller, struct brood__poller_event
     struct epoller *self = (struct epoller *)poller;
 
     for (;;) {
-        int r = collect(self, ret_events, max);
+        int r = epoller_collect(self, ret_events, max);
 
         if (r != 0 && r != -EINTR)
             return r;
         if (r == 0 && brood__is_past(deadline))
             return 0;
-        r = sleep_until(self, deadline);
+        r = epoller_sleep(self, deadline);
         if (r < 0)
             return r;
     }

@@ -11,7 +11,7 @@ struct plain {
     struct pollfd *fds;
     uint64_t *tags; /* tags[i] belongs to fds[i] */
     size_t len, room;
-    size_t next; /* where the next wait begins to collect, so that nobody starves */
+    size_t next; /* where the next wait begins to collect, so that no descriptor starves */
 };
 
 static int plain_open(struct brood__poller **ret_poller)
@@ -25,7 +25,7 @@ static int plain_open(struct brood__poller **ret_poller)
 }
 
 /* Its index, or `len`. */
-static size_t find(const struct plain *self, int fd)
+static size_t plain_find(const struct plain *self, int fd)
 {
     size_t i = 0;
 
@@ -34,7 +34,7 @@ static size_t find(const struct plain *self, int fd)
     return i;
 }
 
-static int grow(struct plain *self)
+static int plain_grow(struct plain *self)
 {
     size_t room = self->room > 0 ? 2 * self->room : 16;
     struct pollfd *fds = reallocarray(self->fds, room, sizeof(*fds));
@@ -56,10 +56,10 @@ static int plain_add(struct brood__poller *poller, int fd, short events, uint64_
     struct plain *self = (struct plain *)poller;
     int r;
 
-    if (find(self, fd) < self->len)
+    if (plain_find(self, fd) < self->len)
         return -EEXIST;
     if (self->len == self->room) {
-        r = grow(self);
+        r = plain_grow(self);
         if (r < 0)
             return r;
     }
@@ -72,7 +72,7 @@ static int plain_add(struct brood__poller *poller, int fd, short events, uint64_
 static int plain_remove(struct brood__poller *poller, int fd)
 {
     struct plain *self = (struct plain *)poller;
-    size_t i = find(self, fd);
+    size_t i = plain_find(self, fd);
 
     if (i == self->len)
         return -ENOENT;
@@ -82,7 +82,7 @@ static int plain_remove(struct brood__poller *poller, int fd)
     return 0;
 }
 
-static int collect(struct plain *self, struct brood__poller_event *ret_events, size_t max)
+static int plain_collect(struct plain *self, struct brood__poller_event *ret_events, size_t max)
 {
     size_t n = 0, i = self->next;
 
@@ -108,7 +108,7 @@ static int plain_wait(struct brood__poller *poller, struct brood__poller_event *
         int r = ppoll(self->fds, self->len, brood__poller_left(deadline, &left), NULL);
 
         if (r > 0)
-            return collect(self, ret_events, max);
+            return plain_collect(self, ret_events, max);
         if (r < 0 && errno != EINTR)
             return -errno;
         if (r == 0 && brood__is_past(deadline))

@@ -1,12 +1,12 @@
 /* poller_uring.c - the poller over io_uring(7): arming, waiting and collecting are one system call.
  *
- * A watched descriptor is either due, which means that the next wait arms it (with a one-shot poll request), or armed.  A
- * completion makes it due again, and that is what makes one-shot requests level-triggered: the new request completes at
- * once if the descriptor is still ready.
+ * A watched descriptor is either due, which means that the next wait arms it (with a one-shot poll request), or armed.
+ * A completion makes it due again, which makes one-shot requests level-triggered: the new request completes at once if
+ * the descriptor is still ready.
  *
- * A completion is no more than a hint.  It may be older than the caller's last read, because requests complete between the
- * waits, so poll(2) has the last word on that one descriptor.  It may even be of a watch that has been removed: a request's
- * key carries a generation beside the number of the descriptor, and a key of another generation is dropped.
+ * A completion is only a hint.  It may be older than the caller's last read, because requests complete between the
+ * waits, so poll(2) decides for that descriptor.  It may even belong to a watch that has been removed: a request's key
+ * has a generation beside the number of the descriptor, and a completion of another generation is dropped.
  */
 #include <errno.h>
 #include <liburing.h>
@@ -19,11 +19,11 @@
 #include "os/clock.h"
 #include "os/poller.h"
 
-/* Two pages of requests and one of completions; a larger ring makes opening dearer.  More completions than fit wait in the
- * kernel. */
+/* Two pages of requests and one of completions; a larger ring takes longer to open.  More completions than fit wait in
+ * the kernel. */
 #define ENTRIES 64
 
-/* The key of requests whose completion tells nothing: generations begin with 1. */
+/* The key of requests whose completion is ignored: generations begin with 1. */
 #define NO_KEY 0
 
 struct watch {
@@ -37,13 +37,13 @@ struct uring {
     struct brood__poller base;
     struct io_uring ring;
     struct watch *watches; /* by descriptor */
-    size_t room;           /* of both arrays, so that `due` can take every descriptor there is */
-    uint64_t *due;         /* keys, of live watches only, none twice */
+    size_t room;           /* of both arrays, so that `due` has room for every descriptor */
+    uint64_t *due;         /* keys, of live watches only, each once */
     size_t due_len;
 };
 
-/* DEFER_TASKRUN completes requests when this thread asks.  Without it a completion interrupts what the thread is just doing
- * in the kernel, and some calls then say EINTR.  It asks for SINGLE_ISSUER. */
+/* DEFER_TASKRUN completes requests when this thread asks.  Without it a completion interrupts what the thread is doing
+ * in the kernel, and some calls then return EINTR.  It requires SINGLE_ISSUER. */
 unsigned brood__poller_uring_flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
 
 static uint64_t key_of(const struct uring *self, int fd)
@@ -72,12 +72,12 @@ static int queue_init(struct io_uring *ring)
     }
     if (r < 0)
         return r;
-    /* Linux 5.11: a wait with a time limit that is not a request of its own. */
+    /* Linux 5.11: a wait with a time limit that is not a request of its own */
     r = (params.features & IORING_FEAT_EXT_ARG) != 0 ? 0 : -ENOSYS;
-    /* A child has no use for the ring's memory, and while it mapped it the ring would outlive its owner. */
+    /* A child does not need the ring's memory, and a mapping of it would keep the ring alive after its owner. */
     if (r == 0)
         r = io_uring_ring_dontfork(ring);
-    /* A sandbox may allow a ring to be made and not to be entered: find out while there is a choice. */
+    /* A sandbox may allow making a ring but not entering it: check that here, while another poller can be chosen. */
     if (r == 0)
         r = io_uring_get_events(ring);
     if (r < 0)
@@ -101,7 +101,7 @@ static int uring_open(struct brood__poller **ret_poller)
     return 0;
 }
 
-static int grow(struct uring *self, size_t least)
+static int uring_grow(struct uring *self, size_t least)
 {
     size_t room = self->room > 0 ? self->room : 32;
     struct watch *watches;
@@ -122,7 +122,7 @@ static int grow(struct uring *self, size_t least)
     return 0;
 }
 
-static void make_due(struct uring *self, int fd)
+static void watch_make_due(struct uring *self, int fd)
 {
     self->due[self->due_len++] = key_of(self, fd);
 }
@@ -136,7 +136,7 @@ static int uring_add(struct brood__poller *poller, int fd, short events, uint64_
     if (is_watched(self, fd))
         return -EEXIST;
     if ((size_t)fd >= self->room) {
-        r = grow(self, (size_t)fd + 1);
+        r = uring_grow(self, (size_t)fd + 1);
         if (r < 0)
             return r;
     }
@@ -146,11 +146,11 @@ static int uring_add(struct brood__poller *poller, int fd, short events, uint64_
     watch->watched = true;
     if (++watch->generation == 0)
         watch->generation = 1;
-    make_due(self, fd);
+    watch_make_due(self, fd);
     return 0;
 }
 
-/* Room for a request: 0, or why the kernel takes none of those that wait. */
+/* Gets room for a request.  Returns 0, or the reason why the kernel takes none of the waiting ones. */
 static int get_sqe(struct uring *self, struct io_uring_sqe **ret_sqe)
 {
     int r;
@@ -165,7 +165,7 @@ static int get_sqe(struct uring *self, struct io_uring_sqe **ret_sqe)
     return *ret_sqe ? 0 : -EBUSY;
 }
 
-/* The kernel is busy when it has more completions in store than fit the ring: those that are there have to be taken. */
+/* The kernel is busy when it holds more completions than fit the ring: the caller must take those that are there. */
 static bool is_passing(int error)
 {
     return error == -EINTR || error == -EBUSY || error == -ETIME;
@@ -183,9 +183,9 @@ static int request_removal(struct uring *self, uint64_t key)
     return 0;
 }
 
-/* When this returns, the kernel has let go of the files whose removal has been requested.  (A busy one does so in the next
- * wait.) */
-static int flush(struct uring *self)
+/* When this returns, the kernel has released the files whose removal has been requested.  (A busy kernel does so in the
+ * next wait.) */
+static int uring_flush(struct uring *self)
 {
     int r;
 
@@ -195,7 +195,7 @@ static int flush(struct uring *self)
     return r < 0 && !is_passing(r) ? r : 0;
 }
 
-static bool forget_due(struct uring *self, uint64_t key)
+static bool watch_forget_due(struct uring *self, uint64_t key)
 {
     size_t i = 0;
 
@@ -218,10 +218,10 @@ static int uring_remove(struct brood__poller *poller, int fd)
         return -ENOENT;
     self->watches[fd].watched = false;
     key = key_of(self, fd);
-    if (forget_due(self, key))
+    if (watch_forget_due(self, key))
         return 0;
     r = request_removal(self, key);
-    return r < 0 ? r : flush(self);
+    return r < 0 ? r : uring_flush(self);
 }
 
 static int arm_due(struct uring *self)
@@ -245,7 +245,7 @@ static int arm_due(struct uring *self)
     return r;
 }
 
-static int sleep_until(struct uring *self, brood_deadline deadline)
+static int uring_sleep(struct uring *self, brood_deadline deadline)
 {
     struct io_uring_cqe *first;
     struct __kernel_timespec limit = {0};
@@ -257,26 +257,26 @@ static int sleep_until(struct uring *self, brood_deadline deadline)
     return io_uring_submit_and_wait_timeout(&self->ring, &first, 1, limited ? &limit : NULL, NULL);
 }
 
-/* Arms what is due, and if `may_sleep` sleeps until there is a completion, or the deadline, or for no reason. */
-static int enter(struct uring *self, bool may_sleep, brood_deadline deadline)
+/* Arms what is due, and if `may_sleep` sleeps until there is a completion, or the deadline, or spuriously. */
+static int uring_enter(struct uring *self, bool may_sleep, brood_deadline deadline)
 {
     int r = arm_due(self);
 
     if (r < 0)
         return r;
-    /* Completions that are left from the last wait are no reason not to ask for more: liburing's wait then would not, and
-     * with DEFER_TASKRUN those that are ready at every wait would keep all others waiting.  And a sleep of no length is a
-     * sleep all the same: it took 18 us. */
+    /* Completions left from the last wait must not prevent asking for more: liburing's wait would then not ask, and with
+     * DEFER_TASKRUN descriptors that are ready at every wait would keep all others waiting.  And a sleep of no length
+     * still sleeps: it took 18 us. */
     if (!may_sleep || io_uring_cq_ready(&self->ring) > 0)
         r = io_uring_submit_and_get_events(&self->ring);
     else
-        r = sleep_until(self, deadline);
+        r = uring_sleep(self, deadline);
     return r < 0 ? r : 0;
 }
 
-/* What poll(2) says of the descriptor now.  Should it have no memory to say anything, the completion is believed: dropped,
- * it would come again at once, and for ever. */
-static uint32_t look(int fd, short events, int completion)
+/* What poll(2) reports for the descriptor now.  If it fails for lack of memory, the completion is believed: dropped, it
+ * would come again at once, for ever. */
+static uint32_t descriptor_poll(int fd, short events, int completion)
 {
     struct pollfd now = {.fd = fd, .events = events};
 
@@ -286,8 +286,8 @@ static uint32_t look(int fd, short events, int completion)
     return (uint32_t)now.revents;
 }
 
-/* 1: it makes an event.  0: its watch is gone, or its news is.  Or why the request failed. */
-static int take(struct uring *self, const struct io_uring_cqe *cqe, struct brood__poller_event *ret_event)
+/* 1: it makes an event.  0: its watch is gone, or the descriptor is not ready any more.  Or the error of the request. */
+static int completion_take(struct uring *self, const struct io_uring_cqe *cqe, struct brood__poller_event *ret_event)
 {
     uint64_t key = cqe->user_data;
     int fd = fd_of(key);
@@ -295,15 +295,15 @@ static int take(struct uring *self, const struct io_uring_cqe *cqe, struct brood
 
     if (!is_watched(self, fd) || key_of(self, fd) != key)
         return 0;
-    make_due(self, fd);
-    revents = look(fd, self->watches[fd].events, cqe->res);
+    watch_make_due(self, fd);
+    revents = descriptor_poll(fd, self->watches[fd].events, cqe->res);
     if (revents == 0)
         return cqe->res < 0 && cqe->res != -ECANCELED ? cqe->res : 0;
     *ret_event = (struct brood__poller_event){.tag = self->watches[fd].tag, .revents = revents};
     return 1;
 }
 
-static int collect(struct uring *self, struct brood__poller_event *ret_events, size_t max)
+static int uring_collect(struct uring *self, struct brood__poller_event *ret_events, size_t max)
 {
     size_t n = 0;
     int r = 0;
@@ -314,11 +314,11 @@ static int collect(struct uring *self, struct brood__poller_event *ret_events, s
         r = io_uring_peek_cqe(&self->ring, &cqe);
         if (r < 0)
             break;
-        r = take(self, cqe, &ret_events[n]);
+        r = completion_take(self, cqe, &ret_events[n]);
         io_uring_cqe_seen(&self->ring, cqe);
         n += r > 0;
     }
-    /* An error is not lost beside events: the next wait meets it again. */
+    /* An error is not lost beside events: the next wait gets it again. */
     return n > 0 || r == -EAGAIN || is_passing(r) ? (int)n : r;
 }
 
@@ -329,11 +329,11 @@ static int uring_wait(struct brood__poller *poller, struct brood__poller_event *
 
     for (;;) {
         bool in_time = !brood__is_past(deadline);
-        int r = enter(self, in_time, deadline);
+        int r = uring_enter(self, in_time, deadline);
 
         if (r < 0 && !is_passing(r))
             return r;
-        r = collect(self, ret_events, max);
+        r = uring_collect(self, ret_events, max);
         if (r != 0)
             return r;
         if (!in_time)
@@ -341,8 +341,7 @@ static int uring_wait(struct brood__poller *poller, struct brood__poller_event *
     }
 }
 
-/* The kernel takes a ring apart some time after its descriptor is closed, and would hold on to the watched files till then.
- */
+/* The kernel releases a ring some time after its descriptor is closed, and would hold the watched files until then. */
 static void remove_all(struct uring *self)
 {
     int r = 0;
@@ -350,7 +349,7 @@ static void remove_all(struct uring *self)
     for (size_t fd = 0; fd < self->room && r == 0; fd++)
         if (self->watches[fd].watched)
             r = request_removal(self, key_of(self, (int)fd));
-    (void)flush(self);
+    (void)uring_flush(self);
 }
 
 static void uring_close(struct brood__poller *poller)

@@ -1,243 +1,46 @@
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/audit.h>
 #include <linux/capability.h>
-#include <linux/filter.h>
 #include <linux/landlock.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "os/filter.h"
 #include "os/process.h"
 #include "os/sandbox.h"
 
-/* The numbers of system calls mean something on one architecture only.  0: no filter can be made here. */
-#if defined(__x86_64__) && !defined(__ILP32__)
-#define ARCHITECTURE AUDIT_ARCH_X86_64
-#elif defined(__aarch64__) && defined(__ORDER_LITTLE_ENDIAN__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define ARCHITECTURE AUDIT_ARCH_AARCH64
-#else
-#define ARCHITECTURE 0
-#endif
+/* Beside the flags of the filter. */
+#define CONFINED 1u
+#define EARLY 0x100u
 
-#define X32_BIT 0x40000000u /* of x86-64's calls: the same ones, by other numbers */
+/* ---- Landlock: what is allowed beneath which path, and which processes can be reached ---- */
 
-/* Younger than the headers may be; the same number everywhere. */
-#ifndef SYS_fchmodat2
-#define SYS_fchmodat2 452
-#endif
-#ifndef SYS_setxattrat
-#define SYS_setxattrat 463
-#define SYS_removexattrat 466
-#endif
-#ifndef SYS_file_setattr
-#define SYS_file_setattr 469
-#endif
-
+#define LANDLOCK_MOVES_ABI 2
 #define LANDLOCK_SCOPES_ABI 6
 #define LANDLOCK_SCOPE_SOCKETS 1 /* abstract ones */
 #define LANDLOCK_SCOPE_SIGNALS 2
 
-#define CONFINED 1u
-#define NO_NETWORK 2u
-#define NO_PROCESSES 4u
-#define READ_ONLY 8u
-
-/* ---- the filter: a program that the kernel runs before each system call ---- */
-
-/* Twice what is used. */
-#define PROGRAM_MAX 512
-
-struct program {
-    struct sock_filter code[PROGRAM_MAX];
-    unsigned short length;
-};
-
-/* A condition on the lower half of an argument, which is all of an int. */
-struct condition {
-    unsigned argument;
-    enum { HAS_ANY_OF, HAS_NONE_OF, IS, IS_NOT } relation;
-    uint32_t value;
-};
-
-static void add(struct program *program, unsigned code, uint32_t value, unsigned if_true, unsigned if_false)
-{
-    assert(program->length < PROGRAM_MAX);
-    program->code[program->length++] = (struct sock_filter){(uint16_t)code, (uint8_t)if_true, (uint8_t)if_false, value};
-}
-
-static void load(struct program *program, size_t offset)
-{
-    add(program, BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset, 0, 0);
-}
-
-static void finish(struct program *program, uint32_t action)
-{
-    add(program, BPF_RET | BPF_K, action, 0, 0);
-}
-
-static void fail_with(struct program *program, int error)
-{
-    finish(program, SECCOMP_RET_ERRNO | ((uint32_t)error & SECCOMP_RET_DATA));
-}
-
-static void refuse(struct program *program, int error, const int *calls, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        add(program, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)calls[i], 0, 1);
-        fail_with(program, error);
-    }
-}
-
-#define REFUSE(program, error, ...) \
-    refuse((program), (error), (const int[]){__VA_ARGS__}, sizeof((const int[]){__VA_ARGS__}) / sizeof(int))
-
-static void refuse_if(struct program *program, int error, int call, struct condition condition)
-{
-    bool is_bits = condition.relation == HAS_ANY_OF || condition.relation == HAS_NONE_OF;
-    unsigned negated = condition.relation == HAS_NONE_OF || condition.relation == IS_NOT;
-
-    add(program, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)call, 0, 4); /* another call: behind these four */
-    load(program, offsetof(struct seccomp_data, args) + sizeof(uint64_t) * condition.argument);
-    add(program, BPF_JMP | BPF_K | (is_bits ? BPF_JSET : BPF_JEQ), condition.value, negated, !negated);
-    fail_with(program, error);
-    load(program, offsetof(struct seccomp_data, nr));
-}
-
-#if ARCHITECTURE
-/* The number of a call says nothing when it comes by another architecture's door. */
-static void begin(struct program *program)
-{
-    load(program, offsetof(struct seccomp_data, arch));
-    add(program, BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0);
-    finish(program, SECCOMP_RET_KILL_PROCESS);
-    load(program, offsetof(struct seccomp_data, nr));
-#ifdef __x86_64__
-    add(program, BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 1);
-    finish(program, SECCOMP_RET_KILL_PROCESS);
-#endif
-}
-
-/* What would reach around the rest: io_uring makes system calls that no filter sees, clone3 keeps its flags in memory that
- * none can read (the C library then uses clone), a worker without PDEATHSIG outlives its supervisor, and what it types into
- * a terminal the shell behind it runs. */
-static void refuse_ways_out(struct program *program)
-{
-    REFUSE(program, EPERM, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_process_madvise, SYS_pidfd_getfd,
-           SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register, SYS_unshare, SYS_setns, SYS_setpgid, SYS_setsid,
-           SYS_bpf, SYS_perf_event_open, SYS_userfaultfd, SYS_keyctl, SYS_add_key, SYS_request_key);
-    REFUSE(program, ENOSYS, SYS_clone3);
-    refuse_if(program, EPERM, SYS_clone, (struct condition){0, HAS_ANY_OF, CLONE_NEWUSER});
-    refuse_if(program, EPERM, SYS_prlimit64, (struct condition){0, IS_NOT, 0});
-    refuse_if(program, EPERM, SYS_prctl, (struct condition){0, IS, PR_SET_PDEATHSIG});
-    refuse_if(program, EPERM, SYS_ioctl, (struct condition){1, IS, TIOCSTI});
-}
-
-static void refuse_network(struct program *program)
-{
-    REFUSE(program, EACCES, SYS_socket, SYS_bind, SYS_connect, SYS_listen, SYS_accept, SYS_accept4);
-}
-
-/* A descriptor's owner gets a signal of anybody's choice, hence fcntl. */
-static void refuse_processes(struct program *program)
-{
-    const struct condition to_others = {0, IS_NOT, (uint32_t)getpid()};
-
-#ifdef SYS_fork
-    REFUSE(program, EPERM, SYS_fork, SYS_vfork);
-#endif
-    REFUSE(program, EPERM, SYS_execve, SYS_execveat, SYS_tkill, SYS_pidfd_send_signal);
-    refuse_if(program, EPERM, SYS_clone, (struct condition){0, HAS_NONE_OF, CLONE_THREAD});
-    refuse_if(program, EPERM, SYS_kill, to_others);
-    refuse_if(program, EPERM, SYS_tgkill, to_others);
-    refuse_if(program, EPERM, SYS_rt_sigqueueinfo, to_others);
-    refuse_if(program, EPERM, SYS_rt_tgsigqueueinfo, to_others);
-    refuse_if(program, EPERM, SYS_fcntl, (struct condition){1, IS, F_SETOWN});
-    refuse_if(program, EPERM, SYS_fcntl, (struct condition){1, IS, F_SETOWN_EX});
-}
-
-/* openat2 keeps its flags in memory that no filter can read; who gets ENOSYS uses openat. */
-static void refuse_writes(struct program *program)
-{
-    const uint32_t writing = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC;
-
-#ifdef SYS_open
-    refuse_if(program, EACCES, SYS_open, (struct condition){1, HAS_ANY_OF, writing});
-    REFUSE(program, EACCES, SYS_creat, SYS_rename, SYS_unlink, SYS_rmdir, SYS_mkdir, SYS_link, SYS_symlink, SYS_mknod,
-           SYS_chmod, SYS_chown, SYS_lchown, SYS_utime, SYS_utimes, SYS_futimesat);
-#endif
-    refuse_if(program, EACCES, SYS_openat, (struct condition){2, HAS_ANY_OF, writing});
-    refuse_if(program, EACCES, SYS_open_by_handle_at, (struct condition){2, HAS_ANY_OF, writing});
-    refuse_if(program, EACCES, SYS_mq_open, (struct condition){1, HAS_ANY_OF, writing});
-    REFUSE(program, ENOSYS, SYS_openat2);
-    REFUSE(program, EACCES, SYS_truncate, SYS_renameat, SYS_renameat2, SYS_unlinkat, SYS_mkdirat, SYS_linkat, SYS_symlinkat,
-           SYS_mknodat, SYS_fchmod, SYS_fchmodat, SYS_fchmodat2, SYS_fchown, SYS_fchownat, SYS_utimensat, SYS_setxattr,
-           SYS_lsetxattr, SYS_fsetxattr, SYS_removexattr, SYS_lremovexattr, SYS_fremovexattr, SYS_setxattrat,
-           SYS_removexattrat, SYS_file_setattr, SYS_mq_unlink);
-}
-
-static void write_program(struct program *program, unsigned flags)
-{
-    program->length = 0;
-    begin(program);
-    refuse_ways_out(program);
-    if (flags & NO_NETWORK)
-        refuse_network(program);
-    if (flags & NO_PROCESSES)
-        refuse_processes(program);
-    if (flags & READ_ONLY)
-        refuse_writes(program);
-    finish(program, SECCOMP_RET_ALLOW);
-}
-#else
-static void write_program(struct program *program, unsigned flags)
-{
-    (void)flags;
-    program->length = 0;
-}
+#ifndef LANDLOCK_ACCESS_FS_REFER
+#define LANDLOCK_ACCESS_FS_REFER (1u << 13)
 #endif
 
-static bool has_filters(void)
-{
-    uint32_t action = SECCOMP_RET_ERRNO;
-
-    return ARCHITECTURE && syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
-}
-
-/* TSYNC: for all threads of the process, or it returns one that has a filter of its own. */
-static int enter_filter(unsigned flags)
-{
-    struct program program;
-    struct sock_fprog fprog = {.filter = program.code};
-    long r;
-
-    write_program(&program, flags);
-    fprog.len = program.length;
-    r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &fprog);
-    return r < 0 ? -errno : r > 0 ? -EBUSY : 0;
-}
-
-/* ---- Landlock: what lies beneath which path, and who is in reach ---- */
-
-/* The headers may know less of it.  A kernel takes what it does not know while that is zero. */
+/* The headers may have fewer fields.  A kernel accepts unknown fields that are zero. */
 struct rules_attributes {
     uint64_t files, network, scopes;
 };
 
 #define READING (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
 
-static int allow_reading(int rules, const char *path)
+static int allow(int rules, const char *path, uint64_t access)
 {
-    struct landlock_path_beneath_attr beneath = {.allowed_access = READING};
+    struct landlock_path_beneath_attr beneath = {.allowed_access = access};
     struct stat status = {0};
     int error = 0;
 
@@ -245,42 +48,103 @@ static int allow_reading(int rules, const char *path)
     if (beneath.parent_fd < 0)
         return brood_fail(-errno, "cannot let the workers read '%s': %s", path, strerror(errno));
     if (fstat(beneath.parent_fd, &status) == 0 && !S_ISDIR(status.st_mode))
-        beneath.allowed_access &= ~(uint64_t)LANDLOCK_ACCESS_FS_READ_DIR; /* which a file's rule may not speak of */
+        beneath.allowed_access &= ~(uint64_t)LANDLOCK_ACCESS_FS_READ_DIR; /* a rule about a file must not contain it */
     if (syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0) < 0)
         error = errno;
     (void)close(beneath.parent_fd);
     return error ? brood_fail(-error, "cannot let the workers read '%s': Landlock: %s", path, strerror(error)) : 0;
 }
 
-/* With scopes, whoever is in a sandbox can also not trace or signal who is not: where the kernel knows them, they are a
- * second wall.  Without, only paths need Landlock.  Returns the descriptor, or 0: not needed. */
-static int open_rules(const struct brood_sandbox *wanted)
+/* Any rules keep a process from tracing those outside, and from opening their memory and descriptors.  If the kernel has
+ * no rules with no other effect, these deny what no worker can do anyway: to make a block device. */
+static struct rules_attributes attributes_for(const struct brood_sandbox *wanted, long version)
 {
-    long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     struct rules_attributes attributes = {.files = wanted->readable ? READING : 0};
-    int rules, r = 0;
 
-    if (version < 0 && wanted->readable)
-        return brood_fail(-ENOTSUP, "a sandbox with .readable needs Landlock, which this kernel does not have");
     if (version >= LANDLOCK_SCOPES_ABI)
         attributes.scopes = LANDLOCK_SCOPE_SIGNALS | (wanted->no_network ? LANDLOCK_SCOPE_SOCKETS : 0);
     if (!attributes.files && !attributes.scopes)
-        return 0;
+        attributes.files = LANDLOCK_ACCESS_FS_MAKE_BLOCK;
+    if (attributes.files && version >= LANDLOCK_MOVES_ABI)
+        attributes.files |= LANDLOCK_ACCESS_FS_REFER;
+    return attributes;
+}
+
+/* Any rules about files forbid moving a file to another folder, unless they allow it. */
+static int allow_what_is_wanted(int rules, const struct brood_sandbox *wanted, uint64_t files)
+{
+    int r = files & LANDLOCK_ACCESS_FS_REFER ? allow(rules, "/", LANDLOCK_ACCESS_FS_REFER) : 0;
+
+    for (size_t i = 0; r == 0 && wanted->readable && wanted->readable[i]; i++)
+        r = allow(rules, wanted->readable[i], READING);
+    return r;
+}
+
+/* A descriptor; -1: this kernel has no Landlock. */
+static int open_rules(int *ret_rules, const struct brood_sandbox *wanted, long version)
+{
+    struct rules_attributes attributes = attributes_for(wanted, version);
+    int rules, r;
+
+    *ret_rules = -1;
+    if (version <= 0)
+        return wanted->readable
+                   ? brood_fail(-ENOTSUP, "a sandbox with .readable needs Landlock, which this kernel does not have")
+                   : 0;
     rules = brood__fd_not_standard((int)syscall(SYS_landlock_create_ruleset, &attributes, sizeof(attributes), 0));
     if (rules < 0)
         return brood_fail(-errno, "a sandbox cannot be made: Landlock: %s", strerror(errno));
-    for (size_t i = 0; r == 0 && wanted->readable && wanted->readable[i]; i++)
-        r = allow_reading(rules, wanted->readable[i]);
-    if (r == 0)
-        return rules;
-    (void)close(rules);
+    r = allow_what_is_wanted(rules, wanted, attributes.files);
+    if (r < 0)
+        (void)close(rules);
+    else
+        *ret_rules = rules;
     return r;
+}
+
+/* ---- a user namespace: the same by other means ---- */
+
+static int write_file(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC), error = 0;
+
+    if (fd < 0)
+        return -errno;
+    if (write(fd, text, strlen(text)) < 0)
+        error = errno;
+    (void)close(fd);
+    return -error;
+}
+
+static int keep_id(const char *path, unsigned id)
+{
+    char text[32];
+
+    (void)snprintf(text, sizeof(text), "%u %u 1", id, id);
+    return write_file(path, text);
+}
+
+/* A process in it may not trace a process outside, even of the same user.  Its own ids stay, and all others are mapped
+ * to the overflow id.  If none can be made, the worker goes on without. */
+static int enter_user_namespace(void)
+{
+    unsigned user = geteuid(), group = getegid();
+    int r;
+
+    if (unshare(CLONE_NEWUSER) < 0)
+        return 0;
+    if (prctl(PR_SET_DUMPABLE, 1) < 0) /* otherwise its files in /proc belong to root */
+        return -errno;
+    r = keep_id("/proc/self/uid_map", user);
+    if (r == 0)
+        (void)write_file("/proc/self/setgroups", "deny");
+    return r == 0 ? keep_id("/proc/self/gid_map", group) : r;
 }
 
 /* ---- limits and privileges ---- */
 
-/* 0: as it was.  It also binds who could raise it: that is a capability. */
-static int limit(int resource, uint64_t soft, uint64_t hard)
+/* 0: unchanged.  It also binds root, which could raise it: that takes a capability. */
+static int limit_set(int resource, uint64_t soft, uint64_t hard)
 {
     struct rlimit present;
 
@@ -307,77 +171,219 @@ static uint64_t mapped_bytes(void)
     return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static int limit_memory(uint64_t bytes)
+static int limit_memory(uint64_t bytes, uint64_t mapped)
 {
-    uint64_t mapped = mapped_bytes();
-
     if (bytes == 0 || bytes > RLIM_INFINITY - mapped)
         return 0;
     if (mapped == 0)
         return -ENOENT; /* no /proc */
-    return limit(RLIMIT_AS, mapped + bytes, mapped + bytes);
+    return limit_set(RLIMIT_AS, mapped + bytes, mapped + bytes);
 }
 
-static int enter_limits(const struct sandbox *sandbox)
+static int forbid(int resource)
+{
+    return setrlimit((__rlimit_resource_t)resource, &(struct rlimit){0, 0}) < 0 ? -errno : 0;
+}
+
+/* What every sandbox denies: to leave a core file, and to raise its priority. */
+static int forbid_resources(void)
+{
+    static const int resources[] = {RLIMIT_CORE, RLIMIT_NICE, RLIMIT_RTPRIO};
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < sizeof(resources) / sizeof(resources[0]); i++)
+        r = forbid(resources[i]);
+    return r;
+}
+
+static int enter_limits(const struct sandbox *sandbox, uint64_t mapped)
 {
     uint64_t seconds = (uint64_t)sandbox->cpu_seconds, files = (uint64_t)sandbox->open_files;
-    int r = limit(RLIMIT_CPU, seconds, seconds + 1); /* SIGXCPU says what it was: SIGKILL comes a second later */
+    int r = forbid_resources();
 
     if (r == 0)
-        r = limit(RLIMIT_NOFILE, files, files);
+        r = limit_set(RLIMIT_CPU, seconds, seconds + 1); /* SIGXCPU shows the cause: SIGKILL comes a second later */
     if (r == 0)
-        r = limit(RLIMIT_FSIZE, sandbox->file_bytes, sandbox->file_bytes);
-    return r == 0 ? limit_memory(sandbox->memory_bytes) : r;
+        r = limit_set(RLIMIT_NOFILE, files, files);
+    if (r == 0)
+        r = limit_set(RLIMIT_FSIZE, sandbox->file_bytes, sandbox->file_bytes);
+    if (r == 0)
+        r = limit_memory(sandbox->memory_bytes, mapped);
+    return r < 0 ? brood_fail(r, "the limits of the sandbox: %s", strerror(-r)) : 0;
 }
 
-static int drop_privileges(void)
+static int drop_capabilities(void)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
 
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        return -errno;
     return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
+}
+
+/* Landlock and the capabilities apply to the calling thread only. */
+static int drop_privileges(const struct sandbox *sandbox)
+{
+    int r = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+
+    if (r == 0 && sandbox->rules < 0)
+        r = enter_user_namespace();
+    else if (r == 0 && syscall(SYS_landlock_restrict_self, sandbox->rules, 0) < 0)
+        r = -errno;
+    if (r == 0)
+        r = drop_capabilities();
+    if (r == 0)
+        r = brood__process_become_undumpable();
+    return r < 0 ? brood_fail(r, "the sandbox cannot be entered: %s", strerror(-r)) : 0;
+}
+
+/* ---- checks before and after ---- */
+
+static int blame_threads(const struct sandbox *sandbox, int threads)
+{
+    bool by_initializer = !brood__sandbox_is_early(sandbox) && sandbox->threads <= 1;
+    const char *reason = by_initializer ? "its initializer has started others: start threads in tasks, or set "
+                                          ".confine_initializer"
+                         : sandbox->is_execed
+                             ? "a constructor of a library, or the program before brood_worker_main(), has started others, "
+                               "and must not (set OPENBLAS_NUM_THREADS=1, for example)"
+                             : "a handler of pthread_atfork(3) has started others, and must not, or use .worker";
+
+    return brood_fail(-EBUSY, "the worker has %d threads, and a sandbox confines one: %s", threads, reason);
+}
+
+/* The kernel tells: a process can unshare its memory only if no other thread or process shares it. */
+static int check_alone(const struct sandbox *sandbox)
+{
+    int threads = brood__process_threads();
+
+    if (unshare(CLONE_VM) == 0 || (errno != EINVAL && threads == 1))
+        return 0;
+    if (threads == 1)
+        return brood_fail(-EBUSY, "a sandbox cannot be entered while another process shares the worker's memory");
+    if (threads == 0)
+        return brood_fail(-EBUSY, "a sandbox cannot be entered: without /proc the worker's threads cannot be counted");
+    return blame_threads(sandbox, threads);
+}
+
+/* Checks the result: the worker cannot reach the host's memory.  Other errors of the open do not matter. */
+static int check_host_is_out_of_reach(pid_t host)
+{
+    char path[32];
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/mem", host);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == EACCES || errno == EPERM || errno == ENOENT || errno == ESRCH
+                   ? 0
+                   : brood_fail(-errno, "the sandbox cannot be checked: %s: %s", path, strerror(errno));
+    (void)close(fd);
+    return brood_fail(-ENOTSUP, "nothing keeps the worker out of the host's memory: a sandbox needs Landlock, user "
+                                "namespaces or .host_undumpable");
+}
+
+/* A process that holds a terminal for writing and reading can read it.  So it is opened again for writing, where
+ * allowed. */
+static void stop_reading_from(int fd)
+{
+    int flags = isatty(fd) ? fcntl(fd, F_GETFL) : O_WRONLY, again;
+    char path[32];
+
+    if (flags < 0 || (flags & O_ACCMODE) != O_RDWR)
+        return;
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    again = open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC | (flags & O_APPEND));
+    if (again < 0)
+        return;
+    (void)dup2(again, fd);
+    (void)close(again);
 }
 
 /* ---- a sandbox ---- */
 
-int brood__sandbox_check(const struct brood_sandbox *wanted)
+/* What an older header lacks is zero; `given` may be NULL. */
+static struct brood_sandbox whole(const struct brood_sandbox *given)
 {
-    if (wanted->size == 0 || wanted->size > sizeof(*wanted))
+    struct brood_sandbox wanted = {0};
+
+    if (given)
+        memcpy(&wanted, given, given->size);
+    return wanted;
+}
+
+static bool has_processes(const struct brood_sandbox *wanted)
+{
+    return !wanted->no_processes && wanted->syscalls != BROOD_SYSCALLS_COMPUTE;
+}
+
+int brood__sandbox_check(const struct brood_sandbox *given)
+{
+    struct brood_sandbox wanted;
+
+    if (given->size == 0 || given->size > sizeof(*given))
         return brood_fail(-EINVAL,
                           "a sandbox of %zu bytes, where this brood knows %zu: begin with BROOD_SANDBOX(), and link the "
                           "library that belongs to the header",
-                          wanted->size, sizeof(*wanted));
-    if (wanted->cpu_seconds < 0 || wanted->open_files < 0)
+                          given->size, sizeof(*given));
+    wanted = whole(given);
+    if (wanted.cpu_seconds < 0 || wanted.open_files < 0)
         return brood_fail(-EINVAL, "the limits of a sandbox cannot be negative; 0 means none");
+    if ((unsigned)wanted.syscalls > BROOD_SYSCALLS_COMPUTE)
+        return brood_fail(-EINVAL, "there is no list %d of system calls for a sandbox", (int)wanted.syscalls);
+    if (wanted.cpu_seconds > 0 && has_processes(&wanted))
+        return brood_fail(-EINVAL,
+                          "a sandbox with .cpu_seconds needs .no_processes: the kernel counts the CPU time of each "
+                          "process that a task forks from zero");
     return 0;
 }
 
-int brood__sandbox_prepare(struct sandbox *ret_sandbox, const struct brood_sandbox *given)
+static unsigned flags_for(const struct brood_sandbox *wanted, long version)
 {
-    struct brood_sandbox wanted = {0};
-    int rules;
+    return CONFINED | (wanted->no_network ? FILTER_NO_NETWORK : 0) | (wanted->no_processes ? FILTER_NO_PROCESSES : 0) |
+           (wanted->read_only ? FILTER_READ_ONLY : 0) | (wanted->syscalls == BROOD_SYSCALLS_COMPUTE ? FILTER_COMPUTE : 0) |
+           (wanted->memory_bytes > 0 ? FILTER_NO_MEMORY_FILES : 0) | (wanted->no_threads ? FILTER_NO_THREADS : 0) |
+           (version < LANDLOCK_SCOPES_ABI ? FILTER_NO_SIGNALS : 0) | (wanted->confine_initializer ? EARLY : 0);
+}
+
+int brood__sandbox_prepare(struct sandbox *ret_sandbox, const struct brood_sandbox *given, pid_t host)
+{
+    long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    struct brood_sandbox wanted = whole(given);
+    int rules, r;
 
     *ret_sandbox = SANDBOX_NONE;
     if (!given)
         return 0;
-    memcpy(&wanted, given, given->size);
-    if (!has_filters())
+    if (!brood__filter_is_possible())
         return brood_fail(-ENOTSUP, "a sandbox needs seccomp filters, on x86-64 or arm64: there are none here");
-    rules = open_rules(&wanted);
-    if (rules < 0)
-        return rules;
+    r = open_rules(&rules, &wanted, version);
+    if (r < 0)
+        return r;
     *ret_sandbox = (struct sandbox){
         .memory_bytes = wanted.memory_bytes,
         .file_bytes = wanted.file_bytes,
         .cpu_seconds = wanted.cpu_seconds,
         .open_files = wanted.open_files,
-        .flags = CONFINED | (wanted.no_network ? NO_NETWORK : 0) | (wanted.no_processes ? NO_PROCESSES : 0) |
-                 (wanted.read_only ? READ_ONLY : 0),
-        .rules = rules > 0 ? rules : -1,
+        .flags = flags_for(&wanted, version),
+        .rules = rules,
+        .host = host,
     };
     return 0;
+}
+
+bool brood__sandbox_hides_host(const struct brood_sandbox *given)
+{
+    return whole(given).host_undumpable;
+}
+
+bool brood__sandbox_is_early(const struct sandbox *sandbox)
+{
+    return sandbox->flags & EARLY;
+}
+
+void brood__sandbox_count_threads(struct sandbox *sandbox)
+{
+    sandbox->threads = sandbox->flags ? brood__process_threads() : 0;
 }
 
 void brood__sandbox_drop(struct sandbox *sandbox)
@@ -391,20 +397,20 @@ int brood__sandbox_write(const struct sandbox *sandbox, char text[SANDBOX_TEXT])
 {
     if (sandbox->rules >= 0 && fcntl(sandbox->rules, F_SETFD, 0) < 0)
         return -errno;
-    (void)snprintf(text, SANDBOX_TEXT, "%llu,%llu,%d,%d,%u,%d", (unsigned long long)sandbox->memory_bytes,
+    (void)snprintf(text, SANDBOX_TEXT, "%llu,%llu,%d,%d,%u,%d,%d", (unsigned long long)sandbox->memory_bytes,
                    (unsigned long long)sandbox->file_bytes, sandbox->cpu_seconds, sandbox->open_files, sandbox->flags,
-                   sandbox->rules);
+                   sandbox->rules, sandbox->host);
     return 0;
 }
 
 bool brood__sandbox_read(struct sandbox *ret_sandbox, const char *text)
 {
     unsigned long long memory_bytes, file_bytes;
-    struct sandbox sandbox;
+    struct sandbox sandbox = {.is_execed = true};
     char rest;
 
-    if (sscanf(text, "%llu,%llu,%d,%d,%u,%d%c", &memory_bytes, &file_bytes, &sandbox.cpu_seconds, &sandbox.open_files,
-               &sandbox.flags, &sandbox.rules, &rest) != 6)
+    if (sscanf(text, "%llu,%llu,%d,%d,%u,%d,%d%c", &memory_bytes, &file_bytes, &sandbox.cpu_seconds, &sandbox.open_files,
+               &sandbox.flags, &sandbox.rules, &sandbox.host, &rest) != 7)
         return false;
     sandbox.memory_bytes = memory_bytes;
     sandbox.file_bytes = file_bytes;
@@ -412,19 +418,25 @@ bool brood__sandbox_read(struct sandbox *ret_sandbox, const char *text)
     return sandbox.flags != 0;
 }
 
-/* The filter comes last: it may refuse what the others need. */
+/* The mapped memory is measured while /proc can be read, and the filter comes last: it may deny what the other steps
+ * need. */
 int brood__sandbox_enter(struct sandbox *sandbox)
 {
+    uint64_t mapped = mapped_bytes();
     unsigned flags = sandbox->flags;
-    int r = enter_limits(sandbox);
+    int r = check_alone(sandbox);
 
-    if (r < 0)
-        return brood_fail(r, "the limits of the sandbox: %s", strerror(-r));
-    r = drop_privileges();
-    if (r == 0 && sandbox->rules >= 0 && syscall(SYS_landlock_restrict_self, sandbox->rules, 0) < 0)
-        r = -errno;
-    brood__sandbox_drop(sandbox);
+    stop_reading_from(STDOUT_FILENO);
+    stop_reading_from(STDERR_FILENO);
     if (r == 0)
-        r = enter_filter(flags);
-    return r < 0 ? brood_fail(r, "the sandbox cannot be entered: %s", strerror(-r)) : 0;
+        r = drop_privileges(sandbox);
+    if (r == 0)
+        r = check_host_is_out_of_reach(sandbox->host);
+    if (r == 0)
+        r = enter_limits(sandbox, mapped);
+    brood__sandbox_drop(sandbox);
+    if (r < 0)
+        return r;
+    r = brood__filter_enter(flags);
+    return r < 0 ? brood_fail(r, "the sandbox cannot be entered: its filter: %s", strerror(-r)) : 0;
 }

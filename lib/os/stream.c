@@ -13,7 +13,7 @@
 #include "os/poller.h"
 #include "os/process.h"
 
-/* ---- what there is ---- */
+/* ---- opening ---- */
 
 int brood__stream_from_fd(struct brood__stream *ret_stream, int fd)
 {
@@ -44,7 +44,7 @@ int brood__stream_pair(struct brood__stream ret_streams[2])
 
 /* ---- waiting ---- */
 
-static int await(struct brood__stream stream, short events, brood_deadline deadline)
+static int stream_await(struct brood__stream stream, short events, brood_deadline deadline)
 {
     struct pollfd watched = {.fd = stream.fd, .events = events};
 
@@ -57,13 +57,13 @@ static int await(struct brood__stream stream, short events, brood_deadline deadl
         if (r < 0 && errno != EINTR)
             return -errno;
         if (brood__is_past(deadline))
-            return deadline.ns <= 0 ? -EAGAIN : -ETIMEDOUT;
+            return brood__timeout(deadline);
     }
 }
 
 int brood__stream_poll(struct brood__stream stream, brood_deadline deadline)
 {
-    return await(stream, POLLIN, deadline);
+    return stream_await(stream, POLLIN, deadline);
 }
 
 /* ---- sending ---- */
@@ -74,7 +74,7 @@ union passage {
     struct cmsghdr aligned;
 };
 
-static void attach(struct msghdr *message, union passage *passage, int fd)
+static void passage_attach(struct msghdr *message, union passage *passage, int fd)
 {
     memset(passage, 0, sizeof(*passage));
     message->msg_control = passage;
@@ -91,17 +91,17 @@ static ssize_t send_socket(struct brood__stream stream, const struct iovec *part
     ssize_t n;
 
     if (passed >= 0)
-        attach(&message, &passage, passed);
+        passage_attach(&message, &passage, passed);
     n = sendmsg(stream.fd, &message, MSG_NOSIGNAL | (may_block ? 0 : MSG_DONTWAIT));
     return n < 0 ? -errno : n;
 }
 
-/* A write without RWF_NOWAIT (pipes have it since Linux 6.4) lasts until all of it is written, but for as many bytes as a
- * pipe has room for when it says that it has any. */
+/* A write without RWF_NOWAIT (pipes have it since Linux 6.4) lasts until all of it is written, except for as many bytes
+ * as a pipe has room for when it reports room. */
 static ssize_t write_little(struct brood__stream stream, const struct iovec *parts, size_t count)
 {
     size_t first = 0, bytes;
-    int r = await(stream, POLLOUT, BROOD_NOW);
+    int r = stream_await(stream, POLLOUT, BROOD_NOW);
     ssize_t n;
 
     if (r < 0)
@@ -118,7 +118,7 @@ static bool is_unknown(ssize_t n)
     return n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS);
 }
 
-static ssize_t write_some(struct brood__stream stream, const struct iovec *parts, size_t count, bool may_block)
+static ssize_t stream_write_some(struct brood__stream stream, const struct iovec *parts, size_t count, bool may_block)
 {
     ssize_t n = may_block ? writev(stream.fd, parts, (int)count) : pwritev2(stream.fd, parts, (int)count, -1, RWF_NOWAIT);
 
@@ -127,8 +127,8 @@ static ssize_t write_some(struct brood__stream stream, const struct iovec *parts
     return n < 0 ? -errno : n;
 }
 
-/* Only sockets can be told not to raise SIGPIPE.  It comes to the thread that writes, so that one blocks it and takes it
- * away again, unless one was pending before, which is the program's. */
+/* Only sockets can suppress SIGPIPE.  It goes to the thread that writes, so that thread blocks it and takes it away
+ * again, unless one was pending before, which is the program's. */
 static ssize_t write_quietly(struct brood__stream stream, const struct iovec *parts, size_t count, bool may_block)
 {
     sigset_t pipe, before, pending;
@@ -138,14 +138,14 @@ static ssize_t write_quietly(struct brood__stream stream, const struct iovec *pa
     (void)sigaddset(&pipe, SIGPIPE);
     (void)pthread_sigmask(SIG_BLOCK, &pipe, &before);
     (void)sigpending(&pending);
-    n = write_some(stream, parts, count, may_block);
+    n = stream_write_some(stream, parts, count, may_block);
     if (n == -EPIPE && !sigismember(&pending, SIGPIPE))
         (void)sigtimedwait(&pipe, NULL, &(struct timespec){0});
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return n;
 }
 
-/* Others would drop the descriptor without a word. */
+/* Other sockets would drop the descriptor silently. */
 static bool is_unix_socket(struct brood__stream stream)
 {
     int domain = 0;
@@ -165,10 +165,10 @@ ssize_t brood__stream_send(struct brood__stream stream, const struct iovec *part
         ssize_t n = stream.is_socket ? send_socket(stream, parts, count, passed, may_block)
                                      : write_quietly(stream, parts, count, may_block);
 
-        if (n == -ECONNRESET) /* closed with something of ours unread: gone all the same */
+        if (n == -ECONNRESET) /* closed with unread data from this side: gone all the same */
             return -EPIPE;
         if (n == -EAGAIN)
-            n = await(stream, POLLOUT, deadline);
+            n = stream_await(stream, POLLOUT, deadline);
         else if (n != -EINTR)
             return n;
         if (n < 0 && n != -EINTR)
@@ -178,8 +178,8 @@ ssize_t brood__stream_send(struct brood__stream stream, const struct iovec *part
 
 /* ---- receiving ---- */
 
-/* The room is for one descriptor exactly: the kernel closes what a stranger sends beyond that. */
-static void detach(struct msghdr *message, int *ret_passed)
+/* The room is for one descriptor exactly: the kernel closes what an untrusted sender adds. */
+static void passage_detach(struct msghdr *message, int *ret_passed)
 {
     struct cmsghdr *control = CMSG_FIRSTHDR(message);
 
@@ -204,17 +204,17 @@ static ssize_t recv_socket(struct brood__stream stream, void *place, size_t size
     if (n == -1)
         return -errno;
     if (ret_passed)
-        detach(&message, ret_passed);
+        passage_detach(&message, ret_passed);
     return n;
 }
 
-static ssize_t read_some(struct brood__stream stream, void *place, size_t size, bool may_block)
+static ssize_t stream_read_some(struct brood__stream stream, void *place, size_t size, bool may_block)
 {
     struct iovec part = {place, size};
     ssize_t n = may_block ? read(stream.fd, place, size) : preadv2(stream.fd, &part, 1, -1, RWF_NOWAIT);
 
     if (!may_block && is_unknown(n)) {
-        int r = await(stream, POLLIN, BROOD_NOW);
+        int r = stream_await(stream, POLLIN, BROOD_NOW);
 
         if (r < 0)
             return r;
@@ -229,12 +229,12 @@ ssize_t brood__stream_recv(struct brood__stream stream, void *place, size_t size
 
     for (;;) {
         ssize_t n = stream.is_socket ? recv_socket(stream, place, size, ret_passed, may_block)
-                                     : read_some(stream, place, size, may_block);
+                                     : stream_read_some(stream, place, size, may_block);
 
-        if (n == -ECONNRESET) /* closed with something of ours unread: the end all the same */
+        if (n == -ECONNRESET) /* closed with unread data from this side: the end all the same */
             return 0;
         if (n == -EAGAIN)
-            n = await(stream, POLLIN, deadline);
+            n = stream_await(stream, POLLIN, deadline);
         else if (n != -EINTR)
             return n;
         if (n < 0 && n != -EINTR)

@@ -12,7 +12,7 @@
 
 #include "os/symbols.h"
 
-#define SYMBOLS_MAX ((uint64_t)1 << 22) /* in a table; what says it has more is not believed */
+#define SYMBOLS_MAX ((uint64_t)1 << 22) /* in a table; a file that claims more is not believed */
 #define AT_ONCE 512
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -35,11 +35,11 @@ struct table {
 
 /* ---- the file ---- */
 
-/* By the clock that file systems use, which is a tick behind: what changes from now on is not older.  Forked children were
+/* By the clock that file systems use, which is a tick late: a later change is not older than this.  Forked children were
  * loaded when their parent was. */
 static struct timespec loaded;
 
-__attribute__((constructor)) static void note_time(void)
+__attribute__((constructor)) static void loaded_record(void)
 {
     (void)clock_gettime(CLOCK_REALTIME_COARSE, &loaded);
 }
@@ -49,7 +49,7 @@ static bool is_older(const struct timespec *time, const struct timespec *than)
     return time->tv_sec != than->tv_sec ? time->tv_sec < than->tv_sec : time->tv_nsec < than->tv_nsec;
 }
 
-/* The file that `place` stands for, which nobody can replace by another one. */
+/* Opens the file that `place` stands for, which cannot be replaced by another one. */
 static int reopen(int place)
 {
     struct stat status;
@@ -65,7 +65,7 @@ static int reopen(int place)
     return fd < 0 ? -errno : fd;
 }
 
-/* O_PATH opens nothing but a name: a FIFO, a tape or a watchdog would notice that somebody opens it. */
+/* O_PATH opens only the name: a FIFO, a tape or a watchdog would notice a real open. */
 int brood__symbols_open(const char *path)
 {
     int place, fd;
@@ -81,7 +81,7 @@ int brood__symbols_open(const char *path)
 }
 
 /* How many of the bytes the file has there. */
-static size_t read_some(int fd, uint64_t at, void *to, size_t bytes)
+static size_t file_read_some(int fd, uint64_t at, void *to, size_t bytes)
 {
     size_t done = 0;
     ssize_t r = 1;
@@ -98,18 +98,18 @@ static size_t read_some(int fd, uint64_t at, void *to, size_t bytes)
 
 static bool read_at(int fd, uint64_t at, void *to, size_t bytes)
 {
-    return read_some(fd, at, to, bytes) == bytes;
+    return file_read_some(fd, at, to, bytes) == bytes;
 }
 
 /* ---- the table ---- */
 
-static bool is_ours(const Header *header)
+static bool header_is_native(const Header *header)
 {
     return memcmp(header->e_ident, ELFMAG, SELFMAG) == 0 && header->e_ident[EI_CLASS] == CLASS_OURS &&
            header->e_ident[EI_DATA] == DATA_OURS && header->e_shentsize == sizeof(Section);
 }
 
-/* That number, if there is one. */
+/* Reads the section of that number, if there is one. */
 static bool read_section(int fd, const Header *header, uint32_t number, Section *ret_section)
 {
     uint64_t at;
@@ -129,7 +129,7 @@ static int find_table(int fd, struct table *ret_table)
     Header header;
     Section section, names;
 
-    if (!read_at(fd, 0, &header, sizeof(header)) || !is_ours(&header))
+    if (!read_at(fd, 0, &header, sizeof(header)) || !header_is_native(&header))
         return -ENOEXEC;
     for (uint32_t i = 0; read_section(fd, &header, i, &section); i++)
         if (is_table(&section) && read_section(fd, &header, section.sh_link, &names) && names.sh_type == SHT_STRTAB) {
@@ -147,7 +147,7 @@ static bool is_function(const Entry *entry)
     return (type == STT_FUNC || type == STT_GNU_IFUNC) && entry->st_shndx != SHN_UNDEF && entry->st_name != 0;
 }
 
-/* Of several names of one function the exported one, which comes last, is the one that people know. */
+/* Of several names of one function the exported one, which comes last, is the best known. */
 static void match(const Entry *entry, struct symbol *symbols, uint64_t *names, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -157,7 +157,7 @@ static void match(const Entry *entry, struct symbol *symbols, uint64_t *names, s
         }
 }
 
-/* Where the name of each stands among the names, or 0. */
+/* Sets where the name of each symbol is among the names, or 0. */
 static bool scan(const struct table *table, struct symbol *symbols, uint64_t *names, size_t count)
 {
     Entry *entries = calloc(AT_ONCE, sizeof(*entries));
@@ -175,7 +175,7 @@ static bool scan(const struct table *table, struct symbol *symbols, uint64_t *na
     return entries != NULL;
 }
 
-/* It may be printed on a terminal, so there are no control characters in a name. */
+/* A name may be printed on a terminal, so it must not have control characters. */
 static bool is_decent(const char *name)
 {
     for (; *name; name++)
@@ -184,7 +184,7 @@ static bool is_decent(const char *name)
     return true;
 }
 
-/* One without an end, because there the file or the names do, is none. */
+/* A name without an end, because the file or the names end first, is invalid. */
 static bool read_name(const struct table *table, uint64_t name, char *to, size_t room)
 {
     uint64_t at, bytes = name < table->names_bytes ? table->names_bytes - name : 0;
@@ -192,7 +192,7 @@ static bool read_name(const struct table *table, uint64_t name, char *to, size_t
 
     if (bytes == 0 || __builtin_add_overflow(table->names, name, &at))
         return false;
-    done = read_some(table->fd, at, to, bytes < room ? bytes : room);
+    done = file_read_some(table->fd, at, to, bytes < room ? bytes : room);
     if (!memchr(to, '\0', done) && done < room)
         to[0] = '\0';
     to[room - 1] = '\0';

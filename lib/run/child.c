@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "os/error.h"
-#include "os/goodbye.h"
+#include "os/exit_hook.h"
 #include "os/log.h"
 #include "os/process.h"
 #include "run/failure.h"
@@ -76,7 +76,7 @@ static void keep_over_exec(int fd)
         (void)fcntl(fd, F_SETFD, flags & ~FD_CLOEXEC);
 }
 
-static size_t count(const char *const *arguments)
+static size_t child_count(const char *const *arguments)
 {
     size_t n = 0;
 
@@ -87,7 +87,7 @@ static size_t count(const char *const *arguments)
 
 static _Noreturn void become_program(struct brood_process *process, const struct brood_process_options *options)
 {
-    size_t n = count(options->arguments);
+    size_t n = child_count(options->arguments);
     char *line[n + 2];
     int error;
 
@@ -113,7 +113,7 @@ static void last_handler(int status, void *context)
     (void)context;
     brood__run_end();
     brood__streams_flush();
-    brood__goodbye();
+    brood__exit_hook();
     _exit(status & 0xff);
 }
 

@@ -9,7 +9,7 @@
 #include "run/run.h"
 #include "run/thread.h"
 
-void brood__hook_set(struct hook *hook, struct hook with)
+void brood__hook_set(struct failure_hook *hook, struct failure_hook with)
 {
     brood__run_init();
     brood__lock(&brood__run_lock);
@@ -17,9 +17,9 @@ void brood__hook_set(struct hook *hook, struct hook with)
     brood__unlock(&brood__run_lock);
 }
 
-static struct hook hook_of(const struct hook *hook)
+static struct failure_hook failure_hook_of(const struct failure_hook *hook)
 {
-    struct hook copy;
+    struct failure_hook copy;
 
     brood__lock(&brood__run_lock);
     copy = *hook;
@@ -28,7 +28,7 @@ static struct hook hook_of(const struct hook *hook)
 }
 
 /* One write, so that the lines of several that fail at once do not mix. */
-static void say(const char *what, const char *name, int error, const char *words)
+static void failure_report(const char *what, const char *name, int error, const char *words)
 {
     char line[700];
     int length = snprintf(line, sizeof(line), "brood: %s %s (pid %d) failed: %s%s%s\n", what, name, (int)getpid(),
@@ -39,25 +39,25 @@ static void say(const char *what, const char *name, int error, const char *words
     (void)!write(STDERR_FILENO, line, (size_t)length);
 }
 
-void brood__failed(struct hook *hook, const char *what, const char *name, int error)
+void brood__failed(struct failure_hook *hook, const char *what, const char *name, int error)
 {
     struct brood_failure failure = {.name = name, .error = error};
-    struct hook teller = hook_of(hook);
+    struct failure_hook reporter = failure_hook_of(hook);
     char words[512];
     int r;
 
     (void)snprintf(words, sizeof(words), "%s", brood_error());
     failure.words = words;
-    if (!teller.call) {
-        say(what, name, error, words);
+    if (!reporter.call) {
+        failure_report(what, name, error, words);
         return;
     }
     brood__error_clear();
-    r = teller.call(&failure, teller.context);
+    r = BROOD__UNCANCELLED(reporter.call(&failure, reporter.context));
     if (r >= 0)
         return;
-    say(what, name, error, words);
-    say("the failure hook of", name, r, brood_error());
+    failure_report(what, name, error, words);
+    failure_report("the failure hook of", name, r, brood_error());
 }
 
 void brood__failure_who(char *ret_text, size_t size)

@@ -1,4 +1,4 @@
-/* failure.h - a thread's or process's function has failed: who is told, and who it was. */
+/* failure.h - reports that the function of a thread or process has failed. */
 #ifndef BROOD_RUN_FAILURE_H
 #define BROOD_RUN_FAILURE_H
 
@@ -7,15 +7,15 @@
 #include <brood/thread.h>
 
 /* A hook and what it is called with; both written under brood__run_lock. */
-struct hook {
+struct failure_hook {
     int (*call)(const struct brood_failure *failure, void *context);
     void *context;
 };
 
-void brood__hook_set(struct hook *hook, struct hook with);
+void brood__hook_set(struct failure_hook *hook, struct failure_hook with);
 
-/* Tells the hook, or standard error if there is none.  `what` is "thread" or "process". */
-void brood__failed(struct hook *hook, const char *what, const char *name, int error);
+/* Reports it to the hook, or on standard error if there is none.  `what` is "thread" or "process". */
+void brood__failed(struct failure_hook *hook, const char *what, const char *name, int error);
 
 /* "Process-1 MainThread", for log lines. */
 void brood__failure_who(char *ret_text, size_t size);

@@ -14,13 +14,12 @@
 
 #define DAEMON_GRACE_MS 1000
 
-struct hook brood__process_hook;
+struct failure_hook brood__process_hook;
 
-static struct name main_name = {.text = "MainProcess"};
 static struct brood_process self = {
     .kind = PROCESS_SELF,
     .holders = 1,
-    .names = {.newest = &main_name},
+    .names = {.texts = {"MainProcess"}},
     .pidfd = -1,
     .life_line = -1,
 };
@@ -49,16 +48,17 @@ void brood__close_gate(struct gate *gate)
     brood__close_fd(&gate->trouble_write);
 }
 
-static bool is_ours(const struct brood_process *process)
+static bool process_is_ours(const struct brood_process *process)
 {
-    return process->generation == atomic_load(&brood__fork_generation);
+    return process->generation == atomic_load_explicit(&brood__fork_generation, memory_order_relaxed);
 }
 
 static int is_no_child(const struct brood_process *process)
 {
     if (!process)
         return brood_fail(-EINVAL, "the process is NULL: not started yet?");
-    if ((process->kind == PROCESS_CHILD && !is_ours(process)) || (process->kind == PROCESS_PARENT && process != parent))
+    if ((process->kind == PROCESS_CHILD && !process_is_ours(process)) ||
+        (process->kind == PROCESS_PARENT && process != parent))
         return brood_fail(-EPERM, "%s belongs to the process that forked this one", brood__name(&process->names));
     return 0;
 }
@@ -72,7 +72,7 @@ void brood__process_list(struct brood_process *process)
     children = process;
 }
 
-static void unlist(struct brood_process *process)
+static void process_unlist(struct brood_process *process)
 {
     *process->place = process->next;
     if (process->next)
@@ -80,23 +80,17 @@ static void unlist(struct brood_process *process)
     process->place = NULL;
 }
 
-/* Under the lock.  True for the last one, who frees.  Descriptors are closed before a fork can inherit them without knowing
- * whose they are.  Those of a handle that was inherited have been closed already, and are -1. */
-static bool drop(struct brood_process *process)
+/* Under the lock.  True: it was the last holder, and the caller frees.  Descriptors are closed before a fork can inherit
+ * them without knowing whose they are.  Those of a handle that was inherited have been closed already, and are -1. */
+static bool process_drop(struct brood_process *process)
 {
     if (--process->holders > 0)
         return false;
     if (process->place)
-        unlist(process);
+        process_unlist(process);
     brood__close_fd(&process->pidfd);
     brood__close_fd(&process->life_line);
     return true;
-}
-
-static void destroy(struct brood_process *process)
-{
-    brood__names_free(&process->names);
-    free(process);
 }
 
 void brood__process_release(struct brood_process *process)
@@ -104,10 +98,23 @@ void brood__process_release(struct brood_process *process)
     bool last;
 
     brood__lock(&brood__run_lock);
-    last = drop(process);
+    last = process_drop(process);
     brood__unlock(&brood__run_lock);
     if (last)
-        destroy(process);
+        free(process);
+}
+
+/* In one step of the lock with the note that it was: a fork in between would find one and not the other. */
+void brood__process_release_life(struct brood_process *process)
+{
+    bool last;
+
+    brood__lock(&brood__run_lock);
+    process->is_held_for_life = false;
+    last = process_drop(process);
+    brood__unlock(&brood__run_lock);
+    if (last)
+        free(process);
 }
 
 void brood_process_release(struct brood_process *process)
@@ -125,14 +132,14 @@ void brood__processes_after_fork(void)
 
     for (; process; process = next) {
         next = process->next;
-        unlist(process);
+        process_unlist(process);
         brood__close_fd(&process->pidfd);
         brood__close_fd(&process->life_line);
         if (process == brood__process_starting)
             continue;
         brood__close_gate(&process->gate);
-        if (!process->ended && drop(process))
-            destroy(process);
+        if (process->is_held_for_life && process_drop(process))
+            free(process);
     }
     if (parent && !brood__process_starting) { /* a fork of the program's own: its parent is unknown */
         brood__close_fd(&parent->pidfd);
@@ -140,7 +147,7 @@ void brood__processes_after_fork(void)
     }
     brood__close_fd(&self.life_line); /* ours, not its */
     started = 0;
-    self.generation = atomic_load(&brood__fork_generation);
+    self.generation = atomic_load_explicit(&brood__fork_generation, memory_order_relaxed);
     self.pid = getpid();
 }
 
@@ -200,7 +207,7 @@ void brood__process_become(struct brood_process *process)
 /* ---- the end of a child ---- */
 
 /* Under the lock.  True if it has just been found ended: its holder that was for its life is to be released. */
-static bool settle(struct brood_process *process)
+static bool process_settle(struct brood_process *process)
 {
     int r;
 
@@ -215,13 +222,13 @@ static bool settle(struct brood_process *process)
     return true;
 }
 
-static void say_end(const struct brood_process *process)
+static void process_report_end(const struct brood_process *process)
 {
     if (process->unknown == 0)
         brood_log(BROOD_LOG_DEBUG, "%s (pid %d) ended with %d", brood__name(&process->names), (int)process->pid,
                   process->status);
     else
-        brood_log(BROOD_LOG_WARNING, "%s (pid %d) ended, and somebody else has reaped it", brood__name(&process->names),
+        brood_log(BROOD_LOG_WARNING, "%s (pid %d) ended, and other code has reaped it", brood__name(&process->names),
                   (int)process->pid);
 }
 
@@ -230,18 +237,18 @@ bool brood__process_has_ended(struct brood_process *process)
     bool is_news, ended;
 
     brood__lock(&brood__run_lock);
-    is_news = settle(process);
+    is_news = process_settle(process);
     ended = process->ended;
     brood__unlock(&brood__run_lock);
     if (is_news) {
-        say_end(process);
-        brood__process_release(process);
+        process_report_end(process);
+        brood__process_release_life(process);
     }
     return ended;
 }
 
 /* Under the lock. */
-static bool is_running(const struct brood_process *process)
+static bool process_is_running(const struct brood_process *process)
 {
     return process->pidfd >= 0 && !process->ended;
 }
@@ -253,7 +260,7 @@ static struct brood_process *next_child(const struct brood_process *last, bool d
 
     brood__lock(&brood__run_lock);
     found = last ? last->next : children;
-    while (found && (!is_running(found) || (daemons_only && !found->daemon)))
+    while (found && (!process_is_running(found) || (daemons_only && !found->daemon)))
         found = found->next;
     if (found)
         found->holders++;
@@ -269,12 +276,12 @@ void brood__process_reap(bool all)
         brood__lock(&brood__run_lock);
         ended = NULL;
         for (process = children; process && !ended; process = process->next)
-            if ((all || process->holders == 1) && settle(process))
+            if ((all || process->holders == 1) && process_settle(process))
                 ended = process;
         brood__unlock(&brood__run_lock);
         if (ended) {
-            say_end(ended);
-            brood__process_release(ended);
+            process_report_end(ended);
+            brood__process_release_life(ended);
         }
     } while (ended);
 }
@@ -302,7 +309,7 @@ int brood_process_join(struct brood_process *process, brood_deadline deadline)
         return brood_fail(-EDEADLK, "a process cannot wait for its own end");
     r = brood__pidfd_wait(process->pidfd, deadline);
     if (r == -ETIMEDOUT)
-        return brood_fail(deadline.ns <= 0 ? -EAGAIN : r, "%s runs", brood_process_name(process));
+        return brood_fail(brood__timeout(deadline), "%s runs", brood_process_name(process));
     if (r == 0 && process->kind == PROCESS_CHILD)
         (void)brood__process_has_ended(process);
     return r;
@@ -318,7 +325,7 @@ int brood_process_status(struct brood_process *process, int *ret_status)
         return brood_fail(-EINPROGRESS, "%s runs", brood_process_name(process));
     if (process->kind != PROCESS_CHILD || process->unknown < 0)
         return brood_fail(-ECHILD, "how %s ended is not known: %s", brood_process_name(process),
-                          process->kind == PROCESS_CHILD ? "somebody else has reaped it" : "it is no child");
+                          process->kind == PROCESS_CHILD ? "other code has reaped it" : "it is no child");
     *ret_status = process->status;
     return 0;
 }
@@ -327,7 +334,7 @@ int brood_process_close(struct brood_process *process)
 {
     if (!process || process->kind != PROCESS_CHILD)
         return 0;
-    if (is_ours(process) && !brood__process_has_ended(process))
+    if (process_is_ours(process) && !brood__process_has_ended(process))
         return brood_fail(-EBUSY, "%s runs: join it first, or terminate it", brood_process_name(process));
     brood__process_release(process);
     return 0;
@@ -399,7 +406,7 @@ int brood_process_children(struct brood_process **ret_processes, size_t room)
     brood__process_reap(true);
     brood__lock(&brood__run_lock);
     for (struct brood_process *process = children; process; process = process->next)
-        if (is_running(process) && count++ < room) {
+        if (process_is_running(process) && count++ < room) {
             process->holders++;
             ret_processes[count - 1] = process;
         }
@@ -409,7 +416,7 @@ int brood_process_children(struct brood_process **ret_processes, size_t room)
 
 void brood_process_set_failure_hook(int (*call)(const struct brood_failure *failure, void *context), void *context)
 {
-    brood__hook_set(&brood__process_hook, (struct hook){.call = call, .context = context});
+    brood__hook_set(&brood__process_hook, (struct failure_hook){.call = call, .context = context});
 }
 
 /* ---- this process's end ---- */

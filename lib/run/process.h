@@ -1,8 +1,8 @@
-/* process.h - what a process's handle is made of.
+/* process.h - the handle of a process.
  *
- * A child waits at its gate, a pipe, until its parent has a pidfd of it: until then nobody could tell it from another
- * process with its number, if the program ignores SIGCHLD or reaps whatever there is.  A daemon keeps the pipe as its life
- * line: the kernel kills it when the last writer is gone, and the parent is the only one.  (A signal for the parent's
+ * A child waits at its gate, a pipe, until its parent has a pidfd of it: until then the parent could not tell it from
+ * another process with its number, if the program ignores SIGCHLD or reaps all children.  A daemon keeps the pipe as its
+ * life line: it is killed when the last writer is gone, and the parent is the only one.  (A signal for the parent's
  * death, PR_SET_PDEATHSIG, comes when the forking *thread* ends.)  So whatever else this process forks closes the writing
  * ends, and all other descriptors of its parent's children, in the fork's child handler.
  */
@@ -35,12 +35,12 @@ struct brood_process {
     struct names names;
     char numbers[64]; /* "1:2": its names' part of its children's names */
     /* Under brood__run_lock: */
-    unsigned holders; /* handles given out, and one until it has been found ended; who gives the last one back frees */
+    unsigned holders; /* handles given out, and one until it was found ended; the last one given back frees */
     int pidfd;        /* of a child or the parent; -1 while it is being started */
     int life_line;    /* the gate's writing end, or -1 */
     struct gate gate;
-    bool ended;
-    int status, unknown;                 /* after the end: a status, or why there is none */
+    bool ended, is_held_for_life; /* the latter: one of the holders is for its life, and has not been given back yet */
+    int status, unknown;          /* after the end: a status, or why there is none */
     struct brood_process *next, **place; /* among the children of this process that have a holder */
 };
 
@@ -50,7 +50,7 @@ void brood__close_gate(struct gate *gate);
 
 /* ---- by process.c, for start.c ---- */
 
-/* Whose child the next fork of this thread makes: what the fork's child handler leaves alone. */
+/* The handle that the next fork of this thread makes a child for: the fork's child handler leaves it alone. */
 extern _Thread_local struct brood_process *brood__process_starting;
 
 /* The next number, for its name. */
@@ -59,13 +59,16 @@ void brood__process_number(struct brood_process *process);
 /* Among the children; under brood__run_lock. */
 void brood__process_list(struct brood_process *process);
 
+/* The holder that is for its life gives that back: it has been found ended, or could not be started. */
+void brood__process_release_life(struct brood_process *process);
+
 /* By one of its holders. */
 void brood__process_release(struct brood_process *process);
 
-/* Has it?  If so its status is known, as far as it can be. */
+/* True: it has ended, and its status is known as far as it can be. */
 bool brood__process_has_ended(struct brood_process *process);
 
-/* Looks which children have ended: at all, or only at those that nobody has a handle of, and so nobody will ask about. */
+/* Finds out which children have ended: of all, or only of those without a handle, which no other call will look at. */
 void brood__process_reap(bool all);
 
 /* ---- the child ---- */
@@ -76,6 +79,6 @@ _Noreturn void brood__child_main(struct brood_process *process, const struct bro
 /* In the child: what its parent's handle says is now its own. */
 void brood__process_become(struct brood_process *process);
 
-extern struct hook brood__process_hook;
+extern struct failure_hook brood__process_hook;
 
 #endif

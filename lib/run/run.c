@@ -27,10 +27,10 @@ static void after_fork_there(void)
     brood__unlock(&brood__run_lock);
 }
 
-static void init(void)
+static void run_init(void)
 {
     brood__processes_init();
-    brood__fork_watch(); /* first, so that a child has counted before it comes to after_fork_there() */
+    brood__fork_watch(); /* first: so a child counts the fork before it runs after_fork_there() */
     (void)pthread_atfork(before_fork, after_fork_here, after_fork_there);
     brood__log_set_who(brood__failure_who);
 }
@@ -39,7 +39,7 @@ void brood__run_init(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-    (void)pthread_once(&once, init);
+    (void)pthread_once(&once, run_init);
 }
 
 void brood__run_end(void)
@@ -48,35 +48,33 @@ void brood__run_end(void)
     brood__processes_end();
 }
 
-static void mind_exit(void)
+static void run_at_exit(void)
 {
     (void)atexit(brood__run_end);
 }
 
-void brood__run_mind_exit(void)
+void brood__run_at_exit(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-    (void)pthread_once(&once, mind_exit);
+    (void)pthread_once(&once, run_at_exit);
 }
 
 int brood__run_await(_Atomic uint32_t *word, uint32_t value, brood_deadline deadline)
 {
     for (;;) {
-        uint32_t seen = atomic_load(word);
+        uint32_t seen = atomic_load_explicit(word, memory_order_acquire);
 
         if (seen == value)
             return 0;
-        if (deadline.ns <= 0)
-            return -EAGAIN;
         if (brood__is_past(deadline))
-            return -ETIMEDOUT;
+            return brood__timeout(deadline);
         (void)brood__futex_wait(word, seen, deadline);
     }
 }
 
-void brood__run_tell(_Atomic uint32_t *word, uint32_t value)
+void brood__run_set(_Atomic uint32_t *word, uint32_t value)
 {
-    atomic_store(word, value);
+    atomic_store_explicit(word, value, memory_order_release);
     (void)brood__futex_wake(word, INT32_MAX);
 }

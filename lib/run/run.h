@@ -1,7 +1,7 @@
-/* run.h - what processes, threads, timers and schedulers share: one lock, what happens at a fork, and the program's exit.
+/* run.h - what processes, threads, timers and schedulers share: one lock, the fork handlers, and the program's exit.
  *
- * One lock for all of it: it is held for a few steps, never while user code runs or anything is waited for, and a
- * fork takes it first, so that a child never finds it held by a thread that it does not have.
+ * One lock guards all of it.  Its holder keeps it for a few steps, and neither runs user code nor waits meanwhile.  A fork
+ * takes it first, so that a child never finds it held by a thread that it does not have.
  */
 #ifndef BROOD_RUN_RUN_H
 #define BROOD_RUN_RUN_H
@@ -15,21 +15,20 @@
 
 extern struct lock brood__run_lock;
 
-/* Before anything of this floor is made.  Cheap after the first time. */
+/* Called before anything of this folder is made.  Cheap after the first time. */
 void brood__run_init(void);
 
 /* From now on the program's exit waits for what brood__run_end() waits for. */
-void brood__run_mind_exit(void);
+void brood__run_at_exit(void);
 
 /* The orderly end of this process: waits for its threads and children that are not daemons and ends the others. */
 void brood__run_end(void);
 
-/* Sleeps until *word is `value`, which must be followed by a wake-up of all: 0; -EAGAIN: BROOD_NOW, and it is not yet;
- * -ETIMEDOUT. */
+/* Sleeps until *word is `value`; brood__run_set() stores it.  0; -EAGAIN: BROOD_NOW, and it is not yet; -ETIMEDOUT. */
 int brood__run_await(_Atomic uint32_t *word, uint32_t value, brood_deadline deadline);
 
-/* Sets the word and wakes all. */
-void brood__run_tell(_Atomic uint32_t *word, uint32_t value);
+/* Stores the word, with release, and wakes all that sleep on it; pairs with the acquire in brood__run_await(). */
+void brood__run_set(_Atomic uint32_t *word, uint32_t value);
 
 /* ---- by each file, for run.c ---- */
 

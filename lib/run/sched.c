@@ -19,7 +19,7 @@
 
 #define NOWHERE UINT32_MAX
 
-struct slot {
+struct sched_slot {
     int64_t time_ns;
     uint64_t sequence; /* in which they were entered */
     int (*action)(void *context);
@@ -32,11 +32,13 @@ struct slot {
 
 struct brood_sched {
     struct brood_sched_options options;
-    _Atomic uint32_t changes; /* counts what a sleeper must know of: by who enters or cancels, under the lock.  A futex */
+    /* Counts changes that a sleeper must see; a futex.  Threads that enter or cancel an event increment it, under the lock,
+     * with release; pairs with the acquire of the runner before it sleeps. */
+    _Atomic uint32_t changes;
     /* Under brood__run_lock: */
     unsigned sleepers;
     uint64_t entered;
-    struct slot *slots;
+    struct sched_slot *slots;
     uint32_t *heap;
     uint32_t count, room; /* events; slots, and room in the heap */
     uint32_t free;
@@ -44,7 +46,7 @@ struct brood_sched {
 
 /* ---- the heap ---- */
 
-static bool is_before(const struct slot *a, const struct slot *b)
+static bool sched_is_before(const struct sched_slot *a, const struct sched_slot *b)
 {
     if (a->time_ns != b->time_ns)
         return a->time_ns < b->time_ns;
@@ -53,55 +55,55 @@ static bool is_before(const struct slot *a, const struct slot *b)
     return a->sequence < b->sequence;
 }
 
-static struct slot *at(const struct brood_sched *sched, uint32_t place)
+static struct sched_slot *at(const struct brood_sched *sched, uint32_t place)
 {
     return &sched->slots[sched->heap[place]];
 }
 
-static void put(struct brood_sched *sched, uint32_t place, uint32_t number)
+static void sched_put(struct brood_sched *sched, uint32_t place, uint32_t number)
 {
     sched->heap[place] = number;
     sched->slots[number].place = place;
 }
 
-static void rise(struct brood_sched *sched, uint32_t place)
+static void sched_rise(struct brood_sched *sched, uint32_t place)
 {
     uint32_t number = sched->heap[place];
 
-    while (place > 0 && is_before(&sched->slots[number], at(sched, (place - 1) / 2))) {
-        put(sched, place, sched->heap[(place - 1) / 2]);
+    while (place > 0 && sched_is_before(&sched->slots[number], at(sched, (place - 1) / 2))) {
+        sched_put(sched, place, sched->heap[(place - 1) / 2]);
         place = (place - 1) / 2;
     }
-    put(sched, place, number);
+    sched_put(sched, place, number);
 }
 
-static void sink(struct brood_sched *sched, uint32_t place)
+static void output_buffer(struct brood_sched *sched, uint32_t place)
 {
     uint32_t number = sched->heap[place];
 
     for (;;) {
         uint32_t child = 2 * place + 1;
 
-        if (child + 1 < sched->count && is_before(at(sched, child + 1), at(sched, child)))
+        if (child + 1 < sched->count && sched_is_before(at(sched, child + 1), at(sched, child)))
             child++;
-        if (child >= sched->count || !is_before(at(sched, child), &sched->slots[number]))
+        if (child >= sched->count || !sched_is_before(at(sched, child), &sched->slots[number]))
             break;
-        put(sched, place, sched->heap[child]);
+        sched_put(sched, place, sched->heap[child]);
         place = child;
     }
-    put(sched, place, number);
+    sched_put(sched, place, number);
 }
 
 /* What was last goes where the gap is, and from there where it belongs. */
-static void take_out(struct brood_sched *sched, uint32_t place)
+static void sched_take_out(struct brood_sched *sched, uint32_t place)
 {
     uint32_t number = sched->heap[place], last = sched->heap[--sched->count];
-    struct slot *slot = &sched->slots[number];
+    struct sched_slot *slot = &sched->slots[number];
 
     if (place < sched->count) {
-        put(sched, place, last);
-        rise(sched, place);
-        sink(sched, sched->slots[last].place);
+        sched_put(sched, place, last);
+        sched_rise(sched, place);
+        output_buffer(sched, sched->slots[last].place);
     }
     slot->place = NOWHERE;
     slot->uses++;
@@ -109,10 +111,10 @@ static void take_out(struct brood_sched *sched, uint32_t place)
     sched->free = number;
 }
 
-static int grow(struct brood_sched *sched)
+static int sched_grow(struct brood_sched *sched)
 {
     uint32_t room = sched->room ? 2 * sched->room : 16;
-    struct slot *slots = NULL;
+    struct sched_slot *slots = NULL;
     uint32_t *heap = NULL;
 
     if (sched->room < UINT32_MAX / 4)
@@ -125,14 +127,14 @@ static int grow(struct brood_sched *sched)
         return -ENOMEM;
     sched->slots = slots;
     for (uint32_t number = room; number-- > sched->room;) {
-        slots[number] = (struct slot){.place = NOWHERE, .free = sched->free};
+        slots[number] = (struct sched_slot){.place = NOWHERE, .free = sched->free};
         sched->free = number;
     }
     sched->room = room;
     return 0;
 }
 
-static uint64_t name_of(const struct brood_sched *sched, uint32_t number)
+static uint64_t sched_name_of(const struct brood_sched *sched, uint32_t number)
 {
     return (uint64_t)sched->slots[number].uses << 32 | (number + 1);
 }
@@ -168,29 +170,30 @@ void brood_sched_close(struct brood_sched *sched)
 
 int64_t brood_sched_now(struct brood_sched *sched)
 {
-    return sched && sched->options.clock ? sched->options.clock(sched->options.context) : brood__now_ns();
+    return sched && sched->options.clock ? BROOD__UNCANCELLED(sched->options.clock(sched->options.context))
+                                         : brood__now_ns();
 }
 
 /* ---- entering and cancelling ---- */
 
-/* Under the lock; true if there is somebody to be woken. */
+/* Under the lock; true: there are sleepers to wake. */
 static bool note_change(struct brood_sched *sched)
 {
-    (void)atomic_fetch_add(&sched->changes, 1);
+    (void)atomic_fetch_add_explicit(&sched->changes, 1, memory_order_release);
     return sched->sleepers > 0;
 }
 
-static void wake(struct brood_sched *sched, bool anybody)
+static void sched_wake(struct brood_sched *sched, bool has_sleepers)
 {
-    if (anybody)
+    if (has_sleepers)
         (void)brood__futex_wake(&sched->changes, INT32_MAX);
 }
 
-static int enter(struct brood_sched *sched, const struct slot *event, uint64_t *ret_event)
+static int sched_enter(struct brood_sched *sched, const struct sched_slot *event, uint64_t *ret_event)
 {
     uint32_t number, uses;
 
-    if (sched->free == NOWHERE && grow(sched) < 0)
+    if (sched->free == NOWHERE && sched_grow(sched) < 0)
         return -ENOMEM;
     number = sched->free;
     sched->free = sched->slots[number].free;
@@ -199,27 +202,27 @@ static int enter(struct brood_sched *sched, const struct slot *event, uint64_t *
     sched->slots[number].uses = uses;
     sched->slots[number].sequence = sched->entered++;
     sched->heap[sched->count] = number;
-    rise(sched, sched->count++);
-    *ret_event = name_of(sched, number);
+    sched_rise(sched, sched->count++);
+    *ret_event = sched_name_of(sched, number);
     return 0;
 }
 
 int brood_sched_enterabs(struct brood_sched *sched, int64_t time_ns, int priority, int (*action)(void *context),
                          void *context, uint64_t *ret_event)
 {
-    struct slot event = {.time_ns = time_ns, .priority = priority, .action = action, .context = context};
-    bool anybody = false;
+    struct sched_slot event = {.time_ns = time_ns, .priority = priority, .action = action, .context = context};
+    bool has_sleepers = false;
     uint64_t name = 0;
     int r;
 
     if (!sched || !action)
         return brood_fail(-EINVAL, "an event needs a scheduler and an action");
     brood__lock(&brood__run_lock);
-    r = enter(sched, &event, &name);
+    r = sched_enter(sched, &event, &name);
     if (r == 0)
-        anybody = note_change(sched);
+        has_sleepers = note_change(sched);
     brood__unlock(&brood__run_lock);
-    wake(sched, anybody);
+    sched_wake(sched, has_sleepers);
     if (r < 0)
         return brood_fail(r, "out of memory for one more event");
     if (ret_event)
@@ -242,18 +245,18 @@ int brood_sched_enter(struct brood_sched *sched, int64_t delay_ns, int priority,
 int brood_sched_cancel(struct brood_sched *sched, uint64_t event)
 {
     uint32_t number = (uint32_t)event - 1;
-    bool found, anybody = false;
+    bool found, has_sleepers = false;
 
     if (!sched)
         return brood_fail(-EINVAL, "the scheduler is NULL");
     brood__lock(&brood__run_lock);
-    found = number < sched->room && sched->slots[number].place != NOWHERE && name_of(sched, number) == event;
+    found = number < sched->room && sched->slots[number].place != NOWHERE && sched_name_of(sched, number) == event;
     if (found) {
-        take_out(sched, sched->slots[number].place);
-        anybody = note_change(sched);
+        sched_take_out(sched, sched->slots[number].place);
+        has_sleepers = note_change(sched);
     }
     brood__unlock(&brood__run_lock);
-    wake(sched, anybody);
+    sched_wake(sched, has_sleepers);
     return found ? 0 : brood_fail(-ESTALE, "that event has been run or cancelled");
 }
 
@@ -262,19 +265,19 @@ int brood_sched_cancel(struct brood_sched *sched, uint64_t event)
 enum next { NEXT_NONE, NEXT_LATER, NEXT_DUE };
 
 /* The next event, taken out if it is due; else how long until then, and what to sleep on until that changes. */
-static enum next look(struct brood_sched *sched, struct slot *ret_event, int64_t *ret_ns, uint32_t *ret_seen)
+static enum next sched_look(struct brood_sched *sched, struct sched_slot *ret_event, int64_t *ret_ns, uint32_t *ret_seen)
 {
     int64_t now = brood_sched_now(sched);
     enum next next = NEXT_NONE;
 
     brood__lock(&brood__run_lock);
-    *ret_seen = atomic_load(&sched->changes);
+    *ret_seen = atomic_load_explicit(&sched->changes, memory_order_acquire);
     if (sched->count > 0) {
         *ret_event = *at(sched, 0);
         next = ret_event->time_ns > now ? NEXT_LATER : NEXT_DUE;
     }
     if (next == NEXT_DUE)
-        take_out(sched, 0);
+        sched_take_out(sched, 0);
     brood__unlock(&brood__run_lock);
     if (next == NEXT_LATER && __builtin_sub_overflow(ret_event->time_ns, now, ret_ns))
         *ret_ns = INT64_MAX;
@@ -288,7 +291,7 @@ static void sleepers(struct brood_sched *sched, int more)
     brood__unlock(&brood__run_lock);
 }
 
-/* Who changes something before we are counted has changed the word, too. */
+/* A thread that changes something before this sleeper is counted has changed the word, too, so the futex does not sleep. */
 static void sleep_until_changed(struct brood_sched *sched, uint32_t seen, brood_deadline deadline)
 {
     sleepers(sched, 1);
@@ -297,7 +300,7 @@ static void sleep_until_changed(struct brood_sched *sched, uint32_t seen, brood_
 }
 
 /* What a function of the program's has returned. */
-static int in_words(int r)
+static int sched_fail(int r)
 {
     return r < 0 ? brood__error_complete(r) : r;
 }
@@ -305,15 +308,15 @@ static int in_words(int r)
 static int delay(struct brood_sched *sched, int64_t ns, uint32_t seen, brood_deadline deadline)
 {
     if (sched->options.delay)
-        return in_words(sched->options.delay(ns, sched->options.context));
-    if (ns > 0) /* other threads need nobody to let them run */
+        return sched_fail(BROOD__UNCANCELLED(sched->options.delay(ns, sched->options.context)));
+    if (ns > 0) /* with 0 there is nothing to wait for: other threads run anyway */
         sleep_until_changed(sched, seen, brood__sooner(brood__after_ns(ns), deadline));
     return 0;
 }
 
 int brood_sched_run(struct brood_sched *sched, int64_t *ret_next_ns, brood_deadline deadline)
 {
-    struct slot event = {0};
+    struct sched_slot event = {0};
     int64_t ns = 0;
     uint32_t seen;
     int r = 0;
@@ -321,7 +324,7 @@ int brood_sched_run(struct brood_sched *sched, int64_t *ret_next_ns, brood_deadl
     if (!sched)
         return brood_fail(-EINVAL, "the scheduler is NULL");
     while (r >= 0) {
-        enum next next = look(sched, &event, &ns, &seen);
+        enum next next = sched_look(sched, &event, &ns, &seen);
 
         brood__error_clear();
         if (next == NEXT_NONE)
@@ -332,7 +335,7 @@ int brood_sched_run(struct brood_sched *sched, int64_t *ret_next_ns, brood_deadl
             return 1;
         }
         if (next == NEXT_DUE) {
-            r = in_words(event.action(event.context));
+            r = sched_fail(BROOD__UNCANCELLED(event.action(event.context)));
             ns = 0;
         }
         if (r >= 0)
@@ -360,12 +363,12 @@ bool brood_sched_is_empty(struct brood_sched *sched)
     return brood_sched_count(sched) == 0;
 }
 
-static int compare(const void *a, const void *b, void *slots)
+static int sched_compare(const void *a, const void *b, void *slots)
 {
-    const struct slot *first = (const struct slot *)slots + *(const uint32_t *)a;
-    const struct slot *second = (const struct slot *)slots + *(const uint32_t *)b;
+    const struct sched_slot *first = (const struct sched_slot *)slots + *(const uint32_t *)a;
+    const struct sched_slot *second = (const struct sched_slot *)slots + *(const uint32_t *)b;
 
-    return is_before(first, second) ? -1 : 1;
+    return sched_is_before(first, second) ? -1 : 1;
 }
 
 /* Under the lock. */
@@ -377,12 +380,12 @@ static int copy_in_order(const struct brood_sched *sched, struct brood_sched_ent
         return -ENOMEM;
     if (sched->count > 0)
         memcpy(order, sched->heap, sched->count * sizeof(*order));
-    qsort_r(order, sched->count, sizeof(*order), compare, sched->slots);
+    qsort_r(order, sched->count, sizeof(*order), sched_compare, sched->slots);
     for (size_t i = 0; i < sched->count && i < room; i++) {
-        const struct slot *slot = &sched->slots[order[i]];
+        const struct sched_slot *slot = &sched->slots[order[i]];
 
         ret_entries[i] = (struct brood_sched_entry){
-            .event = name_of(sched, order[i]),
+            .event = sched_name_of(sched, order[i]),
             .time_ns = slot->time_ns,
             .priority = slot->priority,
             .action = slot->action,

@@ -19,7 +19,7 @@
 
 #define NO_GATE ((struct gate){-1, -1, -1, -1})
 
-static int check_options(struct brood_process_options *options, const struct brood_process_options *given)
+static int start_check_options(struct brood_process_options *options, const struct brood_process_options *given)
 {
     int r = brood__options(options, sizeof(*options), given, "BROOD_PROCESS");
 
@@ -37,7 +37,7 @@ static int check_options(struct brood_process_options *options, const struct bro
     return 0;
 }
 
-static int take_name(struct brood_process *process, const char *given)
+static int start_take_name(struct brood_process *process, const char *given)
 {
     char text[NAME_MAX_BYTES + 1];
 
@@ -54,12 +54,12 @@ static int new_process(struct brood_process **ret_process, const struct brood_pr
     if (!process)
         return brood_fail(-ENOMEM, "out of memory");
     process->kind = PROCESS_CHILD;
-    process->generation = atomic_load(&brood__fork_generation);
+    process->generation = atomic_load_explicit(&brood__fork_generation, memory_order_relaxed);
     process->holders = 1;
     process->pidfd = process->life_line = -1;
     process->gate = NO_GATE;
     process->daemon = options->daemon > 0 || (options->daemon == 0 && brood_process_current()->daemon);
-    r = take_name(process, options->name);
+    r = start_take_name(process, options->name);
     if (r < 0)
         brood__process_release(process);
     else
@@ -78,7 +78,7 @@ static int open_pipe(int *ret_read, int *ret_write)
     return 0;
 }
 
-/* Under the lock: no other fork gets these descriptors without being told to close them. */
+/* Under the lock: each other fork finds these descriptors in the list of those to close. */
 static int open_gate(struct brood_process *process, bool is_program)
 {
     struct gate *gate = &process->gate;
@@ -87,7 +87,7 @@ static int open_gate(struct brood_process *process, bool is_program)
     if (r == 0 && is_program)
         r = open_pipe(&gate->trouble_read, &gate->trouble_write);
     if (r == 0 && !is_program) {
-        gate->parent = brood__fd_not_standard(brood__pidfd_open(getpid()));
+        gate->parent = brood__pidfd_watch(getpid());
         if (gate->parent < 0)
             r = brood_fail(gate->parent, "cannot open a descriptor of this process: %s", strerror(-gate->parent));
     }
@@ -101,29 +101,30 @@ static int enlist(struct brood_process *process, bool is_program)
     brood__lock(&brood__run_lock);
     r = open_gate(process, is_program);
     process->holders++;
+    process->is_held_for_life = true;
     brood__process_list(process);
     brood__unlock(&brood__run_lock);
     return r;
 }
 
 /* What is left of one that could not be started, or not be followed. */
-static void give_up(struct brood_process *process)
+static void start_give_up(struct brood_process *process)
 {
     brood__lock(&brood__run_lock);
     brood__close_gate(&process->gate);
     brood__unlock(&brood__run_lock);
-    brood__process_release(process);
+    brood__process_release_life(process);
     brood__process_release(process);
 }
 
 /* The child is at the gate, so this number is its.  Under the lock, as in enlist().  If that fails the gate is not opened,
- * and the child ends; nobody has to be killed by a number. */
-static int watch(struct brood_process *process)
+ * and the child ends; no process has to be killed by its number. */
+static int start_watch(struct brood_process *process)
 {
     int pidfd;
 
     brood__lock(&brood__run_lock);
-    pidfd = brood__fd_not_standard(brood__pidfd_open(process->pid));
+    pidfd = brood__pidfd_watch(process->pid);
     if (pidfd >= 0)
         process->pidfd = pidfd;
     else
@@ -197,37 +198,39 @@ static int launch(struct brood_process *process, const struct brood_process_opti
 
     if (r == 0) {
         process->pid = fork_quietly(process, options);
-        r = process->pid < 0 ? process->pid : watch(process);
+        r = process->pid < 0 ? process->pid : start_watch(process);
     }
     if (r < 0) {
-        give_up(process);
+        start_give_up(process);
         return r;
     }
     open_the_gate(process);
     return await_exec(process, options->program);
 }
 
-static void warn_of_threads(const struct brood_process_options *options)
+static void start_warn_of_threads(const struct brood_process_options *options)
 {
-    if (options->run && brood_log_is_on(BROOD_LOG_WARNING) && brood__process_threads() > 1)
-        brood_log(
-            BROOD_LOG_WARNING,
-            "a function is started in a fork of a process of %d threads: locks that others hold now are held in it for "
-            "ever",
-            brood__process_threads());
+    static _Atomic bool has_warned;
+    int threads = options->run ? brood__process_threads() : 0;
+
+    if (threads > 1)
+        brood__log_warn_once(&has_warned,
+                             "a function is started in a fork of a process of %d threads: locks that others hold now are "
+                             "held in it for ever; start it first, or give it a .program (BROOD_LOG=off: do not say so)",
+                             threads);
 }
 
 int brood_process_start(struct brood_process **ret_process, const struct brood_process_options *given)
 {
     struct brood_process_options options = {0};
     struct brood_process *process = NULL;
-    int r = check_options(&options, given);
+    int r = start_check_options(&options, given);
 
     if (r < 0)
         return r;
     brood__run_init();
-    brood__run_mind_exit();
-    warn_of_threads(&options);
+    brood__run_at_exit();
+    start_warn_of_threads(&options);
     brood__process_reap(false);
     r = new_process(&process, &options);
     if (r == 0)

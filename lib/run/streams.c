@@ -3,7 +3,7 @@
 
 #include "run/streams.h"
 
-/* fflush(NULL) takes each stream's lock, and a thread in getline(stdin) holds that one until somebody types. */
+/* fflush(NULL) takes each stream's lock, and a thread in getline(stdin) holds that one until input comes. */
 void brood__streams_flush(void)
 {
     if (ftrylockfile(stdin) == 0) {

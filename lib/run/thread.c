@@ -15,19 +15,18 @@
 #include "run/run.h"
 #include "run/thread.h"
 
-static struct name main_name = {.text = "MainThread"};
-
 /* Under brood__run_lock. */
 static struct brood_thread *alive; /* those that are, newest first */
 static unsigned started;           /* for names */
 static unsigned closings;          /* of all descriptors */
-static struct hook hook;
+static struct failure_hook hook;
 
-/* Whom nobody started: of a process that was forked by a thread with a handle of its own, that thread is the main one. */
+/* The main thread's handle.  In a process that a thread with a handle of its own has forked, that handle is the main one.
+ */
 static struct brood_thread main_thread = {
     .kind = THREAD_MAIN,
     .holders = 1,
-    .names = {.newest = &main_name},
+    .names = {.texts = {"MainThread"}},
     .place = &alive,
 };
 static struct brood_thread *alive = &main_thread;
@@ -50,7 +49,7 @@ static void list(struct brood_thread *thread)
     alive = thread;
 }
 
-static void unlist(struct brood_thread *thread)
+static void thread_unlist(struct brood_thread *thread)
 {
     *thread->place = thread->next;
     if (thread->next)
@@ -58,14 +57,25 @@ static void unlist(struct brood_thread *thread)
     thread->place = NULL;
 }
 
-/* ---- handles ---- */
-
-static bool is_ours(const struct brood_thread *thread)
+/* Takes it off the list, with all that it has a share in.  Under the lock: a fork finds all of it, or nothing. */
+static void withdraw(struct brood_thread *thread)
 {
-    return thread->generation == atomic_load(&brood__fork_generation);
+    thread_unlist(thread);
+    free(thread->copied);
+    thread->copied = NULL;
+    if (thread->let_go)
+        thread->let_go(thread->context);
+    thread->let_go = NULL;
 }
 
-/* Nobody else uses the thread, or under the lock. */
+/* ---- handles ---- */
+
+static bool thread_is_ours(const struct brood_thread *thread)
+{
+    return thread->generation == atomic_load_explicit(&brood__fork_generation, memory_order_relaxed);
+}
+
+/* Under the lock. */
 static void drop_sentinel(struct brood_thread *thread)
 {
     if (thread->sentinel > 0 && thread->sentinel_of == closings)
@@ -73,22 +83,39 @@ static void drop_sentinel(struct brood_thread *thread)
     thread->sentinel = 0;
 }
 
-static void release(struct brood_thread *thread)
+/* Under the lock.  True: it was the last holder, and the caller frees. */
+static bool thread_drop(struct brood_thread *thread)
 {
-    if (atomic_fetch_sub(&thread->holders, 1) != 1)
-        return;
-    if (thread->kind == THREAD_STARTED && is_ours(thread) && atomic_load(&thread->joined) == 0)
-        (void)pthread_detach(thread->id);
+    if (--thread->holders > 0)
+        return false;
     drop_sentinel(thread);
-    brood__names_free(&thread->names);
+    return true;
+}
+
+static void thread_destroy(struct brood_thread *thread)
+{
+    if (thread->kind == THREAD_STARTED && thread_is_ours(thread) &&
+        atomic_load_explicit(&thread->joined, memory_order_acquire) == 0)
+        (void)pthread_detach(thread->id);
     free(thread->copied);
     free(thread);
+}
+
+static void thread_release(struct brood_thread *thread)
+{
+    bool last;
+
+    brood__lock(&brood__run_lock);
+    last = thread_drop(thread);
+    brood__unlock(&brood__run_lock);
+    if (last)
+        thread_destroy(thread);
 }
 
 void brood_thread_free(struct brood_thread *thread)
 {
     if (thread && thread != &main_thread)
-        release(thread);
+        thread_release(thread);
 }
 
 static int is_no_thread(const struct brood_thread *thread)
@@ -96,37 +123,41 @@ static int is_no_thread(const struct brood_thread *thread)
     return thread ? 0 : brood_fail(-EINVAL, "the thread is NULL: not started yet?");
 }
 
-/* ---- who is who ---- */
+/* ---- the calling thread ---- */
 
-/* Whoever asks for the sentinel meanwhile, which takes the lock, gets one that is readable or is told here. */
-static void leave(struct brood_thread *self)
+/* A thread that asks for the sentinel meanwhile takes the lock: it gets one that is readable, or this signals it here. */
+static void thread_leave(struct brood_thread *self)
 {
+    bool last;
+
+    current = NULL;
     brood__lock(&brood__run_lock);
-    unlist(self);
-    brood__run_tell(&self->state, THREAD_ENDED);
+    withdraw(self);
+    brood__run_set(&self->state, THREAD_ENDED);
     if (self->sentinel > 0 && self->sentinel_of == closings)
         (void)eventfd_write(self->sentinel, 1);
+    last = thread_drop(self);
     brood__unlock(&brood__run_lock);
-    current = NULL;
-    release(self);
+    if (last)
+        thread_destroy(self);
 }
 
 static void foreign_ends(void *thread)
 {
-    leave(thread);
+    thread_leave(thread);
 }
 
-static void init_once(void)
+static void thread_init_once(void)
 {
     brood__run_init();
     has_foreign_key = pthread_key_create(&foreign_key, foreign_ends) == 0;
 }
 
-static void init(void)
+static void thread_init(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-    (void)pthread_once(&once, init_once);
+    (void)pthread_once(&once, thread_init_once);
 }
 
 static struct brood_thread *new_thread(enum thread_kind kind)
@@ -136,8 +167,8 @@ static struct brood_thread *new_thread(enum thread_kind kind)
     if (!thread)
         return NULL;
     thread->kind = kind;
-    thread->generation = atomic_load(&brood__fork_generation);
-    atomic_store(&thread->holders, 1);
+    thread->generation = atomic_load_explicit(&brood__fork_generation, memory_order_relaxed);
+    thread->holders = 1;
     return thread;
 }
 
@@ -151,12 +182,12 @@ static struct brood_thread *adopt(void)
     (void)prctl(PR_GET_NAME, name);
     if (!has_foreign_key || brood__name_set(&thread->names, *name ? name : "Thread") < 0 ||
         pthread_setspecific(foreign_key, thread) != 0) {
-        release(thread);
+        thread_release(thread);
         return NULL;
     }
     thread->daemon = true;
     thread->id = pthread_self();
-    atomic_store(&thread->tid, (uint32_t)gettid());
+    atomic_store_explicit(&thread->tid, (uint32_t)gettid(), memory_order_release);
     brood__lock(&brood__run_lock);
     list(thread);
     brood__unlock(&brood__run_lock);
@@ -165,17 +196,17 @@ static struct brood_thread *adopt(void)
 
 struct brood_thread *brood_thread_main(void)
 {
-    init();
-    return atomic_load(&first);
+    thread_init();
+    return atomic_load_explicit(&first, memory_order_relaxed);
 }
 
 struct brood_thread *brood_thread_current(void)
 {
-    init();
+    thread_init();
     if (current)
         return current;
-    /* A fork from a thread that nobody knew: it has the process's number now, and the main thread's handle. */
-    current = gettid() == getpid() ? atomic_load(&first) : adopt();
+    /* A fork from a thread without a handle: it has the process's number now, and the main thread's handle. */
+    current = gettid() == getpid() ? atomic_load_explicit(&first, memory_order_relaxed) : adopt();
     return current;
 }
 
@@ -196,15 +227,15 @@ void brood__thread_who(char *ret_text, size_t size)
 /* It does not exist here.  What it would have given back at its end is given back for it. */
 static void leave_behind(struct brood_thread *thread)
 {
-    unlist(thread);
+    withdraw(thread);
     thread->left_behind = true;
-    atomic_store(&thread->state, THREAD_ENDED);
-    atomic_store(&thread->joined, 2);
-    if (thread != &main_thread)
-        release(thread);
+    atomic_store_explicit(&thread->state, THREAD_ENDED, memory_order_release);
+    atomic_store_explicit(&thread->joined, 2, memory_order_release);
+    if (thread != &main_thread && thread_drop(thread))
+        thread_destroy(thread);
 }
 
-/* In the child, whose only thread this is, under the lock.  A thread that nobody knew takes the main thread's handle. */
+/* In the child, whose only thread this is, under the lock.  A thread without a handle takes the main thread's handle. */
 void brood__threads_after_fork(void)
 {
     struct brood_thread *self = current ? current : &main_thread;
@@ -216,26 +247,24 @@ void brood__threads_after_fork(void)
         if (thread != self)
             leave_behind(thread);
     }
-    self->generation = atomic_load(&brood__fork_generation);
-    atomic_store(&self->tid, (uint32_t)getpid());
-    atomic_store(&first, self);
-    if (!self->place) /* the main thread's handle was left behind by an earlier fork */
+    self->generation = atomic_load_explicit(&brood__fork_generation, memory_order_relaxed);
+    atomic_store_explicit(&self->tid, (uint32_t)getpid(), memory_order_release);
+    atomic_store_explicit(&first, self, memory_order_relaxed);
+    if (!self->place) /* the main thread's handle belongs to a thread that an earlier fork did not copy */
         list(self);
-    atomic_store(&self->state, THREAD_RUNS);
+    atomic_store_explicit(&self->state, THREAD_RUNS, memory_order_release);
     self->left_behind = self->daemon = false; /* what a main thread starts is waited for */
 }
 
 /* ---- a thread's life ---- */
 
 /* The last that it does; also when it was cancelled, or called pthread_exit(). */
-static void end(void *argument)
+static void thread_end(void *argument)
 {
     struct brood_thread *self = argument;
 
     brood_log(BROOD_LOG_DEBUG, "the thread ends with %d", self->result);
-    free(self->copied);
-    self->copied = NULL;
-    leave(self);
+    thread_leave(self);
 }
 
 static void set_system_name(pthread_t id, const char *name)
@@ -246,7 +275,7 @@ static void set_system_name(pthread_t id, const char *name)
     (void)pthread_setname_np(id, text);
 }
 
-static void run(struct brood_thread *self)
+static void thread_run(struct brood_thread *self)
 {
     int r = self->run(self->context);
 
@@ -255,16 +284,16 @@ static void run(struct brood_thread *self)
         brood__failed(&hook, "thread", brood_thread_name(self), r);
 }
 
-static void *begin(void *argument)
+static void *thread_begin(void *argument)
 {
     struct brood_thread *self = argument;
 
     current = self;
     self->result = -ECANCELED; /* unless it comes to return one */
-    brood__run_tell(&self->tid, (uint32_t)gettid());
+    brood__run_set(&self->tid, (uint32_t)gettid());
     set_system_name(pthread_self(), brood_thread_name(self));
-    pthread_cleanup_push(end, self);
-    run(self);
+    pthread_cleanup_push(thread_end, self);
+    thread_run(self);
     pthread_cleanup_pop(1);
     return NULL;
 }
@@ -278,7 +307,7 @@ void brood_thread_exit(int result)
 
 /* ---- starting ---- */
 
-static int check_options(struct brood_thread_options *options, const struct brood_thread_options *given)
+static int thread_check_options(struct brood_thread_options *options, const struct brood_thread_options *given)
 {
     int r = brood__options(options, sizeof(*options), given, "BROOD_THREAD");
 
@@ -294,7 +323,7 @@ static int check_options(struct brood_thread_options *options, const struct broo
     return 0;
 }
 
-static int take_name(struct brood_thread *thread, const char *given)
+static int thread_take_name(struct brood_thread *thread, const char *given)
 {
     char text[NAME_MAX_BYTES + 1];
     unsigned number;
@@ -327,16 +356,16 @@ static int create(struct brood_thread *thread, const pthread_attr_t *attributes)
 {
     int r;
 
-    atomic_store(&thread->holders, 2);
     brood__lock(&brood__run_lock);
-    r = pthread_create(&thread->id, attributes, begin, thread);
-    if (r == 0)
+    r = pthread_create(&thread->id, attributes, thread_begin, thread);
+    if (r == 0) {
+        thread->holders++;
         list(thread);
+    }
     brood__unlock(&brood__run_lock);
     if (r == 0)
         return 0;
-    atomic_store(&thread->joined, 2); /* there is nothing to detach */
-    atomic_store(&thread->holders, 1);
+    atomic_store_explicit(&thread->joined, 2, memory_order_release); /* there is nothing to detach */
     return brood_fail(-r, "cannot start thread %s: %s", brood_thread_name(thread), strerror(r));
 }
 
@@ -359,11 +388,12 @@ static int create_with_stack(struct brood_thread *thread, size_t stack_bytes)
     return r;
 }
 
-int brood_thread_start(struct brood_thread **ret_thread, const struct brood_thread_options *given)
+int brood__thread_start(struct brood_thread **ret_thread, const struct brood_thread_options *given,
+                        void (*let_go)(void *context))
 {
     struct brood_thread_options options = {0};
     struct brood_thread *thread, *self;
-    int r = check_options(&options, given);
+    int r = thread_check_options(&options, given);
 
     if (r < 0)
         return r;
@@ -371,34 +401,40 @@ int brood_thread_start(struct brood_thread **ret_thread, const struct brood_thre
     thread = new_thread(THREAD_STARTED);
     if (!thread)
         return brood_fail(-ENOMEM, "out of memory");
-    atomic_store(&thread->joined, 2); /* until there is something to join */
+    atomic_store_explicit(&thread->joined, 2, memory_order_release); /* until there is something to join */
     thread->daemon = options.daemon > 0 || (options.daemon == 0 && self && self->daemon);
-    r = take_name(thread, options.name);
+    r = thread_take_name(thread, options.name);
     if (r == 0)
         r = take_context(thread, &options);
     if (r == 0 && !thread->daemon)
-        brood__run_mind_exit();
+        brood__run_at_exit();
     if (r == 0) {
-        atomic_store(&thread->joined, 0);
+        thread->let_go = let_go;
+        atomic_store_explicit(&thread->joined, 0, memory_order_release);
         r = create_with_stack(thread, options.stack_bytes);
     }
     if (r < 0)
-        release(thread);
+        thread_release(thread);
     else
         *ret_thread = thread;
     return r;
 }
 
+int brood_thread_start(struct brood_thread **ret_thread, const struct brood_thread_options *given)
+{
+    return brood__thread_start(ret_thread, given, NULL);
+}
+
 /* ---- asking ---- */
 
-/* The first who comes frees what the C library has of the thread; it has ended, so that is no wait. */
-static void collect(struct brood_thread *thread)
+/* The first joiner frees what the C library has of the thread; it has ended, so that is no wait. */
+static void thread_collect(struct brood_thread *thread)
 {
     uint32_t nobody = 0;
 
-    if (atomic_compare_exchange_strong(&thread->joined, &nobody, 1)) {
+    if (atomic_compare_exchange_strong_explicit(&thread->joined, &nobody, 1, memory_order_acq_rel, memory_order_acquire)) {
         (void)pthread_join(thread->id, NULL);
-        brood__run_tell(&thread->joined, 2);
+        brood__run_set(&thread->joined, 2);
     }
     (void)brood__run_await(&thread->joined, 2, BROOD_FOREVER);
 }
@@ -416,15 +452,16 @@ int brood_thread_join(struct brood_thread *thread, brood_deadline deadline)
     r = brood__run_await(&thread->state, THREAD_ENDED, deadline);
     if (r < 0)
         return brood_fail(r, "%s runs", brood_thread_name(thread));
-    if (is_ours(thread))
-        collect(thread);
+    if (thread_is_ours(thread))
+        thread_collect(thread);
     return 0;
 }
 
 /* Under the lock. */
 static int make_sentinel(struct brood_thread *thread)
 {
-    int fd = brood__fd_not_standard(eventfd(atomic_load(&thread->state) == THREAD_ENDED, EFD_CLOEXEC | EFD_NONBLOCK));
+    int fd = brood__fd_not_standard(
+        eventfd(atomic_load_explicit(&thread->state, memory_order_acquire) == THREAD_ENDED, EFD_CLOEXEC | EFD_NONBLOCK));
 
     if (fd < 0)
         return -errno;
@@ -458,7 +495,7 @@ int brood_thread_is_alive(const struct brood_thread *thread)
 {
     int r = is_no_thread(thread);
 
-    return r < 0 ? r : atomic_load(&thread->state) == THREAD_RUNS;
+    return r < 0 ? r : atomic_load_explicit(&thread->state, memory_order_acquire) == THREAD_RUNS;
 }
 
 int brood_thread_result(const struct brood_thread *thread, int *ret_result)
@@ -511,20 +548,21 @@ pid_t brood_thread_native_id(const struct brood_thread *thread)
     if (thread == &main_thread && !thread->left_behind)
         return getpid();
     tid = &((struct brood_thread *)thread)->tid; /* to sleep on, not to change */
-    while (atomic_load(tid) == 0)                /* it has been started, and will tell */
+    while (atomic_load_explicit(tid, memory_order_acquire) == 0 &&
+           !thread->left_behind) /* it has been started, and will store it */
         (void)brood__futex_wait(tid, 0, BROOD_FOREVER);
-    return (pid_t)atomic_load(tid);
+    return (pid_t)atomic_load_explicit(tid, memory_order_acquire);
 }
 
 int brood_thread_enumerate(struct brood_thread **ret_threads, size_t room)
 {
     size_t count = 0;
 
-    init();
+    thread_init();
     brood__lock(&brood__run_lock);
     for (struct brood_thread *thread = alive; thread; thread = thread->next)
         if (count++ < room) {
-            (void)atomic_fetch_add(&thread->holders, 1);
+            thread->holders++;
             ret_threads[count - 1] = thread;
         }
     brood__unlock(&brood__run_lock);
@@ -538,7 +576,7 @@ int brood_thread_count(void)
 
 void brood_thread_set_failure_hook(int (*call)(const struct brood_failure *failure, void *context), void *context)
 {
-    brood__hook_set(&hook, (struct hook){.call = call, .context = context});
+    brood__hook_set(&hook, (struct failure_hook){.call = call, .context = context});
 }
 
 /* ---- the program's exit ---- */
@@ -550,10 +588,11 @@ static struct brood_thread *next_to_await(void)
 
     brood__lock(&brood__run_lock);
     for (found = alive; found; found = found->next)
-        if (found->kind == THREAD_STARTED && !found->daemon && found != current && found != atomic_load(&first))
+        if (found->kind == THREAD_STARTED && !found->daemon && found != current &&
+            found != atomic_load_explicit(&first, memory_order_relaxed))
             break;
     if (found)
-        (void)atomic_fetch_add(&found->holders, 1);
+        found->holders++;
     brood__unlock(&brood__run_lock);
     return found;
 }

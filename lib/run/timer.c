@@ -16,26 +16,32 @@
 enum {
     TIMER_WAITS,
     TIMER_FIRES,
-    TIMER_CANCELLED, /* the call that goes on, if there is one, is the last */
+    TIMER_CANCELLED, /* a call that runs now is the last */
     TIMER_OVER,
 };
 
 struct brood_timer {
-    _Atomic uint32_t
-        state; /* WAITS ⇄ FIRES → OVER by the thread, WAITS or FIRES → CANCELLED by anyone: each by CAS.  A futex */
-    atomic_uint holders;                 /* the handle and the thread; who gives the last one back frees */
-    _Atomic uint64_t count;              /* written by the thread */
-    struct brood_thread *_Atomic thread; /* written by who starts it and by the thread itself, the same */
+    /* The timer's thread: WAITS ⇄ FIRES → OVER; any thread: WAITS or FIRES → CANCELLED; each by CAS, acq_rel.  A futex. */
+    _Atomic uint32_t state;
+    /* The handle and the thread.  Each decrements it with acq_rel, and the last one frees: its acquire pairs with the
+     * release of the other. */
+    atomic_uint holders;
+    _Atomic uint64_t count; /* the thread increments it and others load it, relaxed: a statistic */
+    /* The starter and the thread itself both store the same handle, with release; pairs with the acquire of its users. */
+    struct brood_thread *_Atomic thread;
     int (*run)(void *context);
     void *context;
     int64_t period_ns;
-    brood_deadline next; /* the thread's */
+    brood_deadline next; /* only the thread uses it */
     max_align_t copied[];
 };
 
-static void release(struct brood_timer *timer)
+/* Also the let_go() of the thread: see brood__thread_start(). */
+static void timer_release(void *holder_of)
 {
-    if (atomic_fetch_sub(&timer->holders, 1) == 1)
+    struct brood_timer *timer = holder_of;
+
+    if (atomic_fetch_sub_explicit(&timer->holders, 1, memory_order_acq_rel) == 1)
         free(timer);
 }
 
@@ -43,13 +49,13 @@ static void release(struct brood_timer *timer)
 
 static bool change(struct brood_timer *timer, uint32_t from, uint32_t to)
 {
-    return atomic_compare_exchange_strong(&timer->state, &from, to);
+    return atomic_compare_exchange_strong_explicit(&timer->state, &from, to, memory_order_acq_rel, memory_order_acquire);
 }
 
 /* False: it was cancelled. */
 static bool await_beat(struct brood_timer *timer)
 {
-    while (atomic_load(&timer->state) == TIMER_WAITS && !brood__is_past(timer->next))
+    while (atomic_load_explicit(&timer->state, memory_order_acquire) == TIMER_WAITS && !brood__is_past(timer->next))
         (void)brood__futex_wait(&timer->state, TIMER_WAITS, timer->next);
     return change(timer, TIMER_WAITS, TIMER_FIRES);
 }
@@ -71,7 +77,7 @@ static int beat(struct brood_timer *timer)
     int r = 0;
 
     while (r == 0 && await_beat(timer)) {
-        (void)atomic_fetch_add(&timer->count, 1);
+        (void)atomic_fetch_add_explicit(&timer->count, 1, memory_order_relaxed);
         r = timer->run(timer->context);
         if (timer->period_ns == 0 || r != 0)
             break;
@@ -83,22 +89,22 @@ static int beat(struct brood_timer *timer)
 }
 
 /* Also when the function leaves by brood_thread_exit(). */
-static void end(void *argument)
+static void timer_end(void *argument)
 {
     struct brood_timer *timer = argument;
 
     (void)change(timer, TIMER_FIRES, TIMER_OVER);
-    release(timer);
 }
 
-static int run(void *argument)
+static int timer_run(void *argument)
 {
     struct brood_timer *timer = argument;
     int r;
 
     (void)prctl(PR_SET_TIMERSLACK, 1); /* else the kernel lets a sleeper have 50 µs more, to wake several at once */
-    atomic_store(&timer->thread, brood_thread_current()); /* the function may ask before its starter knows */
-    pthread_cleanup_push(end, timer);
+    atomic_store_explicit(&timer->thread, brood_thread_current(),
+                          memory_order_release); /* the function may ask for it before the starter has stored it */
+    pthread_cleanup_push(timer_end, timer);
     r = beat(timer);
     pthread_cleanup_pop(1);
     return r;
@@ -113,7 +119,7 @@ static int64_t nanoseconds(int64_t ms)
     return ms <= 0 ? 0 : __builtin_mul_overflow(ms, NS_PER_MS, &ns) ? INT64_MAX : ns;
 }
 
-static int check_options(struct brood_timer_options *options, const struct brood_timer_options *given)
+static int timer_check_options(struct brood_timer_options *options, const struct brood_timer_options *given)
 {
     int r = brood__options(options, sizeof(*options), given, "BROOD_TIMER");
 
@@ -135,7 +141,7 @@ static struct brood_timer *new_timer(const struct brood_timer_options *options)
 
     if (!timer)
         return NULL;
-    atomic_store(&timer->holders, 2);
+    atomic_store_explicit(&timer->holders, 2, memory_order_relaxed);
     timer->run = options->run;
     timer->context = options->context;
     if (options->context_bytes > 0)
@@ -152,20 +158,21 @@ int brood_timer_start(struct brood_timer **ret_timer, const struct brood_timer_o
     struct brood_timer_options options = {0};
     struct brood_thread *thread;
     struct brood_timer *timer;
-    int r = check_options(&options, given);
+    int r = timer_check_options(&options, given);
 
     if (r < 0)
         return r;
     timer = new_timer(&options);
     if (!timer)
         return brood_fail(-ENOMEM, "out of memory");
-    r = brood_thread_start(&thread,
-                           BROOD_THREAD(.run = run, .context = timer, .name = options.name, .daemon = options.daemon));
+    r = brood__thread_start(
+        &thread, BROOD_THREAD(.run = timer_run, .context = timer, .name = options.name, .daemon = options.daemon),
+        timer_release);
     if (r < 0) {
         free(timer);
         return r;
     }
-    atomic_store(&timer->thread, thread);
+    atomic_store_explicit(&timer->thread, thread, memory_order_release);
     *ret_timer = timer;
     return 0;
 }
@@ -178,9 +185,9 @@ static int is_no_timer(const struct brood_timer *timer)
 }
 
 /* Its thread is one of the process that forked this one. */
-static bool is_left_behind(struct brood_timer *timer)
+static bool timer_is_stale(struct brood_timer *timer)
 {
-    return atomic_load(&timer->thread)->left_behind;
+    return atomic_load_explicit(&timer->thread, memory_order_acquire)->left_behind;
 }
 
 int brood_timer_cancel(struct brood_timer *timer)
@@ -189,7 +196,7 @@ int brood_timer_cancel(struct brood_timer *timer)
 
     if (r < 0)
         return r;
-    if (is_left_behind(timer))
+    if (timer_is_stale(timer))
         return 1;
     if (!change(timer, TIMER_WAITS, TIMER_CANCELLED) &&
         (timer->period_ns == 0 || !change(timer, TIMER_FIRES, TIMER_CANCELLED)))
@@ -202,29 +209,24 @@ int brood_timer_join(struct brood_timer *timer, brood_deadline deadline)
 {
     int r = is_no_timer(timer);
 
-    return r < 0 ? r : brood_thread_join(atomic_load(&timer->thread), deadline);
+    return r < 0 ? r : brood_thread_join(atomic_load_explicit(&timer->thread, memory_order_acquire), deadline);
 }
 
 uint64_t brood_timer_count(const struct brood_timer *timer)
 {
-    return timer ? atomic_load(&timer->count) : 0;
+    return timer ? atomic_load_explicit(&timer->count, memory_order_relaxed) : 0;
 }
 
 struct brood_thread *brood_timer_thread(struct brood_timer *timer)
 {
-    return timer ? atomic_load(&timer->thread) : NULL;
+    return timer ? atomic_load_explicit(&timer->thread, memory_order_acquire) : NULL;
 }
 
 void brood_timer_free(struct brood_timer *timer)
 {
-    bool alone;
-
     if (!timer)
         return;
-    alone = is_left_behind(timer);
     (void)brood_timer_cancel(timer);
-    brood_thread_free(atomic_load(&timer->thread));
-    if (alone)
-        release(timer);
-    release(timer);
+    brood_thread_free(atomic_load_explicit(&timer->thread, memory_order_acquire));
+    timer_release(timer);
 }

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "os/assert.h"
 #include "shm/heap.h"
 
 #define SPAN ((size_t)64 << 10)
@@ -15,8 +16,40 @@ struct heap_span {
     uint8_t use;
     uint8_t class;
     uint32_t length;                /* of the run that begins here, in spans */
-    uint64_t used[BLOCKS_MAX / 64]; /* of a small span, a bit a block: a second free is found out */
+    uint64_t used[BLOCKS_MAX / 64]; /* of a small span, a bit for each block: it detects a double free */
 };
+
+/* Cheap: no stack has more blocks than exist, or more than fit. */
+static bool heap_is_valid(const struct heap *heap)
+{
+    bool is_valid = heap->span_count <= heap->span_room;
+
+    for (size_t i = 0; i < HEAP_CLASSES; i++)
+        is_valid = is_valid && heap->free[i].count <= heap->free[i].blocks && heap->free[i].blocks <= heap->free[i].room;
+    return is_valid;
+}
+
+/* Walks all spans: each block that exists is either in use or on its stack. */
+bool brood__heap_is_consistent(const struct heap *heap)
+{
+    size_t blocks[HEAP_CLASSES] = {0}, used[HEAP_CLASSES] = {0};
+
+    for (size_t i = 0; i < heap->span_count; i += heap->spans[i].use == SPAN_RUN ? heap->spans[i].length : 1) {
+        const struct heap_span *span = &heap->spans[i];
+
+        if (span->use == SPAN_REST || (span->use == SPAN_RUN && (span->length == 0 || span->length > heap->span_count - i)))
+            return false;
+        if (span->use != SPAN_SMALL)
+            continue;
+        blocks[span->class] += SPAN / (CLASS_0 << span->class);
+        for (size_t word = 0; word < BLOCKS_MAX / 64; word++)
+            used[span->class] += (size_t)__builtin_popcountll(span->used[word]);
+    }
+    for (size_t i = 0; i < HEAP_CLASSES; i++)
+        if (blocks[i] != heap->free[i].blocks || used[i] + heap->free[i].count != blocks[i])
+            return false;
+    return heap_is_valid(heap);
+}
 
 void brood__heap_init(struct heap *heap, struct segment *segment, size_t start)
 {
@@ -31,7 +64,7 @@ void brood__heap_close(struct heap *heap)
     *heap = (struct heap){0};
 }
 
-static int grow(void **array, size_t *room, size_t needed, size_t size)
+static int heap_grow(void **array, size_t *room, size_t needed, size_t size)
 {
     size_t larger = *room * 2 > needed ? *room * 2 : needed;
     void *grown;
@@ -46,8 +79,9 @@ static int grow(void **array, size_t *room, size_t needed, size_t size)
     return 0;
 }
 
-/* The first of `count` free spans in a row that lie behind each other, or span_count where the heap has to grow. */
-static size_t find_run(const struct heap *heap, size_t count)
+/* Returns the first of `count` adjacent free spans; if there are not enough, where a run at the end of the heap would
+ * begin. */
+static size_t run_find(const struct heap *heap, size_t count)
 {
     size_t run = 0;
 
@@ -56,17 +90,17 @@ static size_t find_run(const struct heap *heap, size_t count)
         if (run == count)
             return i + 1 - count;
     }
-    return heap->span_count - run; /* free spans at the end are the beginning of what is added */
+    return heap->span_count - run; /* free spans at the end begin a run that the heap extends */
 }
 
-static int take_run(struct heap *heap, size_t count, size_t *ret_first, bool *ret_fresh)
+static int run_take(struct heap *heap, size_t count, size_t *ret_first, bool *ret_fresh)
 {
-    size_t first = find_run(heap, count), end = first + count;
+    size_t first = run_find(heap, count), end = first + count;
     int r;
 
     *ret_fresh = first == heap->span_count;
     if (end > heap->span_count) {
-        r = grow((void **)&heap->spans, &heap->span_room, end, sizeof(*heap->spans));
+        r = heap_grow((void **)&heap->spans, &heap->span_room, end, sizeof(*heap->spans));
         if (r == 0)
             r = brood__segment_commit(heap->segment, heap->start + end * SPAN);
         if (r < 0)
@@ -82,31 +116,32 @@ static int take_run(struct heap *heap, size_t count, size_t *ret_first, bool *re
     return 0;
 }
 
-static size_t class_of(size_t bytes)
+static size_t size_class(size_t bytes)
 {
     size_t class = 0;
 
     while ((CLASS_0 << class) < bytes)
         class ++;
+    brood__assert(class < HEAP_CLASSES);
     return class;
 }
 
-/* Cuts a new span into blocks of a class. */
-static int refill(struct heap *heap, size_t class)
+/* Divides a new span into blocks of a class. */
+static int class_refill(struct heap *heap, size_t class)
 {
     struct heap_stack *stack = &heap->free[class];
     size_t size = CLASS_0 << class, span;
     bool fresh;
-    int r = grow((void **)&stack->offsets, &stack->room, stack->blocks + SPAN / size, sizeof(*stack->offsets));
+    int r = heap_grow((void **)&stack->offsets, &stack->room, stack->blocks + SPAN / size, sizeof(*stack->offsets));
 
     if (r == 0)
-        r = take_run(heap, 1, &span, &fresh);
+        r = run_take(heap, 1, &span, &fresh);
     if (r < 0)
         return r;
     stack->blocks += SPAN / size;
     heap->spans[span].use = SPAN_SMALL;
     heap->spans[span].class = (uint8_t) class;
-    for (size_t at = SPAN; at >= size; at -= size) /* the lowest block ends up on top */
+    for (size_t at = SPAN; at >= size; at -= size) /* pushes the lowest block last, so it is the first to be taken */
         stack->offsets[stack->count++] = heap->start + span * SPAN + at - size;
     return 0;
 }
@@ -120,16 +155,17 @@ static uint64_t *used_word(struct heap *heap, uint64_t offset, uint64_t *ret_bit
     return &span->used[block / 64];
 }
 
-static int alloc_small(struct heap *heap, size_t bytes, uint64_t *ret_offset)
+static int small_alloc(struct heap *heap, size_t bytes, uint64_t *ret_offset)
 {
-    size_t class = class_of(bytes);
+    size_t class = size_class(bytes);
     uint64_t bit, *used;
     int r;
 
-    if (heap->free[class].count == 0 && (r = refill(heap, class)) < 0)
+    if (heap->free[class].count == 0 && (r = class_refill(heap, class)) < 0)
         return r;
     *ret_offset = heap->free[class].offsets[--heap->free[class].count];
     used = used_word(heap, *ret_offset, &bit);
+    brood__assert(!(*used & bit));
     *used |= bit;
     return 0;
 }
@@ -146,18 +182,20 @@ int brood__heap_alloc(struct heap *heap, size_t bytes, bool zeroed, uint64_t *re
                           ".memory_bytes",
                           bytes >> 20, heap->segment->reserved >> 20);
     if (bytes <= CLASS_LAST) {
-        r = alloc_small(heap, bytes, ret_offset);
+        r = small_alloc(heap, bytes, ret_offset);
     } else {
-        r = take_run(heap, (bytes + SPAN - 1) / SPAN, &first, &fresh);
+        r = run_take(heap, (bytes + SPAN - 1) / SPAN, &first, &fresh);
         if (r == 0)
             *ret_offset = heap->start + first * SPAN;
     }
     if (r == 0 && zeroed && !fresh)
         memset(heap->segment->base + *ret_offset, 0, bytes);
+    brood__assert_valid(heap_is_valid(heap));
+    brood__assert_costly(brood__heap_is_consistent(heap));
     return r;
 }
 
-static int free_small(struct heap *heap, uint64_t offset)
+static int small_free(struct heap *heap, uint64_t offset)
 {
     size_t class = heap->spans[(offset - heap->start) / SPAN].class;
     uint64_t bit, *used = used_word(heap, offset, &bit);
@@ -165,7 +203,9 @@ static int free_small(struct heap *heap, uint64_t offset)
     if ((offset - heap->start) % (CLASS_0 << class) != 0 || !(*used & bit))
         return -EINVAL;
     *used &= ~bit;
-    heap->free[class].offsets[heap->free[class].count++] = offset; /* refill() made room for every block of the class */
+    /* class_refill() has made room for every block of the class */
+    brood__assert_valid(heap_is_valid(heap));
+    heap->free[class].offsets[heap->free[class].count++] = offset;
     return 0;
 }
 
@@ -176,10 +216,11 @@ int brood__heap_free(struct heap *heap, uint64_t offset)
     if (offset < heap->start || at >= heap->span_count)
         return -EINVAL;
     if (heap->spans[at].use == SPAN_SMALL)
-        return free_small(heap, offset);
+        return small_free(heap, offset);
     if (heap->spans[at].use != SPAN_RUN || (offset - heap->start) % SPAN != 0)
         return -EINVAL;
     for (size_t i = heap->spans[at].length; i-- > 0;)
         heap->spans[at + i].use = SPAN_FREE;
+    brood__assert_costly(brood__heap_is_consistent(heap));
     return 0;
 }

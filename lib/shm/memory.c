@@ -1,8 +1,8 @@
-/* memory.c - shared memory that users see: a page that says what it is, and then theirs.
+/* memory.c - shared memory that users see: a page that describes it, and then the user's bytes.
  *
- * Its file is made without a name, filled, and then linked to one: so no name ever stands for memory that is half made, and
- * a creator that is killed leaves nothing behind.  Every user holds a shared lock on the file (flock), which the kernel
- * takes away with the last of its descriptors: that is how one can tell whether anybody has it.
+ * The creator makes the file without a name, fills it, and then links it to a name: so no name ever stands for
+ * incomplete memory, and a creator that is killed leaves nothing.  Every user holds a shared lock on the file (flock),
+ * which the kernel releases with the last of its descriptors: so a sweep can tell whether any process uses the memory.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -20,18 +20,19 @@
 
 #include "os/clock.h"
 #include "os/identity.h"
+#include "os/memfd.h"
 #include "os/process.h"
 #include "shm/segment.h"
 
 #define FOLDER "/dev/shm/"
 #define PREFIX "brood."
-#define PREFIX_POOL "brood-"               /* of shm/segment.c, where a name lasts for an instant */
+#define PREFIX_POOL "brood-"               /* of shm/segment.c, where a name exists only for an instant */
 #define MAGIC UINT64_C(0x31306d656d647262) /* "brdmem01" in memory */
-#define FRONT_BYTES ((size_t)4096)         /* before what is the user's: a page, so that theirs begins at one too */
-#define INSTANT_S 60                       /* longer than that */
-#define REMOVAL_NS 1000000000              /* nobody needs longer for a removal, during which others cannot attach */
+#define FRONT_BYTES ((size_t)4096)         /* the first page: so the user's memory begins at a page, too */
+#define INSTANT_S 60                       /* a name of PREFIX_POOL that is older than this is a leftover */
+#define REMOVAL_NS 1000000000              /* a removal, during which others cannot attach, takes less than this */
 
-/* The first page.  Written by the creator before others can see it. */
+/* The first page.  The creator writes it before others can see the file. */
 struct front {
     uint64_t magic;
     uint64_t bytes;   /* of the user's memory */
@@ -50,7 +51,7 @@ struct path {
     char text[sizeof(FOLDER PREFIX) + BROOD_MEMORY_NAME_MAX];
 };
 
-static int find_path(struct path *ret_path, const char *name)
+static int path_make(struct path *ret_path, const char *name)
 {
     size_t length = name ? strlen(name) : 0;
 
@@ -72,8 +73,8 @@ static size_t file_bytes(size_t bytes)
     return FRONT_BYTES + (bytes + FRONT_BYTES - 1) / FRONT_BYTES * FRONT_BYTES;
 }
 
-/* It says so as -EWOULDBLOCK: somebody is looking whether it is in use, or removing it. */
-static int lock_file(int fd, int how)
+/* -EWOULDBLOCK: another process is checking whether the file is in use, or is removing it. */
+static int file_lock(int fd, int how)
 {
     int r;
 
@@ -83,18 +84,17 @@ static int lock_file(int fd, int how)
     return r < 0 ? -errno : 0;
 }
 
-static int open_new_file(bool has_name)
+static int file_create(bool has_name)
 {
-    int fd = has_name ? open(FOLDER, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)
-                      : memfd_create("brood-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int fd = has_name ? open(FOLDER, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) : brood__memfd_open("brood-memory");
 
     if (fd < 0)
         return brood_fail(-errno, "cannot make shared memory%s: %s", has_name ? " in " FOLDER : "", strerror(errno));
     return brood__fd_not_standard(fd);
 }
 
-/* Sizes the file, maps it, and takes all of it from the system. */
-static int fill_file(struct segment *segment, int fd, size_t bytes)
+/* Sizes the file, maps it, and commits all of its memory. */
+static int file_fill(struct segment *segment, int fd, size_t bytes)
 {
     size_t total = file_bytes(bytes);
     int r;
@@ -103,19 +103,19 @@ static int fill_file(struct segment *segment, int fd, size_t bytes)
         return brood_fail(-EFBIG, "the file size limit is below %zu KiB (see ulimit -f)", total >> 10);
     if (ftruncate(fd, (off_t)total) < 0)
         return brood_fail(-errno, "cannot make %zu KiB of shared memory: %s", total >> 10, strerror(errno));
-    (void)fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL); /* of files, only a memfd */
-    r = brood__segment_attach(segment, fd);
+    (void)brood__memfd_seal(fd, MEMFD_FIXED); /* has an effect on a memfd only */
+    r = brood__segment_attach(segment, fd, 0);
     if (r < 0)
         return r;
     segment->committed = 0;
     return brood__segment_commit(segment, total);
 }
 
-static int give_name(int fd, const char *name)
+static int file_name(int fd, const char *name)
 {
     struct path path;
     char link[32];
-    int r = find_path(&path, name);
+    int r = path_make(&path, name);
 
     if (r < 0)
         return r;
@@ -129,7 +129,7 @@ static int give_name(int fd, const char *name)
 
 /* ---- handles ---- */
 
-static int new_handle(struct brood_memory **ret_memory, const char *name)
+static int handle_new(struct brood_memory **ret_memory, const char *name)
 {
     struct brood_memory *memory = calloc(1, sizeof(*memory));
 
@@ -142,44 +142,44 @@ static int new_handle(struct brood_memory **ret_memory, const char *name)
     return 0;
 }
 
-/* All of it has been taken from the system, or touching it could be SIGBUS.  (Not by us now: a stranger's file may be a
- * hole as large as the machine's memory.) */
-static bool is_whole(int fd)
+/* Is all of the file's memory committed?  Otherwise an access could be SIGBUS.  (This process must not commit it: a
+ * foreign file may be a hole as large as the machine's memory.) */
+static bool file_is_committed(int fd)
 {
     struct stat status;
 
     return fstat(fd, &status) == 0 && (uint64_t)status.st_blocks * 512 >= (uint64_t)status.st_size;
 }
 
-/* It may come from a stranger: each number is read once, and held against what the kernel says of the file. */
-static int adopt(struct brood_memory *memory, int fd)
+/* The file may be foreign: each number is read once and compared with what the kernel knows about the file. */
+static int memory_map(struct brood_memory *memory, int fd)
 {
     const struct front *front;
-    int r = brood__segment_attach(&memory->segment, fd);
+    int r = brood__segment_attach(&memory->segment, fd, 0);
     uint64_t bytes;
 
     if (r == -ENOMEM)
         return r;
     if (r == -EACCES || r == -EPERM)
-        return brood_fail(-EINVAL, "what is there can only be read, so it is no shared memory that brood made");
-    if (r < 0 || memory->segment.reserved < FRONT_BYTES || !is_whole(fd))
-        return brood_fail(-EINVAL, "what is there is no shared memory that brood made, or somebody has cut it");
+        return brood_fail(-EINVAL, "it can only be read, so it is no shared memory that brood made");
+    if (r < 0 || memory->segment.reserved < FRONT_BYTES || !file_is_committed(fd))
+        return brood_fail(-EINVAL, "it is no shared memory that brood made, or a process has truncated it");
     front = (const struct front *)(const void *)memory->segment.base;
     bytes = read_once(front->bytes);
     if (read_once(front->magic) != MAGIC || bytes == 0 || bytes > memory->segment.reserved - FRONT_BYTES)
-        return brood_fail(-EINVAL, "what is there is no shared memory that brood made, or somebody has cut it");
+        return brood_fail(-EINVAL, "it is no shared memory that brood made, or a process has truncated it");
     memory->bytes = (size_t)bytes;
     return 0;
 }
 
-static int make(struct brood_memory *memory, const char *name, size_t bytes)
+static int memory_make(struct brood_memory *memory, const char *name, size_t bytes)
 {
     struct front *front;
-    int fd = open_new_file(name != NULL), r = fd;
+    int fd = file_create(name != NULL), r = fd;
 
     if (fd < 0)
         return r;
-    r = fill_file(&memory->segment, fd, bytes);
+    r = file_fill(&memory->segment, fd, bytes);
     if (memory->segment.fd < 0)
         (void)close(fd);
     if (r < 0)
@@ -187,24 +187,24 @@ static int make(struct brood_memory *memory, const char *name, size_t bytes)
     memory->bytes = bytes;
     front = (struct front *)(void *)memory->segment.base;
     *front = (struct front){MAGIC, bytes, brood__self()};
-    (void)lock_file(fd, LOCK_SH);
-    return name ? give_name(fd, name) : 0;
+    (void)file_lock(fd, LOCK_SH);
+    return name ? file_name(fd, name) : 0;
 }
 
 int brood_memory_create(struct brood_memory **ret_memory, const char *name, size_t bytes)
 {
     struct brood_memory *memory = NULL;
     struct path path;
-    int r = name ? find_path(&path, name) : 0;
+    int r = name ? path_make(&path, name) : 0;
 
     if (r < 0)
         return r;
     if (bytes == 0 || bytes > INT64_MAX - 2 * FRONT_BYTES)
         return brood_fail(-EINVAL, "shared memory of %zu bytes cannot be made", bytes);
-    r = new_handle(&memory, name);
+    r = handle_new(&memory, name);
     if (r < 0)
         return r;
-    r = make(memory, name, bytes);
+    r = memory_make(memory, name, bytes);
     if (r < 0) {
         brood_memory_close(memory);
         return r;
@@ -213,10 +213,10 @@ int brood_memory_create(struct brood_memory **ret_memory, const char *name, size
     return 0;
 }
 
-static int open_file(const char *name)
+static int file_open(const char *name)
 {
     struct path path;
-    int r = find_path(&path, name), fd;
+    int r = path_make(&path, name), fd;
 
     if (r < 0)
         return r;
@@ -226,15 +226,15 @@ static int open_file(const char *name)
     return brood__fd_not_standard(fd);
 }
 
-/* Who sweeps has it locked for a moment, and perhaps no name any more after that. */
-static int lock_shared(int fd, const char *name)
+/* A sweep holds the lock for a moment, and may have removed the name when it releases it. */
+static int file_lock_shared(int fd, const char *name)
 {
     brood_deadline deadline = brood__after_ns(REMOVAL_NS);
     struct stat status;
     int r;
 
-    while ((r = lock_file(fd, LOCK_SH)) == -EWOULDBLOCK && !brood__is_past(deadline))
-        (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); /* no event tells of the end of a lock */
+    while ((r = file_lock(fd, LOCK_SH)) == -EWOULDBLOCK && !brood__is_past(deadline))
+        (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); /* the end of a lock raises no event */
     if (r == -EWOULDBLOCK)
         return brood_fail(-EBUSY, "shared memory '%s' is being removed", name);
     if (r < 0 || fstat(fd, &status) < 0)
@@ -244,19 +244,19 @@ static int lock_shared(int fd, const char *name)
     return 0;
 }
 
-/* `fd` is the memory's from now on, also when this fails. */
-static int attach(struct brood_memory **ret_memory, int fd, const char *name)
+/* Takes `fd` over, also on failure. */
+static int memory_attach(struct brood_memory **ret_memory, int fd, const char *name)
 {
     struct brood_memory *memory = NULL;
-    int r = new_handle(&memory, name);
+    int r = handle_new(&memory, name);
 
     if (r < 0) {
         (void)close(fd);
         return r;
     }
-    r = name ? lock_shared(fd, name) : 0;
+    r = name ? file_lock_shared(fd, name) : 0;
     if (r == 0)
-        r = adopt(memory, fd);
+        r = memory_map(memory, fd);
     if (r < 0) {
         if (memory->segment.fd < 0)
             (void)close(fd);
@@ -269,20 +269,20 @@ static int attach(struct brood_memory **ret_memory, int fd, const char *name)
 
 int brood_memory_attach(struct brood_memory **ret_memory, const char *name)
 {
-    int fd = open_file(name);
+    int fd = file_open(name);
 
-    return fd < 0 ? fd : attach(ret_memory, fd, name);
+    return fd < 0 ? fd : memory_attach(ret_memory, fd, name);
 }
 
-/* A copy, so that a failure leaves the caller's descriptor as it was. */
+/* Duplicates the descriptor, so that a failure leaves the caller's as it was. */
 int brood_memory_from_fd(struct brood_memory **ret_memory, int fd)
 {
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), r;
 
     if (copy < 0)
         return brood_fail(-errno, "descriptor %d cannot be that of shared memory: %s", fd, strerror(errno));
-    (void)lock_file(copy, LOCK_SH); /* it is held already by whoever gave the descriptor, if it has a name */
-    r = attach(ret_memory, copy, NULL);
+    (void)file_lock(copy, LOCK_SH); /* if the file has a name, the process that passed the descriptor holds the lock */
+    r = memory_attach(ret_memory, copy, NULL);
     if (r == 0)
         (void)close(fd);
     return r;
@@ -291,7 +291,7 @@ int brood_memory_from_fd(struct brood_memory **ret_memory, int fd)
 int brood_memory_unlink(const char *name)
 {
     struct path path;
-    int r = find_path(&path, name);
+    int r = path_make(&path, name);
 
     if (r < 0)
         return r;
@@ -328,8 +328,8 @@ void brood_memory_close(struct brood_memory *memory)
 
 /* ---- sweeping ---- */
 
-/* Reads the front without mapping it: the file may be cut at any time. */
-static bool read_front(int fd, struct front *ret_front)
+/* Reads the front without mapping it: another process may truncate the file at any time. */
+static bool front_read(int fd, struct front *ret_front)
 {
     return pread(fd, ret_front, sizeof(*ret_front), 0) == sizeof(*ret_front) && ret_front->magic == MAGIC;
 }
@@ -339,7 +339,7 @@ static bool is_old(const struct stat *status)
     return time(NULL) - status->st_mtime > INSTANT_S;
 }
 
-/* Is nobody there who made it, or who has it?  Then it is locked, so that nobody can attach. */
+/* Are the creator and all users gone?  Then the file is locked, so that no process can attach. */
 static bool is_abandoned(int fd, struct brood_memory_stale *stale)
 {
     struct front front = {0};
@@ -348,18 +348,18 @@ static bool is_abandoned(int fd, struct brood_memory_stale *stale)
     if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) || status.st_uid != geteuid())
         return false;
     stale->bytes = (size_t)status.st_blocks * 512;
-    if (read_front(fd, &front)) {
+    if (front_read(fd, &front)) {
         stale->creator = brood__identity_number(front.creator);
         if (!brood__identity_is_dead(front.creator))
             return false;
-    } else if (status.st_size > 0 || !is_old(&status)) { /* not one of a pool whose host was killed in that instant */
+    } else if (status.st_size > 0 || !is_old(&status)) { /* not of a pool whose host was killed in that instant */
         return false;
     }
-    return lock_file(fd, LOCK_EX) == 0;
+    return file_lock(fd, LOCK_EX) == 0;
 }
 
-/* Has another file got the name meanwhile? */
-static bool is_still(int folder, const char *entry, int fd)
+/* Does the name still stand for this file? */
+static bool name_is_still(int folder, const char *entry, int fd)
 {
     struct stat named, opened;
 
@@ -367,7 +367,7 @@ static bool is_still(int folder, const char *entry, int fd)
            named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
 }
 
-static bool begins(const char *text, const char *prefix)
+static bool has_prefix(const char *text, const char *prefix)
 {
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
@@ -375,14 +375,14 @@ static bool begins(const char *text, const char *prefix)
 static bool sweep_one(int folder, const char *entry, bool remove, struct brood_memory_stale *ret_stale)
 {
     int fd = openat(folder, entry, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    struct brood_memory_stale stale = {.name = begins(entry, PREFIX) ? entry + strlen(PREFIX) : entry};
+    struct brood_memory_stale stale = {.name = has_prefix(entry, PREFIX) ? entry + strlen(PREFIX) : entry};
     bool is_stale;
 
     if (fd < 0)
         return false;
     is_stale = is_abandoned(fd, &stale);
     if (is_stale && remove)
-        stale.is_removed = is_still(folder, entry, fd) && unlinkat(folder, entry, 0) == 0;
+        stale.is_removed = name_is_still(folder, entry, fd) && unlinkat(folder, entry, 0) == 0;
     (void)close(fd);
     *ret_stale = stale;
     return is_stale;
@@ -399,13 +399,13 @@ int brood_memory_sweep(bool remove, void (*found)(void *context, const struct br
     while ((entry = readdir(folder)) != NULL) {
         struct brood_memory_stale stale;
 
-        if (!begins(entry->d_name, PREFIX) && !begins(entry->d_name, PREFIX_POOL))
+        if (!has_prefix(entry->d_name, PREFIX) && !has_prefix(entry->d_name, PREFIX_POOL))
             continue;
         if (!sweep_one(dirfd(folder), entry->d_name, remove, &stale))
             continue;
         count++;
         if (found)
-            found(context, &stale);
+            (void)BROOD__UNCANCELLED((found(context, &stale), 0));
     }
     (void)closedir(folder);
     return count;

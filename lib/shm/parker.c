@@ -8,13 +8,12 @@ uint32_t brood__parker_look(struct parker *parker)
     return atomic_load_explicit(&parker->generation, memory_order_acquire);
 }
 
-void brood__parker_sleep(struct parker *parker, uint32_t seen, _Atomic uint32_t *life, uint32_t alive,
-                         brood_deadline deadline)
+int brood__parker_sleep(struct parker *parker, uint32_t seen, _Atomic uint32_t *life, uint32_t alive,
+                        brood_deadline deadline)
 {
     if (life)
-        (void)brood__futex_wait2(&parker->generation, seen, life, alive, deadline);
-    else
-        (void)brood__futex_wait(&parker->generation, seen, deadline);
+        return brood__futex_wait2(&parker->generation, seen, life, alive, deadline);
+    return brood__futex_wait(&parker->generation, seen, deadline);
 }
 
 void brood__parker_wake(struct parker *parker)

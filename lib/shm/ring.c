@@ -8,7 +8,7 @@
 #define LINE_BYTES RING_LINE_BYTES
 #define MESSAGE_BYTES_MAX ((size_t)1 << 30)
 
-static bool is_owner(unsigned owner)
+static bool ring_has_owner(unsigned owner)
 {
     return owner - 1 < BROOD_RING_OWNERS_MAX;
 }
@@ -21,8 +21,8 @@ static int no_such_owner(unsigned owner)
 
 /* ---- geometry ---- */
 
-/* No word is in one line and its message in two others: up to a line, a slot has a power of two bytes, and beyond that
- * whole lines. */
+/* Up to a cache line a slot has a power of two bytes, and beyond that whole lines: so a slot touches as few lines as
+ * possible. */
 static size_t slot_bytes(size_t message_bytes)
 {
     size_t wanted = sizeof(struct ring_slot) + message_bytes;
@@ -92,14 +92,14 @@ static bool may_have_tag(enum ring_state state)
     return state == RING_FULL || state == RING_AGAIN;
 }
 
-/* True of every word at every time, so it can be asked while others use the ring. */
-static bool is_sound(const struct brood_ring *ring, uint64_t slot)
+/* Checks what is true of every word at every time, so also while other processes use the ring. */
+static bool ring_slot_is_sound(const struct brood_ring *ring, uint64_t slot)
 {
     uint64_t word = ring_load(&ring_slot_at(ring, slot)->word);
     enum ring_state state = ring_word_state(word);
 
     return state >= RING_FREE && state <= RING_AGAIN && (ring_word_position(word) & (ring->slots - 1)) == slot &&
-           (is_claim(state) ? is_owner(ring_word_owner(word)) : may_have_tag(state) || ring_word_owner(word) == 0);
+           (is_claim(state) ? ring_has_owner(ring_word_owner(word)) : may_have_tag(state) || ring_word_owner(word) == 0);
 }
 
 int brood_ring_check(const struct brood_ring *ring, size_t bytes, size_t message_bytes)
@@ -118,7 +118,7 @@ int brood_ring_check(const struct brood_ring *ring, size_t bytes, size_t message
     if (brood_ring_bytes(ring->slots, message_bytes) > bytes)
         return brood_fail(-EINVAL, "a ring of %u slots does not fit into %zu bytes", ring->slots, bytes);
     for (uint64_t i = 0; i < ring->slots; i++)
-        if (!is_sound(ring, i))
+        if (!ring_slot_is_sound(ring, i))
             return brood_fail(-EINVAL, "slot %" PRIu64 " of the ring has been written over", i);
     return 0;
 }
@@ -126,7 +126,7 @@ int brood_ring_check(const struct brood_ring *ring, size_t bytes, size_t message
 /* ---- put and get ---- */
 
 /* A call to memcpy() costs more than the move that most messages are. */
-static inline void copy(void *to, const void *from, size_t bytes)
+static inline void ring_copy(void *to, const void *from, size_t bytes)
 {
     if (bytes == sizeof(uint64_t))
         memcpy(to, from, sizeof(uint64_t));
@@ -134,8 +134,8 @@ static inline void copy(void *to, const void *from, size_t bytes)
         memcpy(to, from, bytes);
 }
 
-/* There is no message at the word's position and never will be: the slot is free for the next lap. */
-static void bury(const struct brood_ring *ring, struct ring_slot *slot, uint64_t tomb)
+/* Frees the slot of a tomb for the next lap: there is no message at its position and never will be. */
+static void ring_free_tomb(const struct brood_ring *ring, struct ring_slot *slot, uint64_t tomb)
 {
     ring_swap(&slot->word, tomb, ring_word(RING_FREE, 0, ring_word_position(tomb) + ring->slots));
 }
@@ -146,8 +146,8 @@ static uint64_t forward(uint64_t position, uint64_t far)
     return ring_distance(position, far) > 0 ? far : position + 1;
 }
 
-/* The first position after `position` that may be unclaimed, seen from the word of a slot that is laps ahead of us.  Let
- * its position be p.  If p is FREE, then p - slots was claimed, and else p was. */
+/* The first position after `position` that may be unclaimed, derived from the word of a slot that is laps ahead.  Let the
+ * word's position be p.  If it is FREE, then p - slots was claimed; else p was. */
 static uint64_t next_put(const struct brood_ring *ring, uint64_t word, uint64_t position)
 {
     return forward(position, ring_word_position(word) + 1 - (ring_word_state(word) == RING_FREE ? ring->slots : 0));
@@ -168,18 +168,18 @@ static uint64_t skip_claimed(const struct brood_ring *ring, uint64_t position, u
     }
 }
 
-/* Has the message at the position been consumed, or was there none? */
+/* True if the message at the position has been consumed, or there was none. */
 static bool is_consumed(const struct brood_ring *ring, uint64_t position)
 {
     struct ring_slot *slot = ring_slot_at(ring, position);
     uint64_t word = ring_load(&slot->word);
 
     if (word == ring_word(RING_TOMB, 0, position))
-        bury(ring, slot, word);
+        ring_free_tomb(ring, slot, word);
     return word == ring_word(RING_TOMB, 0, position) || ring_distance(position, ring_word_position(word)) > 0;
 }
 
-uint64_t brood__ring_claim_free(const struct brood_ring *ring, unsigned owner, uint64_t position, uint64_t behind)
+uint64_t brood__ring_claim_free(const struct brood_ring *ring, unsigned owner, uint64_t position, uint64_t bound)
 {
     for (;;) {
         struct ring_slot *slot;
@@ -188,12 +188,12 @@ uint64_t brood__ring_claim_free(const struct brood_ring *ring, unsigned owner, u
         position = skip_claimed(ring, position, &word);
         slot = ring_slot_at(ring, position);
         if (word == ring_word(RING_FREE, 0, position)) {
-            if (behind != 0 && !is_consumed(ring, position - behind))
+            if (bound != 0 && !is_consumed(ring, position - bound))
                 return RING_NOWHERE;
             if (ring_swap(&slot->word, word, ring_word(RING_WRITING, owner, position)))
                 return position;
         } else if (ring_word_state(word) == RING_TOMB) {
-            bury(ring, slot, word);
+            ring_free_tomb(ring, slot, word);
         } else {
             return RING_NOWHERE;
         }
@@ -205,31 +205,31 @@ int brood_ring_put(struct brood_ring *ring, unsigned owner, const void *message)
     struct ring_slot *slot;
     uint64_t position;
 
-    if (!is_owner(owner))
+    if (!ring_has_owner(owner))
         return no_such_owner(owner);
     slot = ring_put_begin(ring, owner, 0, &position);
     if (!slot)
         return -EAGAIN;
-    copy(slot->message, message, ring->message_bytes);
+    ring_copy(slot->message, message, ring->message_bytes);
     ring_put_end(ring, owner, slot, 0, position);
     return 0;
 }
 
 void brood_ring_done(struct brood_ring *ring, unsigned owner)
 {
-    if (is_owner(owner) && atomic_load_explicit(&ring->owners[owner - 1].hand, memory_order_relaxed) != 0)
-        ring_store(&ring->owners[owner - 1].hand, 0);
+    if (ring_has_owner(owner) && atomic_load_explicit(&ring->owners[owner - 1].in_flight, memory_order_relaxed) != 0)
+        ring_store(&ring->owners[owner - 1].in_flight, 0);
 }
 
-/* The first position after `position` that may hold a message, seen from the word of a slot that is laps ahead of us.  Let
- * its position be p.  Then p - slots was put and consumed, and so was everything before it, but for messages in state
- * AGAIN.  While there is one of those at q, producers get no farther than q + slots, so that q > p - 2 * slots. */
+/* The first position after `position` that may hold a message, derived from the word of a slot that is laps ahead.  Let the
+ * word's position be p.  Then p - slots was put and consumed, and so was everything before it except messages in state
+ * AGAIN.  While there is one of those at q, producers get no farther than q + slots, so q > p - 2 * slots. */
 static uint64_t next_get(const struct brood_ring *ring, uint64_t word, uint64_t position)
 {
     return forward(position, ring_word_position(word) + 1 - 2 * (uint64_t)ring->slots);
 }
 
-/* ---- messages that were handed back ---- */
+/* ---- messages to deliver again ---- */
 
 #define AGAIN_ANY UINT64_C(1)
 #define AGAIN_VERSION UINT64_C(2) /* one */
@@ -240,9 +240,9 @@ static uint64_t start_of_get(const struct brood_ring *ring, unsigned owner, uint
     return again & AGAIN_ANY ? again >> RING_POSITION_SHIFT : ring_hinted(ring, &ring->owners[owner - 1].head, &ring->head);
 }
 
-/* Someone who looked from where `again` says has claimed what had this word.  A FULL message is one that nobody had claimed
- * before, so it is younger than all that were, and none of those is left. */
-static void looked_again(struct brood_ring *ring, uint64_t again, uint64_t word)
+/* The consumer started at the position in `again` and has claimed the message with this word.  A FULL message was never
+ * claimed before, so it is younger than all that were, and none of those is left. */
+static void ring_advance_again(struct brood_ring *ring, uint64_t again, uint64_t word)
 {
     uint64_t next = again & ~AGAIN_ANY;
 
@@ -253,17 +253,17 @@ static void looked_again(struct brood_ring *ring, uint64_t again, uint64_t word)
     ring_swap(&ring->again, again, next);
 }
 
-/* Someone who looked from where `again` says has found nothing.  True if no message was handed back meanwhile: if this says
- * so, the ring was empty, or its oldest message not written, when the last word was loaded. */
-static bool found_nothing(struct brood_ring *ring, uint64_t again)
+/* The consumer started at the position in `again` and has found nothing.  True if recovery has returned no message
+ * meanwhile: then the ring was empty, or its oldest message unfinished, when the consumer loaded the last word. */
+static bool ring_again_unchanged(struct brood_ring *ring, uint64_t again)
 {
     if (again & AGAIN_ANY)
         return ring_swap(&ring->again, again, again & ~AGAIN_ANY);
     return ring_load(&ring->again) == again;
 }
 
-/* The first position from `position` on that no consumer has claimed, or where a message was handed back, and the word of
- * its slot. */
+/* The first position from `position` on that no consumer has claimed, or whose message is to be delivered again, and the
+ * word of its slot. */
 static uint64_t skip_consumed(const struct brood_ring *ring, uint64_t position, uint64_t *ret_word)
 {
     for (;;) {
@@ -278,6 +278,7 @@ static uint64_t skip_consumed(const struct brood_ring *ring, uint64_t position, 
     }
 }
 
+/* May be the length of a message that was put there since; is_unclaimed() finds out. */
 static uint64_t length_of(struct ring_slot *slot, uint64_t word)
 {
     unsigned tag = ring_word_owner(word);
@@ -288,15 +289,24 @@ static uint64_t length_of(struct ring_slot *slot, uint64_t word)
            ((UINT64_C(1) << RING_LONG_BITS) - 1);
 }
 
-/* Is this the word of a message that can be claimed? */
-static bool is_message(uint64_t word)
+/* True for the word of a message that a consumer can claim. */
+static bool ring_word_is_message(uint64_t word)
 {
     return ring_word_state(word) == RING_FULL || ring_word_state(word) == RING_AGAIN;
 }
 
-/* Claims the oldest message at or after `position`.  A length that was read before the claim is right if the claim, or
- * another look at the word, shows that the slot was not used again meanwhile. */
-static void claim_oldest(const struct brood_ring *ring, unsigned owner, uint64_t position, size_t room,
+/* True if the slot still has this word.  A load is not enough: it may return the old word after an earlier load has
+ * returned what was written to the slot since.  A compare-and-swap shows that no consumer has claimed the word yet; and
+ * since it is a release and each claim an acquire, a load before it cannot see what is written to the slot after a claim.
+ */
+static bool is_unclaimed(struct ring_slot *slot, uint64_t word)
+{
+    return ring_swap(&slot->word, word, word);
+}
+
+/* Claims the oldest message at or after `position`.  The length that was read before is the message's if the claim
+ * succeeds, or if the word is shown to be unclaimed. */
+static void claim_oldest(const struct brood_ring *ring, unsigned owner, uint64_t position, size_t below,
                          struct ring_seen *ret_seen)
 {
     for (;;) {
@@ -308,14 +318,14 @@ static void claim_oldest(const struct brood_ring *ring, unsigned owner, uint64_t
         length = length_of(slot, word);
         *ret_seen = (struct ring_seen){RING_EMPTY, word, position, length};
         if (word == ring_word(RING_TOMB, 0, position)) {
-            bury(ring, slot, word);
+            ring_free_tomb(ring, slot, word);
         } else if (ring_word_position(word) != (position << RING_POSITION_SHIFT) >> RING_POSITION_SHIFT ||
-                   !is_message(word)) {
+                   !ring_word_is_message(word)) {
             ret_seen->outcome = ring_word_state(word) == RING_WRITING ? RING_BUSY : RING_EMPTY;
             return;
-        } else if (length > room) {
+        } else if (length >= below) {
             ret_seen->outcome = RING_TOO_LONG;
-            if (ring_load(&slot->word) == word)
+            if (is_unclaimed(slot, word))
                 return;
         } else if (ring_claim_for_reading(ring, slot, owner, word)) {
             ret_seen->outcome = RING_TAKEN;
@@ -324,17 +334,17 @@ static void claim_oldest(const struct brood_ring *ring, unsigned owner, uint64_t
     }
 }
 
-void brood__ring_claim_message(struct brood_ring *ring, unsigned owner, size_t room, struct ring_seen *ret_seen)
+void brood__ring_claim_message(struct brood_ring *ring, unsigned owner, size_t below, struct ring_seen *ret_seen)
 {
     for (;;) {
         uint64_t again = ring_load(&ring->again);
 
-        claim_oldest(ring, owner, start_of_get(ring, owner, again), room, ret_seen);
+        claim_oldest(ring, owner, start_of_get(ring, owner, again), below, ret_seen);
         if (ret_seen->outcome == RING_TAKEN)
-            looked_again(ring, again, ret_seen->word);
+            ring_advance_again(ring, again, ret_seen->word);
         if (ret_seen->outcome == RING_TAKEN || ret_seen->outcome == RING_TOO_LONG)
             return;
-        if (found_nothing(ring, again))
+        if (ring_again_unchanged(ring, again))
             return;
     }
 }
@@ -344,15 +354,15 @@ int brood_ring_get(struct brood_ring *ring, unsigned owner, void *ret_message)
     struct ring_slot *slot;
     struct ring_seen seen;
 
-    if (!is_owner(owner))
+    if (!ring_has_owner(owner))
         return no_such_owner(owner);
     brood_ring_done(ring, owner);
     slot = ring_get_begin(ring, owner, SIZE_MAX, &seen);
     if (!slot)
         return -EAGAIN;
-    copy(ret_message, slot->message, ring->message_bytes);
+    ring_copy(ret_message, slot->message, ring->message_bytes);
     ring_own_lines(slot, ring->message_bytes);
-    ring_get_end(ring, owner, slot, ring_hand(1, seen.position), seen.position);
+    ring_get_end(ring, owner, slot, ring_in_flight(1, seen.position), seen.position);
     return 0;
 }
 
@@ -376,8 +386,9 @@ size_t brood_ring_count(const struct brood_ring *ring)
 
 /* ---- recovery ---- */
 
-/* What is found in one slot.  Nobody but the dead owner may leave these states, so that plain stores do. */
-static void repair(const struct brood_ring *ring, struct ring_slot *slot, unsigned owner, struct brood_ring_report *report)
+/* Recovers one slot.  Only the dead owner could leave these states, so stores are enough. */
+static void ring_repair_slot(const struct brood_ring *ring, struct ring_slot *slot, unsigned owner,
+                             struct brood_ring_report *report)
 {
     uint64_t word = ring_load(&slot->word);
     uint64_t position = ring_word_position(word);
@@ -387,16 +398,16 @@ static void repair(const struct brood_ring *ring, struct ring_slot *slot, unsign
         report->unfinished_puts++;
     } else if (word != ring_word(RING_READING, owner, position)) {
         return;
-    } else if (ring_hand_has(ring_load(&ring->owners[owner - 1].hand), position, 0)) {
-        ring_store(&slot->word, ring_word(RING_FREE, 0, position + ring->slots)); /* counted with the hand */
+    } else if (ring_in_flight_has(ring_load(&ring->owners[owner - 1].in_flight), position, 0)) {
+        ring_store(&slot->word, ring_word(RING_FREE, 0, position + ring->slots)); /* counted as in flight */
     } else {
         ring_store(&slot->word, ring_word(RING_AGAIN, (unsigned)ring_load(&ring->owners[owner - 1].tag), position));
         report->redelivered++;
     }
 }
 
-/* Sends all who come from now on to look at `position` first. */
-static void look_again(struct brood_ring *ring, uint64_t position)
+/* Makes each later get() look at `position` first. */
+static void ring_announce_again(struct brood_ring *ring, uint64_t position)
 {
     uint64_t version = (ring_load(&ring->again) + AGAIN_VERSION) & AGAIN_VERSION_MASK;
 
@@ -413,8 +424,8 @@ struct brood_ring_report brood__ring_repair(struct brood_ring *ring, unsigned ow
         struct ring_slot *slot = ring_slot_at(ring, i);
         uint64_t word;
 
-        repair(ring, slot, owner, &report);
-        /* Also those of an earlier recovery: its process may have died before it came to tell. */
+        ring_repair_slot(ring, slot, owner, &report);
+        /* Also those of an earlier recovery: its process may have died before it announced them. */
         word = ring_load(&slot->word);
         if (ring_word_state(word) == RING_AGAIN && (!any || ring_distance(first, ring_word_position(word)) < 0)) {
             first = ring_word_position(word);
@@ -422,8 +433,8 @@ struct brood_ring_report brood__ring_repair(struct brood_ring *ring, unsigned ow
         }
     }
     if (any)
-        look_again(ring, first);
-    report.in_hand = ring_load(&ring->owners[owner - 1].hand) != 0;
+        ring_announce_again(ring, first);
+    report.in_hand = ring_load(&ring->owners[owner - 1].in_flight) != 0;
     return report;
 }
 
@@ -431,11 +442,11 @@ int brood_ring_recover(struct brood_ring *ring, unsigned owner, struct brood_rin
 {
     struct brood_ring_report report;
 
-    if (!is_owner(owner))
+    if (!ring_has_owner(owner))
         return no_such_owner(owner);
     report = brood__ring_repair(ring, owner);
-    /* Last: if this process dies before, the next recovery counts the hand again instead of losing it. */
-    ring_store(&ring->owners[owner - 1].hand, 0);
+    /* Last: if this process dies before, the next recovery counts the messages in flight again instead of losing them. */
+    ring_store(&ring->owners[owner - 1].in_flight, 0);
     *ret_report = report;
     return 0;
 }

@@ -4,13 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "os/assert.h"
 #include "os/available.h"
+#include "os/memfd.h"
 #include "os/process.h"
 #include "shm/segment.h"
 
@@ -18,62 +19,11 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-/* With less than this free in /dev/shm a pool would soon hit the mount's limit; a memfd has none. */
-#define SHM_FREE_MIN ((size_t)256 << 20)
-
 #define PAGE ((size_t)4096)
 
-/* How much is committed without a look whether there is memory.  To take it costs tens of milliseconds, and to look
- * less than one. */
-#define LOOK_EVERY ((size_t)64 << 20)
-
-static size_t round_up(size_t n, size_t to)
+static size_t page_round_up(size_t n, size_t to)
 {
     return (n + to - 1) / to * to;
-}
-
-static size_t shm_free_bytes(void)
-{
-    struct statvfs fs;
-
-    return statvfs("/dev/shm", &fs) == 0 ? (size_t)fs.f_bavail * fs.f_frsize : 0;
-}
-
-/* Where files cannot be made without a name: with one that nobody can guess, gone before anyone could use it. */
-static int open_named(void)
-{
-    char name[32];
-    uint64_t number;
-    int fd;
-
-    if (getrandom(&number, sizeof(number), GRND_NONBLOCK) != sizeof(number))
-        return -EAGAIN;
-    (void)snprintf(name, sizeof(name), "/brood-%016llx", (unsigned long long)number);
-    fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return -errno;
-    (void)shm_unlink(name);
-    return fd;
-}
-
-/* What shm_open() would make, but without a name from the first instruction on: whoever is killed between shm_open() and
- * shm_unlink() leaves a file behind. */
-static int open_shm(void)
-{
-    int fd = open("/dev/shm", O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600);
-
-    return fd >= 0 ? fd : open_named();
-}
-
-static int open_file(enum segment_kind kind, size_t commit)
-{
-    int fd = -1;
-
-    if (kind == SEGMENT_SHARED && shm_free_bytes() >= (commit > SHM_FREE_MIN ? commit : SHM_FREE_MIN))
-        fd = open_shm();
-    if (fd < 0)
-        fd = memfd_create("brood", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    return fd < 0 ? brood_fail(-errno, "no shared memory: shm_open and memfd_create failed: %s", strerror(errno)) : fd;
 }
 
 size_t brood__segment_file_limit(size_t wanted)
@@ -86,7 +36,7 @@ size_t brood__segment_file_limit(size_t wanted)
 }
 
 /* Maps as much of `reserve` as the address-space limit allows, at least `least`. */
-static int map(struct segment *segment, size_t reserve, size_t least)
+static int segment_map(struct segment *segment, size_t reserve, size_t least)
 {
     int flags = MAP_NORESERVE | (segment->fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
     void *base = MAP_FAILED;
@@ -107,13 +57,9 @@ static int map(struct segment *segment, size_t reserve, size_t least)
     return 0;
 }
 
-/* Only a memfd can be sealed, so for others this does nothing. */
-static int set_size(const struct segment *segment)
+static int segment_too_long(size_t bytes)
 {
-    if (ftruncate(segment->fd, (off_t)segment->reserved) < 0)
-        return brood_fail(-errno, "cannot size shared memory: %s", strerror(errno));
-    (void)fcntl(segment->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
-    return 0;
+    return brood_fail(-EFBIG, "the file size limit is below the %zu KiB that the pool needs (see ulimit -f)", bytes >> 10);
 }
 
 int brood__segment_open(struct segment *ret_segment, enum segment_kind kind, size_t reserve, size_t commit)
@@ -121,30 +67,30 @@ int brood__segment_open(struct segment *ret_segment, enum segment_kind kind, siz
     struct segment segment = SEGMENT_CLOSED;
     int r = 0;
 
-    commit = round_up(commit, PAGE);
-    reserve = round_up(reserve > commit ? reserve : commit, PAGE);
+    commit = page_round_up(commit, PAGE);
+    reserve = page_round_up(reserve > commit ? reserve : commit, PAGE);
     if (kind != SEGMENT_PRIVATE) {
         reserve = brood__segment_file_limit(reserve);
         if (reserve < commit)
-            return brood_fail(-EFBIG, "the file size limit is below the %zu KiB that the pool needs (see ulimit -f)",
-                              commit >> 10);
-        segment.fd = r = brood__fd_not_standard(open_file(kind, commit));
+            return segment_too_long(commit);
+        segment.fd = r = brood__memory_file_open("brood");
     }
     if (r >= 0)
-        r = map(&segment, reserve, commit);
-    if (r >= 0 && kind != SEGMENT_PRIVATE)
-        r = set_size(&segment);
+        r = segment_map(&segment, reserve, commit);
     if (r >= 0)
         r = brood__segment_commit(&segment, commit);
     if (r < 0) {
         brood__segment_close(&segment);
         return r;
     }
+    /* A file of /dev/shm cannot be sealed, and is used unsealed. */
+    if (kind != SEGMENT_PRIVATE)
+        (void)brood__memfd_seal(segment.fd, kind == SEGMENT_JOINED ? MEMFD_GROWS : MEMFD_GROWS_BY_MAPPING);
     *ret_segment = segment;
     return 0;
 }
 
-int brood__segment_attach(struct segment *ret_segment, int fd)
+int brood__segment_attach(struct segment *ret_segment, int fd, size_t reserve)
 {
     struct segment segment = {.fd = fd};
     struct stat st;
@@ -152,38 +98,62 @@ int brood__segment_attach(struct segment *ret_segment, int fd)
 
     if (fstat(fd, &st) < 0)
         return errno == EBADF ? -EINVAL : brood_fail(-errno, "descriptor %d cannot be looked at: %s", fd, strerror(errno));
-    if (st.st_size <= 0)
+    if (st.st_size <= 0 || !S_ISREG(st.st_mode))
         return -EINVAL;
-    r = map(&segment, (size_t)st.st_size, (size_t)st.st_size);
+    reserve = reserve > (size_t)st.st_size ? reserve : (size_t)st.st_size;
+    r = segment_map(&segment, reserve, reserve);
     if (r < 0)
         return r;
-    segment.committed = segment.reserved;
+    segment.committed = (size_t)st.st_size;
     *ret_segment = segment;
     return 0;
 }
 
-/* Of a file in memory, the kernel hands out what there is not, and then kills somebody.  A part is left, because the number
- * is an estimate; and so is what will be committed before the next look. */
-static int look_for_memory(struct segment *segment, size_t bytes)
+/* The kernel grants a file in memory more than there is, and kills a process later; so this checks first. */
+static int segment_check_memory(const struct segment *segment, size_t missing)
 {
-    size_t missing = bytes - segment->committed;
     uint64_t available;
 
-    if (bytes - segment->looked_at <= LOOK_EVERY)
+    if (brood__memory_allows(segment->taken, segment->taken + missing, &available))
         return 0;
-    available = brood__memory_available();
-    if (available != UINT64_MAX && (missing > LOOK_EVERY ? missing : LOOK_EVERY) > available - available / 16)
-        return brood_fail(
-            -ENOMEM,
-            "no memory for %zu KiB more: this machine, or the memory limit of a control group, leaves %" PRIu64 " KiB",
-            missing >> 10, available >> 10);
-    segment->looked_at = bytes;
+    return brood_fail(
+        -ENOMEM, "no memory for %zu KiB more: this machine, or the memory limit of a control group, leaves %" PRIu64 " KiB",
+        missing >> 10, available >> 10);
+}
+
+/* The limit of a file of /dev/shm is the mount's, that of a memfd the system's. */
+static int segment_no_room(const struct segment *segment, size_t missing, int error)
+{
+    struct statvfs fs;
+    int r = -error;
+
+    if (fstatvfs(segment->fd, &fs) < 0 || fs.f_blocks == 0)
+        return brood_fail(r, "no shared memory for %zu KiB more (%s): raise the memory limit", missing >> 10,
+                          strerror(error));
+    return brood_fail(r,
+                      "no shared memory for %zu KiB more (%s); /dev/shm has %zu KiB free: enlarge it (mount -o "
+                      "remount,size=…, docker run --shm-size=…) or raise the memory limit",
+                      missing >> 10, strerror(error), (size_t)fs.f_bavail * fs.f_frsize >> 10);
+}
+
+/* A range past the file's end extends the file. */
+static int segment_allocate(struct segment *segment, size_t offset, size_t bytes)
+{
+    int r = segment->fd >= 0 ? segment_check_memory(segment, bytes) : 0;
+
+    if (r < 0)
+        return r;
+    do
+        r = segment->fd < 0 ? 0 : posix_fallocate(segment->fd, (off_t)offset, (off_t)bytes);
+    while (r == EINTR);
+    if (r != 0)
+        return segment_no_room(segment, bytes, r);
+    segment->taken += bytes;
     return 0;
 }
 
 int brood__segment_commit(struct segment *segment, size_t bytes)
 {
-    size_t missing;
     int r;
 
     if (bytes <= segment->committed)
@@ -191,30 +161,41 @@ int brood__segment_commit(struct segment *segment, size_t bytes)
     if (bytes > segment->reserved)
         return brood_fail(-ENOMEM, "the pool's %zu MiB of address space are used up: open it with a larger .memory_bytes",
                           segment->reserved >> 20);
-    bytes = round_up(bytes, PAGE);
-    missing = bytes - segment->committed;
-    if (segment->fd >= 0) {
-        r = look_for_memory(segment, bytes);
-        if (r < 0)
-            return r;
-    }
-    do
-        r = segment->fd < 0 ? 0 : posix_fallocate(segment->fd, (off_t)segment->committed, (off_t)missing);
-    while (r == EINTR);
-    if (r != 0)
-        return brood_fail(r == ENOSPC ? -ENOSPC : -r,
-                          "no shared memory for %zu KiB more (%s); /dev/shm has %zu KiB free: enlarge it (mount -o "
-                          "remount,size=…, docker run --shm-size=…) or raise the memory limit",
-                          missing >> 10, strerror(r), shm_free_bytes() >> 10);
+    bytes = page_round_up(bytes, PAGE);
+    r = segment_allocate(segment, segment->committed, bytes - segment->committed);
+    if (r == 0)
+        segment->committed = bytes;
+    brood__assert(segment->committed <= segment->reserved);
+    return r;
+}
+
+int brood__segment_extend(struct segment *segment, size_t bytes)
+{
+    bytes = page_round_up(bytes, PAGE);
+    if (segment->fd >= 0 && brood__segment_file_limit(bytes) < bytes)
+        return segment_too_long(bytes);
+    if (bytes > segment->reserved)
+        return brood_fail(-ENOMEM, "no address space for %zu KiB of shared memory (see ulimit -v)", bytes >> 10);
+    if (segment->fd >= 0 && ftruncate(segment->fd, (off_t)bytes) < 0)
+        return brood_fail(-errno, "cannot size shared memory: %s", strerror(errno));
     segment->committed = bytes;
     return 0;
+}
+
+int brood__segment_commit_part(struct segment *segment, size_t offset, size_t bytes)
+{
+    size_t from = offset / PAGE * PAGE;
+
+    brood__assert(offset + bytes <= segment->committed);
+    return segment_allocate(segment, from, page_round_up(offset + bytes, PAGE) - from);
 }
 
 void brood__segment_prefault(const struct segment *segment, size_t offset, size_t bytes)
 {
     size_t from = offset / PAGE * PAGE;
 
-    (void)madvise(segment->base + from, round_up(offset + bytes, PAGE) - from, MADV_POPULATE_WRITE);
+    brood__assert(offset + bytes <= segment->reserved);
+    (void)madvise(segment->base + from, page_round_up(offset + bytes, PAGE) - from, MADV_POPULATE_WRITE);
 }
 
 void brood__segment_close(struct segment *segment)

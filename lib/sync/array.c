@@ -3,6 +3,8 @@
 
 #include <brood/array.h>
 
+#include "os/identity.h"
+
 #define MAGIC UINT64_C(0x3130797261647262) /* "brdary01" in memory */
 #define LINE_BYTES 64
 
@@ -18,7 +20,7 @@ size_t brood_array_bytes(size_t count, size_t item_bytes)
     return bytes;
 }
 
-static int check_place(const struct brood_array *array)
+static int array_check_place(const struct brood_array *array)
 {
     if (array && (uintptr_t)array % LINE_BYTES == 0)
         return 0;
@@ -29,7 +31,7 @@ static int check_place(const struct brood_array *array)
 int brood_array_init(struct brood_array *array, size_t count, size_t item_bytes)
 {
     size_t bytes = brood_array_bytes(count, item_bytes);
-    int r = check_place(array);
+    int r = array_check_place(array);
 
     if (r < 0)
         return r;
@@ -38,13 +40,14 @@ int brood_array_init(struct brood_array *array, size_t count, size_t item_bytes)
     memset(array, 0, bytes);
     array->count = count;
     array->item_bytes = item_bytes;
+    array->namespaces = brood__namespaces();
     array->magic = MAGIC;
     return 0;
 }
 
 int brood_array_check(const struct brood_array *array, size_t bytes, size_t item_bytes)
 {
-    int r = check_place(array);
+    int r = array_check_place(array);
     size_t needed;
 
     if (r < 0)
@@ -56,7 +59,7 @@ int brood_array_check(const struct brood_array *array, size_t bytes, size_t item
     needed = brood_array_bytes((size_t)array->count, item_bytes);
     if (needed == 0 || needed > bytes)
         return brood_fail(-EINVAL, "an array of %zu items does not fit into %zu bytes", (size_t)array->count, bytes);
-    return 0;
+    return brood__namespaces_check(array->namespaces, "the array");
 }
 
 size_t brood_array_count(const struct brood_array *array)

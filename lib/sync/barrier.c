@@ -1,9 +1,15 @@
-/* Who comes enters the cycle, with the lock, and sleeps until the generation moves, without it.  The last one ends the
- * cycle: it stores whether the cycle was broken, and moves the generation.  Nobody has to leave before the next cycle
- * begins, so one that is stopped on its way out holds up nobody.
+/* The state of a barrier is one word, {how many have arrived, ACTING, BROKEN : 32 | cycle : 32}, and each change of it is
+ * one compare-and-swap: a party arrives, a cycle ends, a barrier breaks or is reset.  So no participant ever waits for
+ * another that was stopped or killed in the middle of a change.  Waiters sleep until the cycle moves; none has to leave
+ * before the next cycle begins.
  *
- * Whoever dies with the lock was in a wait, an abort or a reset that is half done: the next one, who is told, breaks the
- * barrier, and that makes all of it whole.  Whoever dies asleep is in the roster, and found by those who look. */
+ * The waiter table counts how many threads of each process wait, in which cycle.  A party is entered there before it
+ * arrives, so that the waiters that look find its death.  It need not leave the table: an entry of another cycle counts no
+ * waiter.
+ *
+ * A cycle that breaks moves on to one that is BROKEN and has no party until it is reset.  So a waiter that comes late finds
+ * out how its cycle ended: BROKEN still stands for the cycle before, or the reset has noted that cycle before it took
+ * BROKEN away. */
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
@@ -11,51 +17,83 @@
 #include <brood/barrier.h>
 
 #include "os/error.h"
-#include "sync/claim.h"
-#include "sync/roster.h"
 #include "sync/sleep.h"
 
-_Static_assert(sizeof(struct brood_barrier) == 64 + 16 * BROOD_BARRIER_PROCESSES, "shared layout");
+#define BROKEN (UINT64_C(1) << 63)
+#define ACTING (UINT64_C(1) << 62) /* all have arrived, and the last one runs its action */
+#define ARRIVED_ONE (UINT64_C(1) << 32)
+#define PARTIES_MAX ((1 << 30) - 1)
 
-enum { BROKEN = 1, ACTING = 2 }; /* of the state: ACTING while the last one runs its action, without the lock */
+#define HISTORY 8         /* broken cycles that are remembered, at least the last one */
+#define NOTED ARRIVED_ONE /* so that no cycle is 0 */
+#define LOOKED_AT_ONCE 16 /* processes, each time a waiter looks for the dead */
 
-#define HISTORY 64 /* cycles */
+struct barrier_entry {
+    /* The identity of a process, or 0.  The process that claims the entry stores it by CAS, with CLAIMING until it knows
+     * that the entry is free. */
+    _Atomic uint64_t process;
+    /* {cycle : 32 | how many : 32}.  Threads of the process change it by CAS. */
+    _Atomic uint64_t waiting;
+};
+#define CLAIMING (UINT64_C(1) << 31)
 
-static struct roster_entry *roster_of(struct brood_barrier *barrier)
+_Static_assert(sizeof(struct brood_barrier) == 128 + sizeof(struct barrier_entry) * BROOD_BARRIER_PROCESSES,
+               "shared layout");
+_Static_assert((CLAIMING & IDENTITY_BITS) == 0, "an identity has room for it");
+
+static struct barrier_entry *barrier_table(struct brood_barrier *barrier)
 {
-    return (struct roster_entry *)(void *)barrier->roster;
+    return (struct barrier_entry *)(void *)barrier->roster;
 }
 
-/* Written with the lock, by who ends a cycle, after all else: release.  Read and slept on without: acquire. */
-static _Atomic uint32_t *generation_of(struct brood_barrier *barrier)
+/* All participants write it.  Each party that arrives releases, and each that goes on acquires: so it sees what all stored
+ * before they arrived. */
+static _Atomic uint64_t *barrier_word(struct brood_barrier *barrier)
 {
-    return (_Atomic uint32_t *)&barrier->generation;
+    return (_Atomic uint64_t *)&barrier->word;
 }
 
-static uint32_t look(struct brood_barrier *barrier)
+/* Slept on until it changes. */
+static _Atomic uint32_t *cycle_of(struct brood_barrier *barrier)
 {
-    return atomic_load_explicit(generation_of(barrier), memory_order_acquire);
+    return low_half(&barrier->word);
 }
 
-/* These are written with the lock and may be read without: relaxed. */
-static void set(uint32_t *field, uint32_t value)
+static uint64_t barrier_look(const struct brood_barrier *barrier)
 {
-    atomic_store_explicit((_Atomic uint32_t *)field, value, memory_order_relaxed);
+    return atomic_load_explicit((const _Atomic uint64_t *)&barrier->word, memory_order_acquire);
 }
 
-static uint32_t get(const uint32_t *field)
+static bool barrier_replace(struct brood_barrier *barrier, uint64_t seen, uint64_t word)
 {
-    return atomic_load_explicit((const _Atomic uint32_t *)field, memory_order_relaxed);
+    return atomic_compare_exchange_strong_explicit(barrier_word(barrier), &seen, word, memory_order_acq_rel,
+                                                   memory_order_relaxed);
+}
+
+static uint32_t cycle_in(uint64_t word)
+{
+    return (uint32_t)word;
+}
+
+static uint32_t arrived_in(uint64_t word)
+{
+    return (uint32_t)((word & ~(BROKEN | ACTING)) >> 32);
+}
+
+static bool barrier_is_over(struct brood_barrier *barrier, uint32_t cycle)
+{
+    return cycle_in(barrier_look(barrier)) != cycle;
 }
 
 /* ---- making one ---- */
 
 int brood_barrier_init(struct brood_barrier *barrier, int parties)
 {
-    if (parties < 1)
-        return brood_fail(-EINVAL, "a barrier for %d parties: it takes 1 or more", parties);
+    if (parties < 1 || parties > PARTIES_MAX)
+        return brood_fail(-EINVAL, "a barrier for %d parties: it takes 1 to %d", parties, PARTIES_MAX);
     memset(barrier, 0, sizeof(*barrier));
     barrier->parties = (uint32_t)parties;
+    barrier->namespaces = brood__namespaces();
     return 0;
 }
 
@@ -68,198 +106,354 @@ void brood_barrier_set_timeout(struct brood_barrier *barrier, int64_t timeout_ms
     barrier->timeout_ns = ns;
 }
 
-/* ---- cycles, with the lock ---- */
+/* ---- cycles ---- */
 
 static void wake_all(struct brood_barrier *barrier)
 {
-    (void)brood__futex_wake(generation_of(barrier), INT_MAX);
+    (void)brood__futex_wake(cycle_of(barrier), INT_MAX);
 }
 
-/* All who have entered are out of it from here on. */
-static void end_cycle(struct brood_barrier *barrier, bool broken)
+/* False: the word has changed since `seen`. */
+static bool end_cycle(struct brood_barrier *barrier, uint64_t seen, uint64_t outcome)
 {
-    uint64_t bit = UINT64_C(1) << (barrier->generation % HISTORY);
-    uint64_t history = broken ? barrier->history | bit : barrier->history & ~bit;
+    uint32_t next = cycle_in(seen) + 1;
 
-    atomic_store_explicit((_Atomic uint64_t *)&barrier->history, history, memory_order_release); /* pairs with outcome() */
-    for (uint32_t i = 0; i < barrier->entries; i++)
-        roster_of(barrier)[i].waiting = 0;
-    set(&barrier->arrived, 0);
-    set(&barrier->state, broken ? BROKEN : 0);
-    atomic_store_explicit(generation_of(barrier), barrier->generation + 1, memory_order_release);
-    wake_all(barrier);
-}
-
-static void acquire(struct brood_barrier *barrier)
-{
-    if (claim_take(&barrier->lock.word, brood__self(), brood__identity_is_dead, BROOD_FOREVER) == -EOWNERDEAD)
-        end_cycle(barrier, true);
-}
-
-static void release(struct brood_barrier *barrier)
-{
-    (void)claim_give(&barrier->lock.word);
-}
-
-/* One look in LOOK_AGAIN_NS does for all who wait, whose slices end at different times; so a bit less is due. */
-static bool is_look_due(struct brood_barrier *barrier)
-{
-    _Atomic int64_t *looked = (_Atomic int64_t *)&barrier->looked_ns;
-    int64_t now = brood__now_ns();
-
-    if (now - atomic_load_explicit(looked, memory_order_relaxed) < LOOK_AGAIN_NS * 3 / 4)
+    if (!barrier_replace(barrier, seen, outcome | next))
         return false;
-    atomic_store_explicit(looked, now, memory_order_relaxed);
+    if (arrived_in(seen) > 0)
+        wake_all(barrier);
     return true;
 }
 
-static void break_if_dead(struct brood_barrier *barrier)
+/* False: the cycle is over already. */
+static bool break_cycle(struct brood_barrier *barrier, uint32_t cycle)
 {
-    if (barrier->arrived > 0 && is_look_due(barrier) && roster_bury(roster_of(barrier), barrier->entries))
-        end_cycle(barrier, true);
+    uint64_t seen;
+
+    while (cycle_in(seen = barrier_look(barrier)) == cycle)
+        if (end_cycle(barrier, seen, BROKEN))
+            return true;
+    return false;
+}
+
+static _Atomic uint64_t *note_of(struct brood_barrier *barrier, uint32_t cycle)
+{
+    return (_Atomic uint64_t *)&barrier->broken[cycle % HISTORY];
+}
+
+/* Takes BROKEN away after noting the cycle that broke.  False: the word has changed since `seen`.  Loads the note before
+ * the word, so that a caller that was stopped in between does not overwrite a later note.  The release of the word pairs
+ * with the acquire in outcome(). */
+static bool barrier_unbreak(struct brood_barrier *barrier, uint64_t seen)
+{
+    uint32_t cycle = cycle_in(seen) - 1;
+    uint64_t noted = atomic_load_explicit(note_of(barrier, cycle), memory_order_acquire);
+
+    if (barrier_look(barrier) != seen)
+        return false;
+    if (noted != (NOTED | cycle) && !atomic_compare_exchange_strong_explicit(note_of(barrier, cycle), &noted, NOTED | cycle,
+                                                                             memory_order_relaxed, memory_order_relaxed))
+        return false;
+    return barrier_replace(barrier, seen, seen & ~BROKEN);
 }
 
 void brood_barrier_abort(struct brood_barrier *barrier)
 {
-    acquire(barrier);
-    end_cycle(barrier, true);
-    release(barrier);
+    uint64_t seen;
+
+    while (!((seen = barrier_look(barrier)) & BROKEN) && !end_cycle(barrier, seen, BROKEN))
+        ;
 }
 
+/* The waiters get -ENOTRECOVERABLE, so the barrier breaks first. */
 void brood_barrier_reset(struct brood_barrier *barrier)
 {
-    acquire(barrier);
-    if (barrier->arrived > 0)
-        end_cycle(barrier, true);
-    set(&barrier->state, 0);
-    release(barrier);
+    uint64_t seen;
+
+    while (!((seen = barrier_look(barrier)) & BROKEN) && arrived_in(seen) > 0 && !end_cycle(barrier, seen, BROKEN))
+        ;
+    while ((seen = barrier_look(barrier)) & BROKEN && !barrier_unbreak(barrier, seen))
+        ;
+}
+
+/* ---- the waiter table ----
+ *
+ * A process that counts itself and a process that claims the same entry each store and then load what the other stores: the
+ * first changes `waiting` and then loads `process`, the second changes `process` and then loads `waiting`.  Either the
+ * first finds that the entry is not its own, or the second finds that the first has counted itself; or both.  Only
+ * sequential consistency orders a store before a load, so all operations here have it.  Model: tests/model/barrier.pml. */
+
+static uint64_t table_load(_Atomic uint64_t *at)
+{
+    return atomic_load_explicit(at, memory_order_seq_cst); /* pairs with the CAS on the entry's other field, see above */
+}
+
+static void table_store(_Atomic uint64_t *at, uint64_t value)
+{
+    atomic_store_explicit(at, value, memory_order_seq_cst);
+}
+
+static bool table_swap(_Atomic uint64_t *at, uint64_t *seen, uint64_t value)
+{
+    return atomic_compare_exchange_strong_explicit(at, seen, value, memory_order_seq_cst, memory_order_seq_cst);
+}
+
+static bool waits_in(uint64_t waiting, uint32_t cycle)
+{
+    return waiting >> 32 == cycle && (uint32_t)waiting > 0;
+}
+
+/* False: the cycle is over, and the entry may already be of a later one.  If the cycle is not over after the entry was
+ * loaded, the entry is of an earlier one. */
+static bool barrier_count(struct brood_barrier *barrier, struct barrier_entry *entry, uint32_t cycle, int more)
+{
+    uint64_t seen = table_load(&entry->waiting), counted;
+
+    do {
+        if (seen >> 32 != cycle && barrier_is_over(barrier, cycle))
+            return false;
+        counted = (uint64_t)cycle << 32 | ((seen >> 32 == cycle ? (uint32_t)seen : 0) + (uint32_t)more);
+    } while (!table_swap(&entry->waiting, &seen, counted));
+    return true;
+}
+
+static struct barrier_entry *barrier_find(struct brood_barrier *barrier)
+{
+    struct barrier_entry *table = barrier_table(barrier);
+    uint64_t self = brood__self();
+
+    for (int i = 0; i < BROOD_BARRIER_PROCESSES; i++)
+        if (table_load(&table[i].process) == self)
+            return &table[i];
+    return NULL;
+}
+
+/* Claims the entry of another process that no longer waits: not in this cycle, and in no later one either, since this cycle
+ * is not over after the entry was loaded. */
+static bool claim(struct brood_barrier *barrier, struct barrier_entry *entry, uint32_t cycle)
+{
+    uint64_t waiting = table_load(&entry->waiting), process = table_load(&entry->process);
+
+    if (waits_in(waiting, cycle) || barrier_is_over(barrier, cycle) ||
+        (process & CLAIMING && !brood__identity_is_dead(process)))
+        return false;
+    if (!table_swap(&entry->process, &process, brood__self() | CLAIMING))
+        return false;
+    if (table_load(&entry->waiting) != waiting) {
+        table_store(&entry->process, process);
+        return false;
+    }
+    table_store(&entry->process, brood__self());
+    return true;
+}
+
+static struct barrier_entry *claim_any(struct brood_barrier *barrier, uint32_t cycle)
+{
+    struct barrier_entry *table = barrier_table(barrier);
+
+    for (int i = 0; i < BROOD_BARRIER_PROCESSES; i++)
+        if (claim(barrier, &table[i], cycle))
+            return &table[i];
+    return NULL;
+}
+
+/* True if a waiter is dead.  Looks at `count` of them, and the next time at the next ones: each costs some microseconds. */
+static bool has_dead(struct brood_barrier *barrier, uint32_t cycle, int count)
+{
+    _Atomic uint32_t *next = (_Atomic uint32_t *)&barrier->looked_at; /* a hint that waiters share: relaxed */
+    uint32_t from = atomic_load_explicit(next, memory_order_relaxed), i;
+
+    for (i = 0; i < BROOD_BARRIER_PROCESSES && count > 0; i++) {
+        struct barrier_entry *entry = &barrier_table(barrier)[(from + i) % BROOD_BARRIER_PROCESSES];
+
+        if (!waits_in(table_load(&entry->waiting), cycle))
+            continue;
+        if (brood__identity_is_dead(table_load(&entry->process)))
+            return true;
+        count--;
+    }
+    atomic_store_explicit(next, from + i, memory_order_relaxed);
+    return false;
+}
+
+static bool barrier_is_look_due(struct brood_barrier *barrier, struct slice *slice)
+{
+    return brood__look_is_due_since(slice, (_Atomic int64_t *)&barrier->looked_ns);
+}
+
+static void break_if_dead(struct brood_barrier *barrier, int looks)
+{
+    uint64_t seen = barrier_look(barrier);
+
+    if (arrived_in(seen) > 0 && has_dead(barrier, cycle_in(seen), looks))
+        (void)break_cycle(barrier, cycle_in(seen));
+}
+
+/* Where a thread is entered in the waiter table, and for which cycle. */
+struct seat {
+    struct barrier_entry *entry; /* or NULL */
+    uint32_t cycle;
+};
+
+/* False: the table has no room, or the cycle is over. */
+static bool barrier_enter(struct brood_barrier *barrier, uint32_t cycle, struct seat *seat)
+{
+    if (seat->entry && seat->cycle == cycle)
+        return true;
+    *seat = (struct seat){.cycle = cycle};
+    do {
+        struct barrier_entry *entry = barrier_find(barrier);
+
+        if (!entry)
+            entry = claim_any(barrier, cycle);
+        if (!entry || !barrier_count(barrier, entry, cycle, 1))
+            return false;
+        if (table_load(&entry->process) == brood__self())
+            seat->entry = entry;
+        else
+            (void)barrier_count(barrier, entry, cycle, -1); /* another process claimed it before the count */
+    } while (!seat->entry);
+    return true;
+}
+
+/* The party did not arrive. */
+static void barrier_leave(struct brood_barrier *barrier, const struct seat *seat)
+{
+    if (seat->entry)
+        (void)barrier_count(barrier, seat->entry, seat->cycle, -1);
 }
 
 /* ---- waiting ---- */
 
-static int broken(void)
+static int barrier_broken(void)
 {
-    return brood_fail(-ENOTRECOVERABLE, "the barrier is broken: a party gave up, failed or died; brood_barrier_reset() "
-                                        "makes it whole");
+    return brood_fail(-ENOTRECOVERABLE, "the barrier is broken: a party gave up, failed or died; call "
+                                        "brood_barrier_reset() to use it again");
 }
 
-/* Of a cycle that has ended.  Acquire: who sees a history that is newer than the cycle by 64 sees the generation that it
- * was stored in.  Who has slept through 64 more of them, because there are more that come than parties and it was stopped,
- * counts as let through. */
-static int outcome(struct brood_barrier *barrier, uint32_t mine, uint32_t index)
+/* The outcome of a cycle that is over.  The load of the word acquires: a waiter that finds BROKEN taken away sees the note
+ * about it.  A waiter that was stopped until a later cycle replaced the note counts as let through. */
+static int outcome(struct brood_barrier *barrier, uint32_t cycle, uint32_t index)
 {
-    uint64_t history = atomic_load_explicit((const _Atomic uint64_t *)&barrier->history, memory_order_acquire);
+    uint64_t seen = barrier_look(barrier);
 
-    if (look(barrier) - mine >= HISTORY || !(history >> (mine % HISTORY) & 1))
-        return (int)index;
-    return broken();
+    if (seen & BROKEN && cycle_in(seen) == cycle + 1)
+        return barrier_broken();
+    if (atomic_load_explicit(note_of(barrier, cycle), memory_order_relaxed) == (NOTED | cycle))
+        return barrier_broken();
+    return (int)index;
 }
 
-static int give_up(struct brood_barrier *barrier, uint32_t mine, uint32_t index, brood_deadline deadline)
+static int barrier_give_up(struct brood_barrier *barrier, uint32_t cycle, uint32_t index, brood_deadline deadline)
 {
-    bool is_over;
-
-    acquire(barrier);
-    is_over = barrier->generation != mine;
-    if (!is_over)
-        end_cycle(barrier, true);
-    release(barrier);
-    if (is_over)
-        return outcome(barrier, mine, index);
+    if (!break_cycle(barrier, cycle))
+        return outcome(barrier, cycle, index);
     return brood_fail(too_late(deadline), "not all parties came to the barrier until the deadline: now it is broken");
 }
 
-static void look_for_dead(struct brood_barrier *barrier)
-{
-    acquire(barrier);
-    break_if_dead(barrier);
-    release(barrier);
-}
+static _Thread_local struct spin spins;
 
-static void spin(struct brood_barrier *barrier, uint32_t mine)
+static void barrier_spin(struct brood_barrier *barrier, uint32_t cycle)
 {
-    for (int i = 0; i < SPINS && brood__spinning_pays() && look(barrier) == mine; i++)
+    for (int left = brood__spins(&spins); left > 0 && !barrier_is_over(barrier, cycle); left--)
         brood__pause();
+    (void)spin_paid(&spins, barrier_is_over(barrier, cycle));
 }
 
-/* Also of who dies with the lock: whoever looks acquires it.  False: the deadline has passed. */
-static bool sleep_until_over(struct brood_barrier *barrier, uint32_t mine, brood_deadline deadline)
+/* False: the deadline has passed. */
+static bool sleep_until_over(struct brood_barrier *barrier, uint32_t cycle, brood_deadline deadline)
 {
-    spin(barrier, mine);
-    while (look(barrier) == mine) {
+    struct slice slice = SLICE_FIRST;
+    int slept = 0;
+
+    barrier_spin(barrier, cycle);
+    while (!barrier_is_over(barrier, cycle)) {
         if (brood__is_past(deadline))
             return false;
-        if (sleep_a_slice(generation_of(barrier), mine, deadline) == -ETIMEDOUT)
-            look_for_dead(barrier);
+        slept = sleep_a_slice(cycle_of(barrier), cycle, &slice, deadline);
+        if (slept == -ETIMEDOUT && barrier_is_look_due(barrier, &slice))
+            break_if_dead(barrier, LOOKED_AT_ONCE);
     }
+    if (slept == -ETIMEDOUT) /* the party that ended the cycle was killed before it woke the others */
+        wake_all(barrier);
     return true;
 }
 
-/* There are more that come than parties: the next cycle begins when the action has ended.  With the lock, before and after.
- * A party that does not come in is none whose time-out breaks anything. */
-static int await_action(struct brood_barrier *barrier, brood_deadline deadline)
+/* The next cycle begins when the action has ended: more threads come than there are parties, or a party died.  A thread
+ * that times out here has not arrived, so it does not break the barrier. */
+static int await_action(struct brood_barrier *barrier, uint32_t cycle, brood_deadline deadline)
 {
-    bool is_over;
-
-    while (barrier->state & ACTING) {
-        uint32_t mine = barrier->generation;
-
-        release(barrier);
-        is_over = sleep_until_over(barrier, mine, deadline);
-        acquire(barrier);
-        if (!is_over)
-            return brood_fail(too_late(deadline), "the action of the cycle before went on until the deadline");
-    }
-    return 0;
+    if (sleep_until_over(barrier, cycle, deadline))
+        return 1;
+    return brood_fail(too_late(deadline), "the action of the cycle before went on until the deadline");
 }
 
-/* With the lock. */
-static int enter(struct brood_barrier *barrier, brood_deadline deadline, uint32_t *ret_index)
+/* 0: a party may arrive; 1: look again. */
+static int look_before(struct brood_barrier *barrier, uint64_t seen, brood_deadline deadline)
 {
-    struct roster_entry *entry;
-    int r = await_action(barrier, deadline);
-
-    if (r < 0)
-        return r;
-    break_if_dead(barrier);
-    if (barrier->state & BROKEN)
-        return broken();
-    if (deadline.ns <= 0 && barrier->arrived + 1 < barrier->parties)
+    if (seen & ACTING)
+        return await_action(barrier, cycle_in(seen), deadline);
+    if (seen & BROKEN)
+        return barrier_broken();
+    if (deadline.ns <= 0 && arrived_in(seen) + 1 < barrier->parties)
         return brood_fail(-EAGAIN, "not all of the other parties have come to the barrier");
-    entry = roster_enter(roster_of(barrier), &barrier->entries, BROOD_BARRIER_PROCESSES);
-    if (!entry)
-        return brood_fail(
-            -ENOSPC, "%d processes wait at the barrier, and no more can: let more of the parties be threads of one process",
-            BROOD_BARRIER_PROCESSES);
-    entry->waiting++;
-    *ret_index = barrier->arrived;
-    set(&barrier->arrived, barrier->arrived + 1);
     return 0;
 }
 
-/* With the lock.  Others may break the cycle meanwhile: then it is over, and the action was for nothing. */
-static int act(struct brood_barrier *barrier, int (*action)(void *context), void *context)
+static int no_room(struct brood_barrier *barrier, uint32_t cycle)
 {
-    uint32_t mine = barrier->generation;
+    if (!barrier_is_over(barrier, cycle))
+        break_if_dead(barrier, BROOD_BARRIER_PROCESSES);
+    if (barrier_is_over(barrier, cycle))
+        return 1;
+    return brood_fail(
+        -ENOSPC, "%d processes wait at the barrier, and no more can: let more of the parties be threads of one process",
+        BROOD_BARRIER_PROCESSES);
+}
+
+/* What the word becomes when one more arrives. */
+static uint64_t with_one_more(const struct brood_barrier *barrier, uint64_t seen, bool has_action)
+{
+    if (arrived_in(seen) + 1 < barrier->parties)
+        return seen + ARRIVED_ONE;
+    return has_action ? (seen + ARRIVED_ONE) | ACTING : (uint32_t)(cycle_in(seen) + 1);
+}
+
+/* *ret_seen: the word before. */
+static int arrive(struct brood_barrier *barrier, bool has_action, brood_deadline deadline, uint64_t *ret_seen)
+{
+    struct seat seat = {.entry = NULL};
     int r;
 
-    if (!action)
-        return 0;
-    set(&barrier->state, ACTING);
-    release(barrier);
-    brood__error_clear();
-    r = action(context);
+    if (barrier_is_look_due(barrier, &SLICE_FIRST))
+        break_if_dead(barrier, LOOKED_AT_ONCE);
+    do {
+        *ret_seen = barrier_look(barrier);
+        r = look_before(barrier, *ret_seen, deadline);
+        if (r == 0 && !barrier_enter(barrier, cycle_in(*ret_seen), &seat))
+            r = no_room(barrier, cycle_in(*ret_seen));
+    } while (r == 1 || (r == 0 && !barrier_replace(barrier, *ret_seen, with_one_more(barrier, *ret_seen, has_action))));
     if (r < 0)
-        (void)brood__error_complete(r);
-    acquire(barrier);
-    if (barrier->generation != mine)
-        return r < 0 ? r : broken();
-    if (r < 0)
-        end_cycle(barrier, true);
-    return r < 0 ? r : 0;
+        barrier_leave(barrier, &seat);
+    return r;
 }
 
-static brood_deadline limited(const struct brood_barrier *barrier, brood_deadline deadline)
+/* By the last one to arrive.  Others may break the cycle meanwhile: then it is over, and the action was for nothing. */
+static int act(struct brood_barrier *barrier, uint64_t seen, int (*action)(void *context), void *context)
+{
+    int r;
+
+    brood__error_clear();
+    r = BROOD__UNCANCELLED(action(context));
+    if (r < 0) {
+        (void)brood__error_complete(r);
+        (void)break_cycle(barrier, cycle_in(seen));
+        return r;
+    }
+    return end_cycle(barrier, (seen + ARRIVED_ONE) | ACTING, 0) ? 0 : barrier_broken();
+}
+
+static brood_deadline barrier_limited(const struct brood_barrier *barrier, brood_deadline deadline)
 {
     if (deadline.ns <= 0 || barrier->timeout_ns == 0)
         return deadline;
@@ -269,26 +463,28 @@ static brood_deadline limited(const struct brood_barrier *barrier, brood_deadlin
 int brood_barrier_wait_with(struct brood_barrier *barrier, int (*action)(void *context), void *context,
                             brood_deadline deadline)
 {
-    brood_deadline until = limited(barrier, deadline);
-    uint32_t index = 0, mine;
-    bool is_last = false;
+    brood_deadline until = barrier_limited(barrier, deadline);
+    uint32_t index, cycle;
+    uint64_t seen = 0;
     int r;
 
     if (barrier->parties == 0)
-        return brood_fail(-EINVAL, "the barrier is for nobody: brood_barrier_init() says for how many it is");
-    acquire(barrier);
-    r = enter(barrier, until, &index);
-    mine = barrier->generation;
-    if (r == 0 && barrier->arrived == barrier->parties) {
-        is_last = true;
-        r = act(barrier, action, context);
-        if (r == 0)
-            end_cycle(barrier, false);
-    }
-    release(barrier);
-    if (r < 0 || is_last)
-        return r < 0 ? r : (int)index;
-    return sleep_until_over(barrier, mine, until) ? outcome(barrier, mine, index) : give_up(barrier, mine, index, until);
+        return brood_fail(-EINVAL, "the barrier has no parties: brood_barrier_init() says how many it has");
+    r = brood__namespaces_check(barrier->namespaces, "the barrier");
+    if (r == 0)
+        r = arrive(barrier, action != NULL, until, &seen);
+    if (r < 0)
+        return r;
+    index = arrived_in(seen);
+    cycle = cycle_in(seen);
+    if (index + 1 < barrier->parties)
+        return sleep_until_over(barrier, cycle, until) ? outcome(barrier, cycle, index)
+                                                       : barrier_give_up(barrier, cycle, index, until);
+    if (action)
+        r = act(barrier, seen, action, context);
+    else if (index > 0)
+        wake_all(barrier);
+    return r < 0 ? r : (int)index;
 }
 
 int brood_barrier_wait(struct brood_barrier *barrier, brood_deadline deadline)
@@ -300,7 +496,7 @@ int brood_barrier_wait(struct brood_barrier *barrier, brood_deadline deadline)
 
 int brood_barrier_waiting(const struct brood_barrier *barrier)
 {
-    return (int)get(&barrier->arrived);
+    return (int)arrived_in(barrier_look(barrier));
 }
 
 int brood_barrier_parties(const struct brood_barrier *barrier)
@@ -310,5 +506,10 @@ int brood_barrier_parties(const struct brood_barrier *barrier)
 
 bool brood_barrier_is_broken(const struct brood_barrier *barrier)
 {
-    return (get(&barrier->state) & BROKEN) != 0;
+    return (barrier_look(barrier) & BROKEN) != 0;
+}
+
+size_t brood_barrier_bytes(void)
+{
+    return sizeof(struct brood_barrier);
 }

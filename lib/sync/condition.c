@@ -1,16 +1,18 @@
-/* Who waits draws a ticket, is counted in the roster, and sleeps on the sequence.  A notification is a number of *grants*;
- * whoever wakes up takes one, with the lock, and returns.  Only who was there when somebody notified last may take one: its
- * ticket is below the boundary.  So a grant that is left over never goes to who came after the last notification.
+/* A waiter draws a ticket, is counted in the waiter table, and sleeps on the sequence.  A notification is a number of
+ * *grants*; a waiter that wakes up takes the lock, takes one grant and returns.  Only a waiter that was there at the last
+ * notification may take one: its ticket is below the boundary.  So a grant that is left over never goes to a waiter that
+ * came after the last notification.
  *
- * Grants for the dead.  The roster counts who was killed until somebody finds out, which costs system calls, so notify()
- * mostly does not ask.  As long as all grants are from the last notification that does no harm: of n grants, the living
- * take as many as they are, and at most n.  But before the boundary moves, a grant that was not taken must not be there for
- * somebody who came since.  So a notification that finds one looks for the dead first, and leaves no more grants than there
- * are others who may be on their way to take them.
+ * Grants for dead waiters.  The table counts a waiter that was killed until another process finds that out by a system
+ * call, so notify() mostly does not ask.  While all grants are from the last notification that does no harm: of n grants
+ * the living waiters take n, or as many as they are.  But before the boundary moves, no grant may be left that a later
+ * waiter could take.  So a notification that finds a grant first looks for the dead, and leaves no more grants than there
+ * are others that may be on their way to take them.
  *
- * Every step of it may be the last one of who makes it.  Grants are given before those who are counted off leave, so a
- * death in between takes the grant along; the counts of a dead process are not believed by anyone who looks.  A waiter that
- * finds a grant looks every LOOK_AGAIN_NS, whether or not somebody woke it.
+ * A process may be killed after any step.  The notifier gives the grants before the waiters are counted off, so a waiter
+ * that dies in between takes its grant along; no process trusts the count of a dead one.  One of the waiters looks every
+ * LOOK_AGAIN_NS or so (sync/sleep.h) whether there is a grant for which the notifier woke no waiter, because it was killed
+ * before, and wakes the others.
  *
  * Model: tests/model/condition.pml. */
 #include <errno.h>
@@ -21,27 +23,29 @@
 
 #include "os/error.h"
 #include "sync/claim.h"
-#include "sync/roster.h"
 #include "sync/sleep.h"
+#include "sync/waiter_table.h"
 
 _Static_assert(sizeof(struct brood_condition) == 64 + 16 * BROOD_CONDITION_PROCESSES, "shared layout");
 _Static_assert(offsetof(struct brood_rlock, word) == 0 && offsetof(struct brood_lock, word) == 0, "both begin with it");
 
-/* An entry's count is {came since : 32 | were there when somebody notified last : 32}. */
+/* An entry's count is {came since the last notification : 32 | were there before : 32}. */
 #define ONE_NEW (UINT64_C(1) << 32)
 
-static struct roster_entry *roster_of(struct brood_condition *condition)
+static struct waiter_entry *condition_table(struct brood_condition *condition)
 {
-    return (struct roster_entry *)(void *)condition->roster;
+    return (struct waiter_entry *)(void *)condition->roster;
 }
 
-/* Written with the lock, by who notifies, after what it is to show: release.  Read and slept on without: acquire. */
+/* The notifier adds to it, with the lock, after it has stored the grants: release.  Waiters load it without the lock before
+ * they look for a grant, acquire, and sleep on it. */
 static _Atomic uint32_t *sequence_of(struct brood_condition *condition)
 {
     return (_Atomic uint32_t *)&condition->sequence;
 }
 
-/* These two are written with the lock and also read without, as a hint: relaxed. */
+/* The holder of the lock writes these two, relaxed: the lock orders them.  Waiters also read them without the lock, as a
+ * hint, which they check with the lock. */
 static _Atomic uint32_t *grants_of(struct brood_condition *condition)
 {
     return (_Atomic uint32_t *)&condition->grants;
@@ -93,9 +97,17 @@ static uint32_t give_back(struct brood_condition *condition)
     return depth;
 }
 
+/* A process of another PID namespace may have acquired the lock meanwhile.  The waiter needs the lock again, so it waits
+ * for the release; that may wake another sleeper, so it sleeps for a slice at a time. */
 static int take_again(struct brood_condition *condition)
 {
-    return claim_take(lock_of(condition), self_for(condition), death_for(condition), BROOD_FOREVER);
+    uint64_t *word = lock_of(condition);
+    int r;
+
+    while ((r = claim_take(word, self_for(condition), death_for(condition), BROOD_FOREVER)) == -EXDEV)
+        (void)sleep_a_slice(low_half(word), atomic_load_explicit(low_half(word), memory_order_relaxed), &SLICE_FIRST,
+                            BROOD_FOREVER);
+    return r;
 }
 
 static void set_depth(struct brood_condition *condition, uint32_t depth)
@@ -110,41 +122,43 @@ static int check_caller(struct brood_condition *condition)
         return brood_fail(-EINVAL, "the condition has no lock: brood_condition_init() gives it one");
     if (claim_owner(lock_of(condition)) != self_for(condition))
         return brood_fail(-EPERM, "the caller does not hold the condition's lock: acquire it first");
-    return 0;
+    return brood__namespaces_check(condition->namespaces, "the condition");
 }
 
 /* ---- making one ---- */
 
-static int init(struct brood_condition *condition, const void *lock, bool is_rlock)
+static int condition_init(struct brood_condition *condition, const void *lock, bool is_rlock)
 {
     if (!lock)
         return brood_fail(-EINVAL, "a condition without a lock");
     memset(condition, 0, sizeof(*condition));
     condition->lock = (intptr_t)lock - (intptr_t)condition;
     condition->is_rlock = is_rlock;
+    condition->namespaces = brood__namespaces();
     return 0;
 }
 
 int brood_condition_init(struct brood_condition *condition, struct brood_lock *lock)
 {
-    return init(condition, lock, false);
+    return condition_init(condition, lock, false);
 }
 
 int brood_condition_init_rlock(struct brood_condition *condition, struct brood_rlock *rlock)
 {
-    return init(condition, rlock, true);
+    return condition_init(condition, rlock, true);
 }
 
 /* ---- waiting ---- */
 
 struct waiter {
     uint64_t ticket;
-    struct roster_entry *entry; /* stays ours while we are counted in it */
+    struct waiter_entry *entry; /* stays this process's while the waiter is counted in it */
 };
 
-static int enter(struct brood_condition *condition, struct waiter *ret_waiter)
+static int condition_enter(struct brood_condition *condition, struct waiter *ret_waiter)
 {
-    struct roster_entry *entry = roster_enter(roster_of(condition), &condition->entries, BROOD_CONDITION_PROCESSES);
+    struct waiter_entry *entry =
+        waiter_table_enter(condition_table(condition), &condition->entries, BROOD_CONDITION_PROCESSES);
 
     if (!entry)
         return brood_fail(
@@ -157,7 +171,7 @@ static int enter(struct brood_condition *condition, struct waiter *ret_waiter)
 }
 
 /* A notifier that was killed may have moved the boundary and not yet all the counts, or the other way round. */
-static void leave(struct brood_condition *condition, const struct waiter *waiter)
+static void condition_leave(struct brood_condition *condition, const struct waiter *waiter)
 {
     bool is_new = waiter->ticket >= condition->boundary;
     uint64_t waiting = waiter->entry->waiting;
@@ -183,28 +197,40 @@ static bool take_grant(struct brood_condition *condition, const struct waiter *w
     return true;
 }
 
-/* `seen` is from before the lock was given back. */
-static void spin(struct brood_condition *condition, uint32_t seen)
+static _Thread_local struct spin spins;
+
+static bool has_moved(struct brood_condition *condition, uint32_t seen)
 {
-    for (int i = 0; i < SPINS && brood__spinning_pays(); i++) {
-        if (atomic_load_explicit(sequence_of(condition), memory_order_relaxed) != seen)
-            return;
-        brood__pause();
-    }
+    return atomic_load_explicit(sequence_of(condition), memory_order_relaxed) != seen;
 }
 
-/* 0: there is a grant, if nobody is quicker; -EOWNERDEAD: the lock is inherited from a dead one, who may have been about to
- * notify; -EAGAIN, -ETIMEDOUT. */
+/* `seen` is from before the lock was given back. */
+static void condition_spin(struct brood_condition *condition, uint32_t seen)
+{
+    for (int left = brood__spins(&spins); left > 0 && !has_moved(condition, seen); left--)
+        brood__pause();
+    (void)spin_paid(&spins, has_moved(condition, seen));
+}
+
+/* 0: there is a grant, unless another waiter is quicker; -EOWNERDEAD: the caller has taken over the lock of a dead owner,
+ * which may have been about to notify; -EAGAIN, -ETIMEDOUT. */
 static int sleep_until_granted(struct brood_condition *condition, const struct waiter *waiter, brood_deadline deadline)
 {
+    struct slice slice = SLICE_FIRST;
+    int slept = 0;
+
     for (;;) {
         uint32_t seen = atomic_load_explicit(sequence_of(condition), memory_order_acquire);
 
-        if (may_take(condition, waiter))
+        if (may_take(condition, waiter)) {
+            if (slept == -ETIMEDOUT)
+                (void)brood__futex_wake(sequence_of(condition), INT_MAX);
             return 0;
+        }
         if (brood__is_past(deadline))
             return too_late(deadline);
-        if (sleep_a_slice(sequence_of(condition), seen, deadline) == -ETIMEDOUT &&
+        slept = sleep_a_slice(sequence_of(condition), seen, &slice, deadline);
+        if (slept == -ETIMEDOUT && brood__look_is_due_since(&slice, (_Atomic int64_t *)&condition->looked_ns) &&
             claim_inherit(lock_of(condition), self_for(condition), death_for(condition)) == -EOWNERDEAD)
             return -EOWNERDEAD;
     }
@@ -222,19 +248,19 @@ static int await_grant(struct brood_condition *condition, const struct waiter *w
             return -EOWNERDEAD;
         if (granted || r < 0)
             return granted ? 0 : r;
-        (void)claim_give(lock_of(condition)); /* others were quicker */
+        (void)claim_give(lock_of(condition)); /* other waiters were quicker */
     }
 }
 
-static int in_words(int r)
+static int condition_fail(int r)
 {
     switch (r) {
     case -EOWNERDEAD:
-        return brood_fail(r, "who held the condition's lock has died with it: look at what it guards");
+        return brood_fail(r, "the owner of the condition's lock has died with it: check what it guards");
     case -EAGAIN:
-        return brood_fail(r, "nobody has notified");
+        return brood_fail(r, "no notification has come");
     case -ETIMEDOUT:
-        return brood_fail(r, "nobody has notified until the deadline");
+        return brood_fail(r, "no notification came until the deadline");
     default:
         return r;
     }
@@ -246,16 +272,16 @@ int brood_condition_wait(struct brood_condition *condition, brood_deadline deadl
     uint32_t depth, seen;
     int r = check_caller(condition);
 
-    if (r < 0 || (r = enter(condition, &waiter)) < 0)
+    if (r < 0 || (r = condition_enter(condition, &waiter)) < 0)
         return r;
     seen = atomic_load_explicit(sequence_of(condition), memory_order_relaxed);
     depth = give_back(condition);
     if (deadline.ns > 0)
-        spin(condition, seen);
+        condition_spin(condition, seen);
     r = await_grant(condition, &waiter, deadline);
-    leave(condition, &waiter);
+    condition_leave(condition, &waiter);
     set_depth(condition, depth);
-    return in_words(r);
+    return condition_fail(r);
 }
 
 int brood_condition_wait_for(struct brood_condition *condition, int (*predicate)(void *context), void *context,
@@ -265,7 +291,7 @@ int brood_condition_wait_for(struct brood_condition *condition, int (*predicate)
 
     if (r < 0)
         return r;
-    while (!predicate(context)) {
+    while (!BROOD__UNCANCELLED(predicate(context))) {
         if (r < 0)
             return r;
         r = brood_condition_wait(condition, deadline);
@@ -279,21 +305,22 @@ int brood_condition_wait_for(struct brood_condition *condition, int (*predicate)
 
 static uint32_t count_waiting(struct brood_condition *condition, uint64_t *ret_old)
 {
-    const struct roster_entry *roster = roster_of(condition);
+    const struct waiter_entry *table = condition_table(condition);
     uint64_t waiting = 0, old = 0;
 
     for (uint32_t i = 0; i < condition->entries; i++) {
-        waiting += (roster[i].waiting >> 32) + (uint32_t)roster[i].waiting;
-        old += (uint32_t)roster[i].waiting;
+        waiting += (table[i].waiting >> 32) + (uint32_t)table[i].waiting;
+        old += (uint32_t)table[i].waiting;
     }
     *ret_old = old;
     return waiting > INT_MAX ? INT_MAX : (uint32_t)waiting;
 }
 
-/* Leaves no grant that nobody is to take.  How many of those that are left have nobody on the way, at most. */
-static uint32_t settle(struct brood_condition *condition)
+/* Takes away the grants that no waiter will take.  Returns how many of the others may have no waiter on its way, because
+ * their waiters were killed. */
+static uint32_t condition_trim_grants(struct brood_condition *condition)
 {
-    bool found = roster_bury(roster_of(condition), condition->entries);
+    bool found = waiter_table_reap(condition_table(condition), condition->entries);
     uint64_t old;
 
     (void)count_waiting(condition, &old);
@@ -302,20 +329,20 @@ static uint32_t settle(struct brood_condition *condition)
     return found ? count_grants(condition) : 0;
 }
 
-/* From now on all who wait may take what is granted. */
+/* From now on all waiters may take grants. */
 static void move_boundary(struct brood_condition *condition)
 {
-    struct roster_entry *roster = roster_of(condition);
+    struct waiter_entry *table = condition_table(condition);
 
     for (uint32_t i = 0; i < condition->entries; i++)
-        if (roster[i].waiting >= ONE_NEW)
-            roster[i].waiting = (roster[i].waiting >> 32) + (uint32_t)roster[i].waiting;
+        if (table[i].waiting >= ONE_NEW)
+            table[i].waiting = (table[i].waiting >> 32) + (uint32_t)table[i].waiting;
     atomic_store_explicit(boundary_of(condition), condition->tickets, memory_order_relaxed);
 }
 
 static void notify(struct brood_condition *condition, uint32_t n)
 {
-    uint32_t left = count_grants(condition) > 0 ? settle(condition) : 0, waiting;
+    uint32_t left = count_grants(condition) > 0 ? condition_trim_grants(condition) : 0, waiting;
     uint64_t old;
 
     waiting = count_waiting(condition, &old) - count_grants(condition);
@@ -343,4 +370,9 @@ int brood_condition_notify(struct brood_condition *condition, int n)
 int brood_condition_notify_all(struct brood_condition *condition)
 {
     return brood_condition_notify(condition, INT_MAX);
+}
+
+size_t brood_condition_bytes(void)
+{
+    return sizeof(struct brood_condition);
 }

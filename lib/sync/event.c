@@ -1,5 +1,5 @@
-/* The state is {how often it was set : 30 | SLEEPERS : 1 | SET : 1}.  Who waits has noted the number, so it hears of every
- * setting however short; it would have to sleep through exactly 2^30 of them to miss one. */
+/* The state is {how often the event was set : 30 | SLEEPERS : 1 | SET : 1}.  A waiter notes the number when it begins, so
+ * it finds out that the event was set, however short; it would have to sleep through exactly 2^30 times to miss one. */
 #include <errno.h>
 #include <limits.h>
 
@@ -11,16 +11,17 @@
 _Static_assert(sizeof(struct brood_event) == 4, "shared layout");
 
 #define SET 1u
-#define SLEEPERS 2u /* somebody may sleep: never together with SET */
+#define SLEEPERS 2u /* threads may sleep: never together with SET */
 #define ONCE_MORE 4u
 
-/* All write it.  Release by who sets it, acquire by who finds it set. */
+/* All participants write it.  The release of the setter pairs with the acquire of event_look(): a waiter that finds the
+ * event set sees what the setter stored before. */
 static _Atomic uint32_t *state_of(struct brood_event *event)
 {
     return (_Atomic uint32_t *)&event->state;
 }
 
-static uint32_t look(const struct brood_event *event)
+static uint32_t event_look(const struct brood_event *event)
 {
     return atomic_load_explicit((const _Atomic uint32_t *)&event->state, memory_order_acquire);
 }
@@ -35,7 +36,7 @@ static uint32_t when_set(uint32_t seen)
     return seen & SET ? seen : ((seen + ONCE_MORE) & ~SLEEPERS) | SET;
 }
 
-/* Also one that is set already is stored, as it was: who finds it set then sees what each of the setters published. */
+/* Stores the state also when it is set already: so a waiter that finds it set sees what each setter stored before. */
 void brood_event_set(struct brood_event *event)
 {
     uint32_t seen = atomic_load_explicit(state_of(event), memory_order_relaxed);
@@ -54,47 +55,66 @@ void brood_event_clear(struct brood_event *event)
 
 bool brood_event_is_set(const struct brood_event *event)
 {
-    return (look(event) & SET) != 0;
+    return (event_look(event) & SET) != 0;
 }
 
-/* Is it set now, or was it since `began`? */
+/* True if the event is set, or was set since `began`. */
 static bool was_set(uint32_t seen, uint32_t began)
 {
     return (seen & SET) || (seen ^ began) >= ONCE_MORE;
 }
 
-static bool spin(const struct brood_event *event, uint32_t began)
+static _Thread_local struct spin spins;
+
+static bool event_spin(const struct brood_event *event, uint32_t began)
 {
-    if (!brood__spinning_pays())
-        return false;
-    for (int i = 0; i < SPINS; i++) {
-        if (was_set(look(event), began))
-            return true;
+    for (int left = brood__spins(&spins); left > 0; left--) {
+        if (was_set(event_look(event), began))
+            return spin_paid(&spins, true);
         brood__pause();
     }
-    return false;
+    return spin_paid(&spins, false);
 }
 
-/* A slice ends a sleep for which nobody made the call to wake: who set it was killed before. */
+static bool event_announce(struct brood_event *event, uint32_t seen)
+{
+    return seen & SLEEPERS || atomic_compare_exchange_strong_explicit(state_of(event), &seen, seen | SLEEPERS,
+                                                                      memory_order_relaxed, memory_order_relaxed);
+}
+
+/* A slice ends a sleep that no call to wake has ended, because the setter was killed before it made one.  The state has no
+ * room for the time of the last look, so each slice is twice as long as the one before, and the first sleeper that finds
+ * the event set wakes the others. */
 static int sleep_until_set(struct brood_event *event, uint32_t began, brood_deadline deadline)
 {
-    for (uint32_t seen = look(event); !was_set(seen, began); seen = look(event)) {
+    struct slice slice = SLICE_FIRST;
+    int slept = 0;
+
+    for (uint32_t seen = event_look(event); !was_set(seen, began); seen = event_look(event)) {
         if (brood__is_past(deadline))
             return brood_fail(-ETIMEDOUT, "the event was not set until the deadline");
-        if (seen & SLEEPERS || atomic_compare_exchange_strong_explicit(state_of(event), &seen, seen | SLEEPERS,
-                                                                       memory_order_relaxed, memory_order_relaxed))
-            (void)sleep_a_slice(state_of(event), seen | SLEEPERS, deadline);
+        if (slept == -ETIMEDOUT)
+            (void)brood__look_is_due(&slice, 0);
+        if (event_announce(event, seen))
+            slept = sleep_a_slice(state_of(event), seen | SLEEPERS, &slice, deadline);
     }
+    if (slept == -ETIMEDOUT)
+        (void)brood__futex_wake(state_of(event), INT_MAX);
     return 0;
 }
 
 int brood_event_wait(struct brood_event *event, brood_deadline deadline)
 {
-    uint32_t began = look(event);
+    uint32_t began = event_look(event);
 
     if (began & SET)
         return 0;
     if (deadline.ns <= 0)
         return brood_fail(-EAGAIN, "the event is not set");
-    return spin(event, began) ? 0 : sleep_until_set(event, began, deadline);
+    return event_spin(event, began) ? 0 : sleep_until_set(event, began, deadline);
+}
+
+size_t brood_event_bytes(void)
+{
+    return sizeof(struct brood_event);
 }

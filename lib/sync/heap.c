@@ -1,10 +1,10 @@
-/* heap.c - books that are right after a death at any instruction.
+/* heap.c - an allocator whose page table is right after a death at any instruction.
  *
- * There are no lists, and nothing is kept twice: a descriptor for each page says what it is, and one bit for each block of
- * it whether that is allocated.  An allocation or a release is one store (marked "commits"), before which a dead process
- * had done nothing that counts, and after which at most pages are left that belong to nobody: repair() finds them.  Stores
- * must only stay in the order in which they are written here, and this for whoever takes the lock after a death, which the
- * kernel has ordered; so it is the compiler that is told, by in_order().
+ * There are no lists, and no fact is stored twice: a descriptor for each page says what the page is, and one bit for each
+ * of its blocks whether that is allocated.  An allocation or a release is one store (marked "commits"): a process that dies
+ * before it has changed nothing, and one that dies after it leaves at most pages that are in no run, which heap_repair()
+ * finds.  The stores must keep the order in which they are written here, for the process that takes the lock after a death.
+ * The kernel orders that process after the death; so only the compiler must keep the order, by in_order().
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -13,6 +13,7 @@
 
 #include <brood/heap.h>
 
+#include "os/identity.h"
 #include "shm/segment.h"
 
 #define MAGIC UINT64_C(0x3130706165687262) /* "brheap01" in memory */
@@ -25,7 +26,7 @@
 
 enum page_use { PAGE_FREE, PAGE_SMALL, PAGE_RUN, PAGE_REST };
 
-/* What a page is.  Written by who has the lock. */
+/* What a page is.  The holder of the lock writes it; brood_heap_check() reads it without. */
 struct page {
     uint16_t use;
     uint16_t class;  /* of a small page */
@@ -37,7 +38,7 @@ _Static_assert(sizeof(struct brood_heap) == 2 * LINE_BYTES && sizeof(struct page
 
 static void in_order(void)
 {
-    atomic_signal_fence(memory_order_seq_cst);
+    atomic_signal_fence(memory_order_seq_cst); /* pairs with the acquire of the lock after a death, see above */
 }
 
 static struct page *page_at(const struct brood_heap *heap, size_t index)
@@ -62,7 +63,7 @@ static size_t pages_for(size_t bytes)
     return pages;
 }
 
-static int check_place(const struct brood_heap *heap, size_t bytes)
+static int heap_check_place(const struct brood_heap *heap, size_t bytes)
 {
     if (!heap || (uintptr_t)heap % LINE_BYTES != 0)
         return brood_fail(-EINVAL, "a heap needs memory that begins at a multiple of %d bytes, not at %p", LINE_BYTES,
@@ -74,7 +75,7 @@ static int check_place(const struct brood_heap *heap, size_t bytes)
 
 int brood_heap_init(struct brood_heap *heap, size_t bytes)
 {
-    int r = check_place(heap, bytes);
+    int r = heap_check_place(heap, bytes);
     size_t pages = pages_for(bytes);
 
     if (r < 0)
@@ -82,6 +83,7 @@ int brood_heap_init(struct brood_heap *heap, size_t bytes)
     memset(heap, 0, books_bytes(pages));
     heap->pages = pages;
     heap->first_page = books_bytes(pages);
+    heap->namespaces = brood__namespaces();
     heap->magic = MAGIC;
     return 0;
 }
@@ -113,7 +115,7 @@ static bool is_sound(const struct brood_heap *heap, size_t index)
     return use == PAGE_RUN ? is_run(heap, index, read_once(page->length)) : use <= PAGE_REST;
 }
 
-/* Others may be at the books, so that what is read in two moments need not fit together. */
+/* Other processes may be changing the page table, so values that are read at two times need not fit together. */
 static bool is_sound_now_or_soon(const struct brood_heap *heap, size_t index)
 {
     return is_sound(heap, index) || is_sound(heap, index) || is_sound(heap, index);
@@ -121,7 +123,7 @@ static bool is_sound_now_or_soon(const struct brood_heap *heap, size_t index)
 
 int brood_heap_check(const struct brood_heap *heap, size_t bytes)
 {
-    int r = check_place(heap, bytes);
+    int r = heap_check_place(heap, bytes);
 
     if (r < 0)
         return r;
@@ -130,14 +132,14 @@ int brood_heap_check(const struct brood_heap *heap, size_t bytes)
         return brood_fail(-EINVAL, "these %zu bytes are no heap", bytes);
     for (size_t i = 0; i < heap->pages; i++)
         if (!is_sound_now_or_soon(heap, i))
-            return brood_fail(-EINVAL, "the books of this heap were written over: page %zu", i);
-    return 0;
+            return brood_fail(-EINVAL, "the page table of this heap was written over: page %zu", i);
+    return brood__namespaces_check(heap->namespaces, "the heap");
 }
 
 /* ---- the lock ---- */
 
-/* Pages of a run that was never made, or was being freed, belong to nobody. */
-static void repair(struct brood_heap *heap)
+/* Frees the pages of a run that was never finished, or was being freed. */
+static void heap_repair(struct brood_heap *heap)
 {
     size_t i = 0;
 
@@ -151,18 +153,20 @@ static void repair(struct brood_heap *heap)
     memset(heap->hints, 0, sizeof(heap->hints));
 }
 
-/* If the caller dies in the repair, the next one is told of that death, and begins again. */
-static int enter(struct brood_heap *heap, brood_deadline deadline)
+/* If the caller dies in the repair, the next caller gets -EOWNERDEAD and begins again. */
+static int heap_enter(struct brood_heap *heap, brood_deadline deadline)
 {
-    int r = brood_lock_acquire(&heap->lock, deadline);
+    int r = brood__namespaces_check(heap->namespaces, "the heap");
 
+    if (r == 0)
+        r = brood_lock_acquire(&heap->lock, deadline);
     if (r != -EOWNERDEAD)
         return r;
-    repair(heap);
+    heap_repair(heap);
     return 0;
 }
 
-static int leave(struct brood_heap *heap, int r)
+static int heap_leave(struct brood_heap *heap, int r)
 {
     (void)brood_lock_release(&heap->lock);
     return r;
@@ -179,7 +183,7 @@ static size_t class_of(size_t bytes)
     return class;
 }
 
-static uint64_t offset_of(const struct brood_heap *heap, size_t page)
+static uint64_t heap_offset_of(const struct brood_heap *heap, size_t page)
 {
     return heap->first_page + page * PAGE;
 }
@@ -241,7 +245,7 @@ static size_t find_small(struct brood_heap *heap, size_t class)
     page_at(heap, i)->used = 0;
     page_at(heap, i)->class = (uint16_t) class;
     in_order();
-    page_at(heap, i)->use = PAGE_SMALL; /* without a block it is as good as free, see repair() */
+    page_at(heap, i)->use = PAGE_SMALL; /* without a block it is as good as free, see heap_repair() */
     return i;
 }
 
@@ -253,7 +257,7 @@ static int alloc_small(struct brood_heap *heap, size_t class, uint64_t *ret_offs
     if (index == heap->pages)
         return -ENOMEM;
     block = (size_t)__builtin_ctzll(~page->used);
-    *ret_offset = offset_of(heap, index) + block * (CLASS_0 << class);
+    *ret_offset = heap_offset_of(heap, index) + block * (CLASS_0 << class);
     page->used |= UINT64_C(1) << block; /* commits */
     return 0;
 }
@@ -268,7 +272,7 @@ static int alloc_run(struct brood_heap *heap, size_t bytes, uint64_t *ret_offset
     for (size_t i = first + 1; i < first + count; i++)
         page_at(heap, i)->use = PAGE_REST;
     page_at(heap, first)->length = (uint32_t)count;
-    *ret_offset = offset_of(heap, first);
+    *ret_offset = heap_offset_of(heap, first);
     in_order();
     page_at(heap, first)->use = PAGE_RUN; /* commits */
     return 0;
@@ -277,7 +281,7 @@ static int alloc_run(struct brood_heap *heap, size_t bytes, uint64_t *ret_offset
 int brood_heap_alloc(struct brood_heap *heap, size_t bytes, uint64_t *ret_offset, brood_deadline deadline)
 {
     uint64_t offset = 0;
-    int r = enter(heap, deadline);
+    int r = heap_enter(heap, deadline);
 
     if (r < 0)
         return r;
@@ -285,10 +289,10 @@ int brood_heap_alloc(struct brood_heap *heap, size_t bytes, uint64_t *ret_offset
         r = alloc_small(heap, class_of(bytes), &offset);
     else
         r = bytes > heap->pages * PAGE ? -ENOMEM : alloc_run(heap, bytes, &offset);
-    (void)leave(heap, r);
+    (void)heap_leave(heap, r);
     if (r < 0)
         return brood_fail(r, "the heap of %zu KiB has no room for %zu bytes", (size_t)heap->pages * PAGE >> 10, bytes);
-    memset(brood_heap_at(heap, offset), 0, bytes); /* ours already: without the lock */
+    memset(brood_heap_at(heap, offset), 0, bytes); /* without the lock: no other thread has the block */
     *ret_offset = offset;
     return 0;
 }
@@ -350,10 +354,10 @@ int brood_heap_free(struct brood_heap *heap, uint64_t offset, brood_deadline dea
 
     if (offset == 0)
         return 0;
-    r = enter(heap, deadline);
+    r = heap_enter(heap, deadline);
     if (r < 0)
         return r;
-    r = leave(heap, free_block(heap, offset));
+    r = heap_leave(heap, free_block(heap, offset));
     return r == 0 ? 0 : brood_fail(r, "no block of the heap begins at %llu, or it is free", (unsigned long long)offset);
 }
 
@@ -377,12 +381,12 @@ static size_t used_of(const struct page *page)
 int brood_heap_used(struct brood_heap *heap, size_t *ret_bytes, brood_deadline deadline)
 {
     size_t bytes = 0;
-    int r = enter(heap, deadline);
+    int r = heap_enter(heap, deadline);
 
     if (r < 0)
         return r;
     for (size_t i = 0; i < heap->pages; i++)
         bytes += used_of(page_at(heap, i));
     *ret_bytes = bytes;
-    return leave(heap, 0);
+    return heap_leave(heap, 0);
 }

@@ -13,15 +13,19 @@ void brood_lock_init(struct brood_lock *lock)
     atomic_store_explicit(claim_of(&lock->word), 0, memory_order_relaxed);
 }
 
-int brood__lock_said(int r)
+int brood__lock_fail(int r)
 {
     switch (r) {
     case -EOWNERDEAD:
-        return brood_fail(r, "the lock is acquired, but who held it has died: look at what it guards");
+        return brood_fail(r, "the lock is acquired, but its last owner has died with it: check what it guards");
     case -EAGAIN:
-        return brood_fail(r, "the lock is held by somebody else");
+        return brood_fail(r, "another thread or process holds the lock");
     case -ETIMEDOUT:
-        return brood_fail(r, "the lock was held by somebody else until the deadline");
+        return brood_fail(r, "another thread or process held the lock until the deadline");
+    case -EXDEV:
+        return brood_fail(
+            r, "a process of another PID or time namespace holds the lock, and this one cannot find out whether it is "
+               "dead: run all processes that use the lock in one PID namespace");
     default:
         return r;
     }
@@ -31,7 +35,7 @@ int brood_lock_acquire(struct brood_lock *lock, brood_deadline deadline)
 {
     int r = claim_take(&lock->word, brood__self(), brood__identity_is_dead, deadline);
 
-    return r == 0 ? 0 : brood__lock_said(r);
+    return r == 0 ? 0 : brood__lock_fail(r);
 }
 
 int brood_lock_release(struct brood_lock *lock)
@@ -44,4 +48,9 @@ int brood_lock_release(struct brood_lock *lock)
 bool brood_lock_held(const struct brood_lock *lock)
 {
     return claim_owner(&lock->word) != 0;
+}
+
+size_t brood_lock_bytes(void)
+{
+    return sizeof(struct brood_lock);
 }

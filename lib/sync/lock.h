@@ -1,8 +1,8 @@
-/* lock.h - what the two kinds of locks say in the same words. */
+/* lock.h - the errors that both kinds of locks report. */
 #ifndef BROOD_SYNC_LOCK_H
 #define BROOD_SYNC_LOCK_H
 
-/* The words for what claim_take() returned, which is returned. */
-int brood__lock_said(int r);
+/* Sets the error text for `r`, which claim_take() has returned, and returns it. */
+int brood__lock_fail(int r);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include <brood/pipe.h>
 
+#include "os/available.h"
 #include "os/clock.h"
 #include "os/fork.h"
 #include "os/futex.h"
@@ -20,9 +21,10 @@
 #define HEADER_LONG 12 /* of -1 and one that is longer */
 #define LENGTH_SHORT_MAX ((size_t)INT32_MAX)
 
-/* Whose turn it is, among the threads of this process, to send or to receive.  The word is 0: nobody's; else the fork
- * generation of who has it, TAKEN, and AWAITED if somebody may sleep on it.  After a fork the word of an older generation
- * is that of a thread which does not exist here.  Acquire by who takes it, release by who gives it back. */
+/* A lock among the threads of this process: the turn to send or to receive.  The word is 0: free; else the fork generation
+ * of its owner, TAKEN, and AWAITED if threads may sleep on it.  After a fork the word of an older generation names a thread
+ * that does not exist in this process.  All threads write it: the owner that gives it back releases, which pairs with the
+ * acquire of the thread that takes it. */
 struct turn {
     _Atomic uint32_t word;
 };
@@ -30,7 +32,7 @@ struct turn {
 #define TAKEN 1u
 #define AWAITED 2u
 
-/* What is sent; all but `turn` for whose turn it is. */
+/* What is sent; only the owner of `turn` uses the other fields. */
 struct outbox {
     struct turn turn;
     int error;  /* that every send from now on returns, or 0 */
@@ -54,7 +56,7 @@ struct inbox {
 #define NO_FD (-4096) /* less than any negative errno */
 
 struct brood_pipe {
-    _Atomic int fd; /* -1: closed.  Changed by who has both turns */
+    _Atomic int fd; /* -1: closed.  The owner of both turns stores it, relaxed: the turns order it */
     bool is_socket;
     enum brood_pipe_way way;
     struct outbox out;
@@ -74,7 +76,7 @@ static bool swap(struct turn *turn, uint32_t *expected, uint32_t word)
 }
 
 /* 0: taken; 1: taken over from a thread that was not forked with us; -EAGAIN, -ETIMEDOUT. */
-static int take(struct turn *turn, brood_deadline deadline)
+static int pipe_take_turn(struct turn *turn, brood_deadline deadline)
 {
     uint32_t own = own_word(), word = 0;
 
@@ -84,7 +86,7 @@ static int take(struct turn *turn, brood_deadline deadline)
         uint32_t seen = word;
         int r;
 
-        if ((word & ~AWAITED) != own) { /* free, or left behind; and others may sleep, who are not counted */
+        if ((word & ~AWAITED) != own) { /* free, or of a thread that is not here; others may sleep */
             if (swap(turn, &word, own | AWAITED))
                 return seen == 0 ? 0 : 1;
             continue;
@@ -100,13 +102,21 @@ static int take(struct turn *turn, brood_deadline deadline)
     }
 }
 
+/* By a thread of the process that forked this one. */
+static bool pipe_turn_is_stale(const struct turn *turn)
+{
+    uint32_t word = atomic_load_explicit(&turn->word, memory_order_relaxed);
+
+    return word != 0 && (word & ~AWAITED) != own_word();
+}
+
 static void give(struct turn *turn)
 {
     if (atomic_exchange_explicit(&turn->word, 0, memory_order_release) & AWAITED)
         (void)brood__futex_wake(&turn->word, 1);
 }
 
-/* ---- the words of errors ---- */
+/* ---- error texts ---- */
 
 static int not_open(void)
 {
@@ -130,7 +140,7 @@ static int explain(int error, const char *what)
 }
 
 /* Of what fails for good, the first time and later. */
-static int broken(int error)
+static int pipe_broken(int error)
 {
     switch (error) {
     case -EPIPE:
@@ -153,7 +163,7 @@ static struct brood__stream stream_of(const struct brood_pipe *pipe)
     return (struct brood__stream){atomic_load_explicit(&pipe->fd, memory_order_relaxed), pipe->is_socket};
 }
 
-static int begin(struct brood_pipe *pipe, enum brood_pipe_way way, brood_deadline deadline)
+static int pipe_begin(struct brood_pipe *pipe, enum brood_pipe_way way, brood_deadline deadline)
 {
     const char *what = way == BROOD_PIPE_SEND ? "sending" : "receiving";
     struct turn *turn;
@@ -166,7 +176,7 @@ static int begin(struct brood_pipe *pipe, enum brood_pipe_way way, brood_deadlin
     if (!(pipe->way & way))
         return brood_fail(-EPERM, "%s is not what this end of a one-way pipe is for: the other one does it", what);
     turn = way == BROOD_PIPE_SEND ? &pipe->out.turn : &pipe->in.turn;
-    r = take(turn, deadline);
+    r = pipe_take_turn(turn, deadline);
     if (r < 0)
         return late(r, what);
     if (stream_of(pipe).fd < 0) {
@@ -180,12 +190,12 @@ static int begin(struct brood_pipe *pipe, enum brood_pipe_way way, brood_deadlin
 
 static int begin_send(struct brood_pipe *pipe, brood_deadline deadline)
 {
-    int r = begin(pipe, BROOD_PIPE_SEND, deadline);
+    int r = pipe_begin(pipe, BROOD_PIPE_SEND, deadline);
 
-    if (r == 1) /* how far that thread had come, nobody here can know */
+    if (r == 1) /* this process cannot know how far that thread had come */
         pipe->out.error = -EPERM;
     if (r >= 0 && pipe->out.error != 0) {
-        r = broken(pipe->out.error);
+        r = pipe_broken(pipe->out.error);
         give(&pipe->out.turn);
     }
     return r;
@@ -202,7 +212,7 @@ static size_t write_header(uint8_t header[HEADER_LONG], size_t length)
 }
 
 /* Takes what has been sent off the front. */
-static void advance(struct iovec parts[2], size_t bytes)
+static void pipe_advance(struct iovec parts[2], size_t bytes)
 {
     for (int i = 0; i < 2; i++) {
         size_t some = bytes < parts[i].iov_len ? bytes : parts[i].iov_len;
@@ -221,7 +231,7 @@ static int send_parts(struct brood_pipe *pipe, struct iovec parts[2], brood_dead
 
         if (n < 0)
             return (int)n;
-        advance(parts, (size_t)n);
+        pipe_advance(parts, (size_t)n);
     }
     return 0;
 }
@@ -243,13 +253,21 @@ static int send_rest(struct brood_pipe *pipe, brood_deadline deadline)
     return 0;
 }
 
+/* Memory for a copy of what is not through yet.  Where memory is short the kernel would kill a process for it. */
+static void *alloc_copy(size_t bytes)
+{
+    uint64_t available;
+
+    return brood__memory_allows(0, bytes, &available) ? malloc(bytes) : NULL;
+}
+
 static int keep_rest(struct outbox *out, const struct iovec parts[2])
 {
     out->rest_sent = 0;
     out->rest_bytes = parts[0].iov_len + parts[1].iov_len;
-    out->rest = malloc(out->rest_bytes);
+    out->rest = alloc_copy(out->rest_bytes);
     if (!out->rest)
-        return broken(out->error = -ENOTRECOVERABLE);
+        return pipe_broken(out->error = -ENOTRECOVERABLE);
     memcpy(out->rest, parts[0].iov_base, parts[0].iov_len);
     if (parts[1].iov_len > 0)
         memcpy(out->rest + parts[0].iov_len, parts[1].iov_base, parts[1].iov_len);
@@ -332,22 +350,33 @@ static int fail_for_good(struct inbox *in, int error)
 {
     in->error = error;
     atomic_store_explicit(&in->is_ready, true, memory_order_relaxed);
-    return broken(error);
+    return pipe_broken(error);
+}
+
+/* The turn of a thread that was in the middle of a message when this process was forked: the rest is for its process. */
+static void inherit_turn(struct inbox *in)
+{
+    if (in->header_bytes > 0)
+        (void)fail_for_good(in, -EPERM);
+}
+
+static int begin_look(struct brood_pipe *pipe, brood_deadline deadline)
+{
+    int r = pipe_begin(pipe, BROOD_PIPE_RECEIVE, deadline);
+
+    if (r == 1)
+        inherit_turn(&pipe->in);
+    return r < 0 ? r : 0;
 }
 
 static int begin_recv(struct brood_pipe *pipe, brood_deadline deadline)
 {
-    struct inbox *in = &pipe->in;
-    int r = begin(pipe, BROOD_PIPE_RECEIVE, deadline);
+    int r = begin_look(pipe, deadline);
 
-    if (r < 0)
+    if (r < 0 || pipe->in.error == 0)
         return r;
-    if (r == 1 && in->header_bytes > 0) /* the rest of its message is for its process */
-        in->error = -EPERM;
-    if (in->error == 0)
-        return 0;
-    r = broken(in->error);
-    give(&in->turn);
+    r = pipe_broken(pipe->in.error);
+    give(&pipe->in.turn);
     return r;
 }
 
@@ -428,7 +457,7 @@ static int recv_header(struct brood_pipe *pipe, brood_deadline deadline)
 static int keep_part(struct inbox *in, const void *place, size_t bytes, int error)
 {
     if (!in->part && bytes > 0) {
-        in->part = malloc(in->size);
+        in->part = alloc_copy(in->size);
         if (!in->part)
             return fail_for_good(in, -ENOTRECOVERABLE);
         memcpy(in->part, place, bytes);
@@ -517,9 +546,11 @@ int brood_pipe_next_size(struct brood_pipe *pipe, size_t *ret_size, brood_deadli
     return end_recv(pipe, r);
 }
 
+/* Whatever the next receive would say at once is something to receive: also that the end has come, or that nothing can come
+ * any more.  So says brood_wait(), too. */
 int brood_pipe_poll(struct brood_pipe *pipe, brood_deadline deadline)
 {
-    int r = begin_recv(pipe, deadline);
+    int r = begin_look(pipe, deadline);
 
     if (r < 0)
         return r;
@@ -552,9 +583,13 @@ int brood_pipe_recv_fd(struct brood_pipe *pipe, int *ret_fd, brood_deadline dead
     return r < 0 ? r : end_recv(pipe, recv_fd(pipe, ret_fd, deadline));
 }
 
-bool brood__pipe_is_ready(const struct brood_pipe *pipe)
+bool brood__pipe_is_ready(struct brood_pipe *pipe)
 {
-    return atomic_load_explicit(&pipe->in.is_ready, memory_order_relaxed);
+    struct inbox *in = &pipe->in;
+
+    if (pipe_turn_is_stale(&in->turn) && begin_look(pipe, BROOD_NOW) == 0)
+        give(&in->turn);
+    return atomic_load_explicit(&in->is_ready, memory_order_relaxed);
 }
 
 /* ---- opening and closing ---- */
@@ -612,7 +647,7 @@ int brood_pipe_open(struct brood_pipe **ret_first, struct brood_pipe **ret_secon
     return 0;
 }
 
-/* A socket goes both ways; of anything else its mode tells. */
+/* A socket goes both ways; other descriptors have a mode. */
 static int check_mode(int fd, enum brood_pipe_way way)
 {
     int mode = fcntl(fd, F_GETFL) & O_ACCMODE;
@@ -653,11 +688,11 @@ int brood_pipe_fd(const struct brood_pipe *pipe)
     return fd >= 0 ? fd : not_open();
 }
 
-/* Takes both turns, so that nobody is in a call. */
+/* Takes both turns, so that no thread is in a call. */
 static int take_both(struct brood_pipe *pipe)
 {
-    if (take(&pipe->out.turn, BROOD_NOW) >= 0) {
-        if (take(&pipe->in.turn, BROOD_NOW) >= 0)
+    if (pipe_take_turn(&pipe->out.turn, BROOD_NOW) >= 0) {
+        if (pipe_take_turn(&pipe->in.turn, BROOD_NOW) >= 0)
             return 0;
         give(&pipe->out.turn);
     }
@@ -670,7 +705,7 @@ static void give_both(struct brood_pipe *pipe)
     give(&pipe->out.turn);
 }
 
-static int drop(struct brood_pipe *pipe)
+static int pipe_drop(struct brood_pipe *pipe)
 {
     int fd = stream_of(pipe).fd;
 
@@ -690,7 +725,7 @@ int brood_pipe_close(struct brood_pipe *pipe)
     r = take_both(pipe);
     if (r < 0)
         return r;
-    fd = drop(pipe);
+    fd = pipe_drop(pipe);
     if (fd >= 0)
         (void)close(fd);
     give_both(pipe);
@@ -708,7 +743,7 @@ int brood_pipe_detach(struct brood_pipe *pipe)
     if (pipe->in.header_bytes > 0 || pipe->out.rest)
         r = brood_fail(-EBUSY, "a message is half %s on this end of the pipe", pipe->out.rest ? "sent" : "received");
     else
-        r = drop(pipe);
+        r = pipe_drop(pipe);
     give_both(pipe);
     return r;
 }
@@ -719,7 +754,7 @@ void brood_pipe_free(struct brood_pipe *pipe)
 
     if (!pipe)
         return;
-    fd = drop(pipe);
+    fd = pipe_drop(pipe);
     if (fd >= 0)
         (void)close(fd);
     free(pipe);

@@ -6,8 +6,8 @@
 
 #include <brood/pipe.h>
 
-/* Is there a whole message in its memory, so that its descriptor may have nothing more to tell?  A hint while other threads
- * receive. */
-bool brood__pipe_is_ready(const struct brood_pipe *pipe);
+/* Would the next receive return without a look at the descriptor, because a whole message is in memory, or nothing can come
+ * any more?  A hint while other threads receive. */
+bool brood__pipe_is_ready(struct brood_pipe *pipe);
 
 #endif

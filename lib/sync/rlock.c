@@ -14,7 +14,7 @@ void brood_rlock_init(struct brood_rlock *rlock)
     atomic_store_explicit(claim_of(&rlock->word), 0, memory_order_relaxed);
 }
 
-static bool is_ours(const struct brood_rlock *rlock)
+static bool rlock_is_ours(const struct brood_rlock *rlock)
 {
     return claim_owner(&rlock->word) == brood__self_thread();
 }
@@ -27,23 +27,24 @@ static int go_deeper(struct brood_rlock *rlock)
     return 0;
 }
 
-/* The depth is stored after the claim, so one who dies in between leaves one that is not true: whoever inherits sets it. */
+/* The owner stores the depth after the claim, so one that dies in between leaves a wrong depth: the next owner sets it. */
 int brood_rlock_acquire(struct brood_rlock *rlock, brood_deadline deadline)
 {
     int r;
 
-    if (is_ours(rlock))
+    if (rlock_is_ours(rlock))
         return go_deeper(rlock);
     r = claim_take(&rlock->word, brood__self_thread(), brood__thread_is_dead, deadline);
     if (r == 0 || r == -EOWNERDEAD)
         rlock->depth = 1;
-    return r == 0 ? 0 : brood__lock_said(r);
+    return r == 0 ? 0 : brood__lock_fail(r);
 }
 
 int brood_rlock_release(struct brood_rlock *rlock)
 {
-    if (!is_ours(rlock))
-        return brood_fail(-EPERM, "the calling thread does not hold the lock: only who acquired it can release it");
+    if (!rlock_is_ours(rlock))
+        return brood_fail(-EPERM,
+                          "the calling thread does not hold the lock: only the thread that acquired it can release it");
     if (--rlock->depth == 0)
         (void)claim_give(&rlock->word);
     return 0;
@@ -51,10 +52,15 @@ int brood_rlock_release(struct brood_rlock *rlock)
 
 unsigned brood_rlock_depth(const struct brood_rlock *rlock)
 {
-    return is_ours(rlock) ? rlock->depth : 0;
+    return rlock_is_ours(rlock) ? rlock->depth : 0;
 }
 
 bool brood_rlock_held(const struct brood_rlock *rlock)
 {
     return claim_owner(&rlock->word) != 0;
+}
+
+size_t brood_rlock_bytes(void)
+{
+    return sizeof(struct brood_rlock);
 }

@@ -1,8 +1,8 @@
-/* The word is {sleepers : 32 | value : 32}, and its low half the futex on which they sleep while it is 0.
+/* The word is {sleepers : 32 | value : 32}, and its low half the futex on which threads sleep while it is 0.
  *
- * The sleepers are never fewer than those who really sleep.  Who goes to sleep counts itself; who releases counts off as
- * many as it wakes, in the step that adds the permits.  So who was woken has been counted off.  One who gives up, or is
- * killed, stays counted, and costs a later release one needless system call. */
+ * The count of sleepers is never less than the number that really sleep.  A thread counts itself before it sleeps; a
+ * releaser counts off as many as it wakes, in the step that adds the permits.  So a woken thread has been counted off.  One
+ * that gives up, or is killed, stays counted, and costs a later release one needless system call. */
 #include <errno.h>
 
 #include <brood/semaphore.h>
@@ -14,10 +14,17 @@ _Static_assert(sizeof(struct brood_semaphore) == 16 && _Alignof(struct brood_sem
 
 #define SLEEPER (UINT64_C(1) << 32)
 
-/* All write it.  Release by who adds permits, acquire by who takes one. */
-static _Atomic uint64_t *word_of(struct brood_semaphore *semaphore)
+/* All participants write it.  The release of the thread that adds permits pairs with the acquire of the one that takes one.
+ */
+static _Atomic uint64_t *semaphore_word(struct brood_semaphore *semaphore)
 {
     return (_Atomic uint64_t *)&semaphore->word;
+}
+
+/* When a waiter last looked.  Waiters exchange it, relaxed, since no other data depends on it. */
+static _Atomic uint32_t *looked_of(struct brood_semaphore *semaphore)
+{
+    return (_Atomic uint32_t *)&semaphore->looked_ms;
 }
 
 static uint32_t value_in(uint64_t word)
@@ -30,75 +37,93 @@ static uint32_t sleepers_in(uint64_t word)
     return (uint32_t)(word >> 32);
 }
 
-static uint64_t look(const struct brood_semaphore *semaphore)
+static uint64_t semaphore_look(const struct brood_semaphore *semaphore)
 {
     return atomic_load_explicit((const _Atomic uint64_t *)&semaphore->word, memory_order_relaxed);
 }
 
-static bool replace(struct brood_semaphore *semaphore, uint64_t *seen, uint64_t value, memory_order order)
+static bool semaphore_replace(struct brood_semaphore *semaphore, uint64_t *seen, uint64_t value, memory_order order)
 {
-    return atomic_compare_exchange_weak_explicit(word_of(semaphore), seen, value, order, memory_order_relaxed);
+    return atomic_compare_exchange_weak_explicit(semaphore_word(semaphore), seen, value, order, memory_order_relaxed);
 }
 
 int brood_semaphore_init(struct brood_semaphore *semaphore, int value, int bound)
 {
     if (value < 0 || bound < 0)
         return brood_fail(-EINVAL, "a semaphore of value %d and bound %d: neither can be negative", value, bound);
-    if (bound > 0 && value > bound)
-        return brood_fail(-EINVAL, "a semaphore of value %d, which is over its bound of %d", value, bound);
-    semaphore->max = bound;
-    semaphore->reserved = 0;
-    atomic_store_explicit(word_of(semaphore), (uint64_t)value, memory_order_relaxed);
+    if (value > bound)
+        return brood_fail(-EINVAL,
+                          "a semaphore of value %d, which is over its bound of %d: BROOD_SEMAPHORE_MAX is no bound", value,
+                          bound);
+    semaphore->bound_plus_1 = bound < BROOD_SEMAPHORE_MAX ? (uint32_t)bound + 1 : 0;
+    atomic_store_explicit(looked_of(semaphore), 0, memory_order_relaxed);
+    atomic_store_explicit(semaphore_word(semaphore), (uint64_t)value, memory_order_relaxed);
     return 0;
 }
 
 /* ---- acquire ---- */
 
-static bool take(struct brood_semaphore *semaphore)
+static bool semaphore_take(struct brood_semaphore *semaphore)
 {
-    uint64_t seen = look(semaphore);
+    uint64_t seen = semaphore_look(semaphore);
 
     while (value_in(seen) > 0)
-        if (replace(semaphore, &seen, seen - 1, memory_order_acquire))
+        if (semaphore_replace(semaphore, &seen, seen - 1, memory_order_acquire))
             return true;
     return false;
 }
 
-static bool spin(struct brood_semaphore *semaphore)
+static _Thread_local struct spin spins;
+
+static bool semaphore_spin(struct brood_semaphore *semaphore)
 {
-    if (!brood__spinning_pays())
-        return false;
-    for (int i = 0; i < SPINS; i++) {
-        if (take(semaphore))
-            return true;
+    for (int left = brood__spins(&spins); left > 0; left--) {
+        if (semaphore_take(semaphore))
+            return spin_paid(&spins, true);
         brood__pause();
     }
-    return false;
+    return spin_paid(&spins, false);
 }
 
-/* False: there are permits.  Nobody sleeps beyond 2^32 - 1 who may sleep: those find out by themselves. */
+/* False: there are permits.  Beyond 2^32 - 1 sleepers a thread sleeps uncounted, and looks again at the end of its slice.
+ */
 static bool count_in(struct brood_semaphore *semaphore)
 {
-    uint64_t seen = look(semaphore);
+    uint64_t seen = semaphore_look(semaphore);
 
     while (value_in(seen) == 0)
-        if (sleepers_in(seen) == UINT32_MAX || replace(semaphore, &seen, seen + SLEEPER, memory_order_relaxed))
+        if (sleepers_in(seen) == UINT32_MAX || semaphore_replace(semaphore, &seen, seen + SLEEPER, memory_order_relaxed))
             return true;
     return false;
 }
 
-/* Who slept to the end of a slice is still counted, and looks because the one that was woken may have been killed. */
-static int take_or_sleep(struct brood_semaphore *semaphore, brood_deadline deadline)
+/* Notes the time. */
+static bool semaphore_is_look_due(struct brood_semaphore *semaphore, struct slice *slice)
 {
+    uint32_t now_ms = (uint32_t)(brood__now_ns() / 1000000);
+    uint32_t age_ms = now_ms - atomic_exchange_explicit(looked_of(semaphore), now_ms, memory_order_relaxed);
+
+    return brood__look_is_due(slice, age_ms * INT64_C(1000000));
+}
+
+/* A thread that slept to the end of a slice is still counted, and looks because the woken thread may have been killed. More
+ * permits may be left then, so a thread that finds one this way wakes the next sleeper. */
+static int semaphore_take_or_sleep(struct brood_semaphore *semaphore, brood_deadline deadline)
+{
+    struct slice slice = SLICE_FIRST;
     bool is_counted = false;
 
-    while (!take(semaphore)) {
+    while (!semaphore_take(semaphore)) {
         if (brood__is_past(deadline))
             return too_late(deadline);
         if (!is_counted && !count_in(semaphore))
             continue;
-        is_counted = sleep_a_slice(low_half(&semaphore->word), 0, deadline) != 0;
+        is_counted = sleep_a_slice(low_half(&semaphore->word), 0, &slice, deadline) != 0;
+        if (is_counted)
+            (void)semaphore_is_look_due(semaphore, &slice);
     }
+    if (is_counted && value_in(semaphore_look(semaphore)) > 0)
+        (void)brood__futex_wake(low_half(&semaphore->word), 1);
     return 0;
 }
 
@@ -106,13 +131,13 @@ int brood_semaphore_acquire(struct brood_semaphore *semaphore, brood_deadline de
 {
     int r;
 
-    if (take(semaphore))
+    if (semaphore_take(semaphore))
         return 0;
     if (deadline.ns <= 0)
         return brood_fail(-EAGAIN, "the semaphore has no permit");
-    if (spin(semaphore))
+    if (semaphore_spin(semaphore))
         return 0;
-    r = take_or_sleep(semaphore, deadline);
+    r = semaphore_take_or_sleep(semaphore, deadline);
     return r == 0 ? 0 : brood_fail(r, "the semaphore had no permit until the deadline");
 }
 
@@ -125,8 +150,8 @@ static uint64_t with_more(uint64_t seen, uint32_t n, uint32_t woken)
 
 int brood_semaphore_release(struct brood_semaphore *semaphore, int n)
 {
-    uint32_t max = semaphore->max ? (uint32_t)semaphore->max : BROOD_SEMAPHORE_MAX, woken;
-    uint64_t seen = look(semaphore);
+    uint32_t max = (uint32_t)brood_semaphore_bound(semaphore), woken;
+    uint64_t seen = semaphore_look(semaphore);
 
     if (n < 1)
         return brood_fail(-EINVAL, "a release of %d permits: it takes 1 or more", n);
@@ -135,7 +160,7 @@ int brood_semaphore_release(struct brood_semaphore *semaphore, int n)
             return brood_fail(-EOVERFLOW, "a release of %d permits beside %u: over the bound of %u", n, value_in(seen),
                               max);
         woken = sleepers_in(seen) < (uint32_t)n ? sleepers_in(seen) : (uint32_t)n;
-    } while (!replace(semaphore, &seen, with_more(seen, (uint32_t)n, woken), memory_order_release));
+    } while (!semaphore_replace(semaphore, &seen, with_more(seen, (uint32_t)n, woken), memory_order_release));
     if (woken > 0)
         (void)brood__futex_wake(low_half(&semaphore->word), (int)woken);
     return 0;
@@ -143,10 +168,15 @@ int brood_semaphore_release(struct brood_semaphore *semaphore, int n)
 
 int brood_semaphore_value(const struct brood_semaphore *semaphore)
 {
-    return (int)value_in(look(semaphore));
+    return (int)value_in(semaphore_look(semaphore));
 }
 
 int brood_semaphore_bound(const struct brood_semaphore *semaphore)
 {
-    return semaphore->max;
+    return semaphore->bound_plus_1 ? (int)(semaphore->bound_plus_1 - 1) : BROOD_SEMAPHORE_MAX;
+}
+
+size_t brood_semaphore_bytes(void)
+{
+    return sizeof(struct brood_semaphore);
 }

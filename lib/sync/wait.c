@@ -1,7 +1,7 @@
 /* wait.c - waiting for the first of many descriptors, once.
  *
- * poll(2) does it in one system call.  A set that the kernel remembers (epoll, io_uring) would first have to be told of
- * each of them, and forget them again: it pays for who waits for the same ones many times.
+ * poll(2) does it in one system call.  A set that the kernel keeps (epoll, io_uring) would need each descriptor added and
+ * removed again: it pays for a caller that waits for the same descriptors many times.
  */
 #include <errno.h>
 #include <poll.h>
@@ -21,8 +21,8 @@ static bool is_ready_already(const struct brood_waited *thing)
     return thing->pipe && brood__pipe_is_ready(thing->pipe);
 }
 
-/* Their descriptors; and how many need no waiting. */
-static int collect(struct pollfd *fds, const struct brood_waited *things, size_t n, size_t *ret_ready)
+/* Collects their descriptors, and counts those that are ready already. */
+static int wait_collect(struct pollfd *fds, const struct brood_waited *things, size_t n, size_t *ret_ready)
 {
     size_t ready = 0;
 
@@ -38,7 +38,7 @@ static int collect(struct pollfd *fds, const struct brood_waited *things, size_t
     return 0;
 }
 
-static int wait_for(struct pollfd *fds, size_t n, brood_deadline deadline)
+static int wait_poll(struct pollfd *fds, size_t n, brood_deadline deadline)
 {
     for (;;) {
         struct timespec left;
@@ -51,7 +51,7 @@ static int wait_for(struct pollfd *fds, size_t n, brood_deadline deadline)
     }
 }
 
-static int tell(const struct pollfd *fds, const struct brood_waited *things, size_t n, bool *ret_ready)
+static int wait_report(const struct pollfd *fds, const struct brood_waited *things, size_t n, bool *ret_ready)
 {
     int count = 0;
 
@@ -72,17 +72,16 @@ static int wait_with(struct pollfd *fds, const struct brood_waited *things, size
                      brood_deadline deadline)
 {
     size_t ready = 0;
-    int r = collect(fds, things, n, &ready);
+    int r = wait_collect(fds, things, n, &ready);
 
     if (r == 0)
-        r = wait_for(fds, n, ready > 0 ? BROOD_NOW : deadline);
+        r = wait_poll(fds, n, ready > 0 ? BROOD_NOW : deadline);
     if (r >= 0 && (ready > 0 || r > 0))
-        return tell(fds, things, n, ret_ready);
+        return wait_report(fds, things, n, ret_ready);
     if (r < 0)
         return r;
-    if (deadline.ns <= 0)
-        return brood_fail(-EAGAIN, "none of %zu things is ready", n);
-    return brood_fail(-ETIMEDOUT, "none of %zu things became ready in time", n);
+    r = brood__timeout(deadline);
+    return brood_fail(r, r == -EAGAIN ? "none of %zu things is ready" : "none of %zu things became ready in time", n);
 }
 
 int brood_wait(const struct brood_waited *things, size_t n, bool *ret_ready, brood_deadline deadline)
@@ -91,7 +90,7 @@ int brood_wait(const struct brood_waited *things, size_t n, bool *ret_ready, bro
     int r;
 
     if (n == 0 && brood__is_forever(deadline))
-        return brood_fail(-EINVAL, "there is nothing to wait for, so that it would last for ever");
+        return brood_fail(-EINVAL, "there is nothing to wait for, so the wait would last for ever");
     if (n > 0 && !things)
         return brood_fail(-EINVAL, "%zu things to wait for, at NULL", n);
     if (n > FEW)

@@ -213,6 +213,7 @@ void report_remark(struct report *report, const char *format, ...)
     va_end(arguments);
     (void)json_array_append_new(report->remarks, json_sprintf("%s: %s", report->bench, text));
     (void)fprintf(report->table, "    %s\n", text);
+    (void)fflush(report->table);
 }
 
 /* ---- processors ---- */
@@ -361,6 +362,7 @@ static void print_machine(FILE *out, const char *program)
         (int)json_integer_value(json_object_get(about, "cpus")), json_number_value(json_object_get(about, "load")));
     (void)fprintf(out, "%-40s %-23s %-54s %6s  %s\n", "", "median (lower decile)", "of what it is compared with", "ratio",
                   "mark");
+    (void)fflush(out); /* or each child that a benchmark forks and that opens a pool writes it once more */
     json_decref(about);
 }
 

@@ -568,6 +568,33 @@ static void bench_pool(struct report *report)
     sides_free(&close, 1);
 }
 
+#define MANY 512
+
+static double many_us(void *state)
+{
+    int64_t start = brood__now_ns();
+
+    (void)state;
+    close_pool(open_pool(MANY));
+    return (double)(brood__now_ns() - start) / 1e3 / MANY;
+}
+
+static double forks_us(void *state)
+{
+    (void)state;
+    return bare_forks(MANY) * 1e6 / MANY;
+}
+
+/* Where a worker costs the others something this is too much by far. */
+static void bench_many(struct report *report)
+{
+    struct side sides[] = {{"brood", many_us, NULL, {0}}, {"a fork, _exit, wait", forks_us, NULL, {0}}};
+
+    sides_measure(sides, 2, rounds(report, 20));
+    report_value(report, "pool of 512: open, ready, close, a worker", "us", &sides[0], &sides[1], 500);
+    sides_free(sides, 2);
+}
+
 /* ---- memory ---- */
 
 /* KiB of memory that is that process's alone. */
@@ -635,6 +662,7 @@ int main(int argc, char **argv)
         {"map", "maps of tiny items", bench_map},
         {"ring", "where to find it", bench_ring},
         {"pool", "opening and closing a pool", bench_pool},
+        {"many", "opening and closing a pool of many workers", bench_many},
         {"memory", "what a worker has of its own", bench_memory},
         {NULL, NULL, NULL},
     };

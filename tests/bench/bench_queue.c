@@ -55,6 +55,7 @@ static void *map(size_t bytes)
     return memory;
 }
 
+#ifdef BROOD_HAVE_CK
 /* Between two looks. */
 static void rest(unsigned looks)
 {
@@ -65,6 +66,7 @@ static void rest(unsigned looks)
         __builtin_ia32_pause();
 #endif
 }
+#endif
 
 /* ---- brood_queue ---- */
 
@@ -77,6 +79,7 @@ static void *queue_open(size_t bytes)
     return queue;
 }
 
+#ifdef BROOD_HAVE_CK
 static void *unbounded_open(size_t bytes)
 {
     struct brood_queue *queue;
@@ -85,6 +88,7 @@ static void *unbounded_open(size_t bytes)
         bench_fail("%s", brood_error());
     return queue;
 }
+#endif
 
 static void queue_close(void *channel)
 {
@@ -275,10 +279,10 @@ static void mq_get(void *channel, void *ret_message, size_t bytes)
 }
 
 static const struct channel queue_channel = {"brood_queue", queue_open, queue_close, queue_put, queue_get, 1};
-static const struct channel unbounded_channel = {
-    "brood_queue, no bound", unbounded_open, queue_close, queue_put, queue_get, 1};
 static const struct channel mq_channel = {"POSIX mq", mq_channel_open, mq_channel_close, mq_put, mq_get, 8};
 #ifdef BROOD_HAVE_CK
+static const struct channel unbounded_channel = {
+    "brood_queue, no bound", unbounded_open, queue_close, queue_put, queue_get, 1};
 static const struct channel ck_channel = {"ck_ring, mpmc", ck_open, ck_close, ck_put, ck_get, 1};
 static const struct channel lines_channel = {"ck_ring, mpmc", lines_open, lines_close, lines_put, lines_get, 1};
 static const struct channel kilobytes_channel = {"ck_ring, spsc", kilobytes_open, kilobytes_close,

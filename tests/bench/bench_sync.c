@@ -189,7 +189,7 @@ static struct table *new_table(void)
     struct table *table = map(sizeof(*table));
 
     for (int i = 0; i < 2; i++) {
-        check(brood_semaphore_init(&table->semaphores[i], 0, 0));
+        check(brood_semaphore_init(&table->semaphores[i], 0, BROOD_SEMAPHORE_MAX));
         check(brood_condition_init(&table->conditions[i], &table->lock));
     }
     return table;

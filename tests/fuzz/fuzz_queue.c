@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "fuzz.h"
-#include "sync/queue.h"
+#include "sync/queue/queue_layout.h"
 
 #define BYTES_MAX (1 << 16)
 

@@ -11,10 +11,10 @@
 #include <brood.h>
 
 #include "fuzz.h"
-#include "pool/backend.h"
-#include "pool/future.h"
-#include "pool/map.h"
-#include "pool/pool.h"
+#include "pool/core/kind.h"
+#include "pool/core/pool.h"
+#include "pool/future/future.h"
+#include "pool/work/map.h"
 
 #define WORKERS 2
 #define SLOTS 16
@@ -47,7 +47,7 @@ static bool is_alive(const struct brood_pool *pool)
     return true;
 }
 
-static const struct backend nobody = {.name = "nobody", .between_processes = true, .stop = no_stop, .is_alive = is_alive};
+static const struct kind nobody = {.between_processes = true, .stop = no_stop, .is_alive = is_alive};
 
 static void need(bool holds)
 {
@@ -57,32 +57,32 @@ static void need(bool holds)
 
 static void open_mirror(struct brood_pool *pool, unsigned worker)
 {
-    struct mirror *mirror = &pool->mirrors[worker];
+    struct lane_shadow *shadow = &pool->shadows[worker];
 
-    mirror->jobs = calloc(SLOTS + 1, sizeof(struct job *));
-    mirror->waiters = calloc(SLOTS + 1, 1);
-    mirror->oldest = mirror->tail = lane_first_position(&pool->shared.lanes[worker]);
-    need(mirror->jobs && mirror->waiters);
+    shadow->jobs = calloc(SLOTS + 1, sizeof(struct job *));
+    shadow->waiters = calloc(SLOTS + 1, 1);
+    shadow->oldest = shadow->tail = lane_first_position(&pool->shared.lanes[worker]);
+    need(shadow->jobs && shadow->waiters);
 }
 
 static struct brood_pool *open_pool(void)
 {
     struct brood_pool *pool = calloc(1, sizeof(*pool));
 
-    need(pool && brood__shared_open(&pool->shared, SEGMENT_PRIVATE, WORKERS, SLOTS, 1 << 20) == 0);
+    need(pool && brood__shared_open(&pool->shared, SEGMENT_PRIVATE, WORKERS, SLOTS, 1 << 20, false) == 0);
     pool->fork_generation = atomic_load(&brood__fork_generation);
-    pool->backend = &nobody;
-    pool->workers = WORKERS;
+    pool->ops = &nobody;
+    pool->workers = pool->lanes = WORKERS;
     pool->wanted = WORKERS;
     pool->workers_min = WORKERS;
     pool->queue = FUTURES;
     pool->parkers_free = ~(uint64_t)1;
     pool->alive = ALIVE;
-    atomic_store(&pool->shared.board->life, ALIVE);
-    pool->shared.board->cpus = pool->shared.cpus = 2;
-    brood__heap_init(&pool->heap, &pool->shared.segment, pool->shared.board->heap_offset);
-    pool->mirrors = calloc(WORKERS, sizeof(*pool->mirrors));
-    need(pool->mirrors);
+    atomic_store(&pool->shared.header->life, ALIVE);
+    pool->shared.header->cpus = pool->shared.cpus = 2;
+    brood__heap_init(&pool->heap, &pool->shared.segment, pool->shared.header->heap_offset);
+    pool->shadows = calloc(WORKERS, sizeof(*pool->shadows));
+    need(pool->shadows);
     for (unsigned i = 0; i < WORKERS; i++)
         open_mirror(pool, i);
     return pool;
@@ -125,7 +125,7 @@ static void ask(struct brood_future *future, size_t item)
 
     (void)brood_future_running(future);
     r = brood_future_wait(future, BROOD_NOW);
-    need(r == 0 || r == -ETIMEDOUT);
+    need(r == 0 || r == -EAGAIN);
     if (!brood_future_done(future))
         return;
     need(brood_future_result(future, result, sizeof(result)) <= 0);
@@ -153,29 +153,29 @@ static void write_answer(struct host *host, struct fuzz_input *input)
     struct lane *lane = &host->pool->shared.lanes[fuzz_byte(input) % WORKERS];
     uint32_t index = fuzz_byte(input) % (SLOTS + 1);
     struct slot *slot = &lane->slots[index];
-    struct note *note = &lane->notes[index];
+    struct slot_extension *extension = &lane->extensions[index];
     unsigned worker = fuzz_byte(input) % (WORKERS + 1);
     enum slot_state state = (enum slot_state)(fuzz_byte(input) % 7);
 
     slot->status = (int16_t)fuzz_number(input, 2);
     slot->result_bytes = (uint32_t)fuzz_number(input, fuzz_byte(input) % 5);
-    slot->has_words = fuzz_byte(input) & 1;
+    slot->has_message = fuzz_byte(input) & 1;
     slot->task = (uint16_t)fuzz_number(input, fuzz_byte(input) % 3);
-    note->item = fuzz_number(input, fuzz_byte(input) % 9);
-    note->item_lost = fuzz_number(input, fuzz_byte(input) % 9);
-    note->signal = (int32_t)fuzz_number(input, fuzz_byte(input) % 5);
-    memset(note->words, fuzz_byte(input), sizeof(note->words));
+    extension->item = fuzz_number(input, fuzz_byte(input) % 9);
+    extension->item_lost = fuzz_number(input, fuzz_byte(input) % 9);
+    extension->signal = (uint8_t)fuzz_number(input, fuzz_byte(input) % 5);
+    memset(extension->words, fuzz_byte(input), sizeof(extension->words));
     atomic_store(&slot->word, word_of(state, worker, word_position(slot_look(slot))));
 }
 
 /* The task's names lose their ends. */
 static void write_names(struct host *host, struct fuzz_input *input)
 {
-    struct board *board = host->pool->shared.board;
+    struct header *header = host->pool->shared.header;
 
-    memset(board->tasks, fuzz_byte(input), sizeof(board->tasks));
-    memset(board->reason, fuzz_byte(input), sizeof(board->reason));
-    atomic_store(&board->task_count, (uint32_t)fuzz_number(input, 4));
+    memset(header->tasks, fuzz_byte(input), sizeof(header->tasks));
+    memset(header->reason, fuzz_byte(input), sizeof(header->reason));
+    atomic_store(&header->task_count, (uint32_t)fuzz_number(input, 4));
 }
 
 /* Status of items: those of the first map lie where the heap begins. */

@@ -7,7 +7,7 @@
 
 #include "fuzz.h"
 #include "os/symbols.h"
-#include "pool/backtrace.h"
+#include "pool/future/backtrace.h"
 #include "small_elf.h"
 
 #define ADDRESSES 6

@@ -27,7 +27,7 @@
 
 byte lock; /* 0: free; else its owner's number + 1 */
 bool dead[WAITERS + 1];
-bool came[WAITERS], was[WAITERS]; /* the roster: since the last notification, before it */
+bool came[WAITERS], was[WAITERS]; /* the waiter table: since the last notification, before it */
 byte tickets, boundary, grants, sequence;
 bool asleep[WAITERS]; /* the kernel: in the queue of the sequence */
 byte kills = KILLS;

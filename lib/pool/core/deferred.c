@@ -1,0 +1,22 @@
+#include "pool/core/deferred.h"
+
+bool brood__run_deferred(struct brood_pool *pool, bool is_silent)
+{
+    for (const struct deferred *const *kind = brood__deferred; *kind; kind++)
+        if (deferred_may_run(*kind, is_silent) && (*kind)->run(pool))
+            return true;
+    return false;
+}
+
+void brood__run_all_deferred(struct brood_pool *pool)
+{
+    while (brood__run_deferred(pool, true))
+        ;
+}
+
+void brood__forget_waiting(struct brood_pool *pool, int outcome)
+{
+    for (const struct deferred *const *kind = brood__deferred; *kind; kind++)
+        if ((*kind)->forget)
+            (*kind)->forget(pool, outcome);
+}

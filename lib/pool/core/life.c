@@ -1,0 +1,112 @@
+#include <errno.h>
+#include <stdio.h>
+
+#include "pool/core/deferred.h"
+#include "pool/core/interrupt.h"
+#include "pool/core/jobs.h"
+#include "pool/core/kind.h"
+#include "pool/core/life.h"
+#include "pool/core/slots.h"
+
+const char brood__torn_supervisor_died[] = "its supervisor died";
+const char brood__torn_interrupted[] = "interrupted";
+const char brood__torn_overwritten[] = "a worker has written over its memory";
+
+/* Begins nothing more of the job, and ends it as `state` says if no worker has claimed it. */
+static void job_withdraw(struct brood_pool *pool, struct job *job, enum slot_state state)
+{
+    if (job->ops->stop)
+        job->ops->stop(job);
+    (void)brood__take_back(pool, job, state);
+}
+
+/* In a pool of threads, a worker thread finishes what it runs, in its caller's memory, until the pool is closed. */
+static void give_up(struct brood_pool *pool, unsigned lane, uint32_t index)
+{
+    struct job *job = pool->shadows[lane].jobs[index];
+
+    if (pool->ops->between_processes || pool->closed)
+        brood__settle(pool, lane, index, SLOT_FREE, 0);
+    else
+        job_withdraw(pool, job, SLOT_FREE);
+}
+
+void brood__settle_all(struct brood_pool *pool)
+{
+    struct job *job;
+
+    for (unsigned i = 0; i < pool->lanes; i++)
+        for (uint32_t index = 0; (job = brood__lane_job(pool, i, &index));)
+            if (!brood__collect(pool, job))
+                give_up(pool, i, lane_index(&pool->shared.lanes[i], job->position));
+    brood__forget_waiting(pool, -ESHUTDOWN);
+    brood__run_all_deferred(pool); /* deferred work ends, too, because its tasks will not run */
+    brood__wake_waiter(pool->shared.header, WAITER_ALL);
+}
+
+/* Where the kernel marks the life word at the supervisor's end, that suffices; elsewhere the host asks the kernel. */
+static bool has_lost_supervisor(const struct brood_pool *pool, uint32_t life)
+{
+    if (life != pool->alive)
+        return brood__life_is_over(life);
+    return life != 0 && !brood__life_is_marked(life) && !pool->ops->is_alive(pool);
+}
+
+/* Why the pool cannot go on, or NULL.  Until the host closes the pool, only the supervisor changes `state`, to BROKEN,
+ * and only the kernel changes the life word.  Sequentially consistent by default; acquire would do: `life` carries no
+ * other data. */
+static const char *why(const struct brood_pool *pool)
+{
+    const struct header *header = pool->shared.header;
+    enum header_state state = brood__header_state(header);
+    uint32_t life = atomic_load(&header->life);
+
+    if (pool->torn)
+        return pool->torn;
+    if (!brood__header_is_whole(&pool->shared))
+        return brood__torn_overwritten;
+    if (state == HEADER_BROKEN)
+        return header->reason;
+    if (has_lost_supervisor(pool, life))
+        return brood__interrupt_kills(pool) ? brood__torn_interrupted : brood__torn_supervisor_died;
+    return state != HEADER_OPEN || life != pool->alive ? brood__torn_overwritten : NULL;
+}
+
+void brood__mark_broken(struct brood_pool *pool, const char *reason)
+{
+    if (!pool->broken_reason[0])
+        (void)snprintf(pool->broken_reason, sizeof(pool->broken_reason), "the pool is broken: %.*s",
+                       (int)sizeof(pool->shared.header->reason), reason);
+}
+
+void brood__check_life(struct brood_pool *pool)
+{
+    const char *reason;
+
+    if (pool->broken || pool->closed)
+        return;
+    reason = why(pool);
+    if (!reason)
+        return;
+    pool->broken = true;
+    brood__mark_broken(pool, reason);
+    brood__settle_all(pool);
+}
+
+/* Ends what has not started, as `state` says. */
+void brood__give_up_waiting(struct brood_pool *pool, enum slot_state state)
+{
+    struct job *job;
+
+    for (unsigned i = 0; i < pool->lanes; i++)
+        for (uint32_t index = 0; (job = brood__lane_job(pool, i, &index));)
+            job_withdraw(pool, job, state);
+}
+
+void brood__pool_cancel(struct brood_pool *pool)
+{
+    pool->given_up = -ECANCELED;
+    brood__forget_waiting(pool, -ECANCELED);
+    brood__give_up_waiting(pool, SLOT_CANCELLED);
+    brood__run_all_deferred(pool);
+}

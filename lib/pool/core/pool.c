@@ -1,0 +1,178 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "os/clock.h"
+#include "pool/core/kind.h"
+#include "pool/core/pool.h"
+#include "pool/core/slots.h"
+
+#define NS_PER_MS (int64_t)1000000
+
+/* ---- one process ---- */
+
+int brood__pool_not_ours(const struct brood_pool *pool)
+{
+    if (!pool)
+        return brood_fail(-EINVAL, "the pool is NULL: not open yet, or, in a forked worker, opened only after the fork");
+    return brood_fail(-EPERM, "this pool belongs to the process that forked this one: open one here");
+}
+
+int brood__pool_is_closed(struct brood_pool *pool)
+{
+    brood__pool_leave(pool);
+    return brood_fail(-ESHUTDOWN, "the pool is closed");
+}
+
+void brood__pool_leave_closing(struct brood_pool *pool)
+{
+    if (pool->users <= 1) /* the closing thread */
+        brood__lock_tell(&pool->left);
+    brood__pool_release(pool);
+}
+
+struct brood_pool *brood_pool_ref(struct brood_pool *pool)
+{
+    if (brood__pool_enter(pool) < 0)
+        return NULL;
+    pool->references++;
+    brood__pool_leave(pool);
+    return pool;
+}
+
+void brood_pool_unref(struct brood_pool *pool)
+{
+    if (!pool || !brood__pool_is_ours(pool))
+        return;
+    brood__lock(&pool->lock);
+    pool->references--;
+    brood__pool_release(pool);
+}
+
+static void free_spares(struct brood_pool *pool)
+{
+    while (pool->free_count > 0)
+        free(pool->free_futures[--pool->free_count]);
+    free(pool->free_futures);
+}
+
+void brood__pool_release(struct brood_pool *pool)
+{
+    bool last = pool->closed && pool->futures == 0 && pool->users == 0 && pool->references == 0;
+
+    brood__unlock(&pool->lock);
+    if (!last)
+        return;
+    free_spares(pool);
+    free(pool);
+}
+
+void brood__run_inline(struct brood_pool *pool)
+{
+    if (pool->kind != BROOD_INLINE)
+        return;
+    brood__unlock(&pool->lock);
+    pool->ops->run(pool);
+    brood__lock(&pool->lock);
+    if (pool->is_attended)
+        brood__collect_all(pool);
+}
+
+static int64_t choose_ns(int ms, int64_t otherwise)
+{
+    return ms == 0 ? otherwise : ms > 0 ? ms * NS_PER_MS : 0;
+}
+
+struct terms brood__terms(const struct brood_pool *pool, int limit_ms, int limit_cpu_ms, int grace_ms, int retries)
+{
+    return (struct terms){
+        .limits = {.wall_ns = choose_ns(limit_ms, pool->terms.limits.wall_ns),
+                   .cpu_ns = choose_ns(limit_cpu_ms, pool->terms.limits.cpu_ns),
+                   .grace_ns = choose_ns(grace_ms, pool->terms.limits.grace_ns)},
+        .retries = retries == 0  ? pool->terms.retries
+                   : retries > 0 ? retries
+                                 : 0,
+    };
+}
+
+/* ---- memory ---- */
+
+void *brood_alloc(struct brood_pool *pool, size_t bytes)
+{
+    uint64_t offset;
+    void *memory;
+    int r = brood__pool_enter_open(pool);
+
+    if (r < 0)
+        return NULL;
+    r = brood__heap_alloc(&pool->heap, bytes ? bytes : 1, true, &offset);
+    memory = r < 0 ? NULL : pool->shared.segment.base + offset;
+    brood__pool_leave(pool);
+    return memory;
+}
+
+void brood_free(struct brood_pool *pool, void *memory)
+{
+    if (!memory || brood__pool_enter_open(pool) < 0)
+        return;
+    (void)brood__heap_free(&pool->heap, (uint64_t)((char *)memory - pool->shared.segment.base));
+    brood__pool_leave(pool);
+}
+
+/* ---- queries ---- */
+
+int brood_pool_workers(const struct brood_pool *pool)
+{
+    return pool ? (int)pool->wanted : 0;
+}
+
+pid_t brood__worker_pid(const struct brood_pool *pool, unsigned worker)
+{
+    if (brood__worker_phase(pool->shared.lanes[worker].worker_state) != PHASE_READY)
+        return 0;
+    return brood__membership_pid(pool->shared.membership, worker);
+}
+
+pid_t brood_pool_worker_pid(const struct brood_pool *given, int worker)
+{
+    struct brood_pool *pool = (struct brood_pool *)(uintptr_t)given; /* const for the caller: this changes only the lock */
+    pid_t pid = 0;
+
+    if (brood__pool_enter_open(pool) < 0)
+        return 0;
+    if (worker >= 0 && (unsigned)worker < pool->workers)
+        pid = brood__worker_pid(pool, (unsigned)worker);
+    brood__pool_leave(pool);
+    return pid;
+}
+
+void brood__scale_up(struct brood_pool *pool, unsigned lane)
+{
+    struct membership *membership = pool->shared.membership;
+    bool called = false;
+
+    if (!membership || atomic_load_explicit(&membership->scaled_down, memory_order_relaxed) == 0)
+        return;
+    if (lane < pool->wanted)
+        called = brood__membership_call(membership, lane);
+    for (unsigned i = 0; i < pool->wanted && !called; i++)
+        called = brood__membership_call(membership, i);
+    if (called)
+        pool->ops->start_missing(pool);
+}
+
+uint64_t brood__offset_in_heap(const struct brood_pool *pool, const void *memory, size_t bytes)
+{
+    uintptr_t at = (uintptr_t)memory - (uintptr_t)pool->shared.segment.base;
+
+    return at >= pool->heap.start && at < pool->shared.segment.committed && bytes <= pool->shared.segment.committed - at
+               ? at
+               : 0;
+}
+
+bool brood__is_shared(const struct brood_pool *pool, const void *memory, size_t bytes)
+{
+    return !pool->ops->between_processes || brood__offset_in_heap(pool, memory, bytes) != 0;
+}

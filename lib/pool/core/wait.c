@@ -1,0 +1,337 @@
+#include <errno.h>
+
+#include "os/clock.h"
+#include "os/fence.h"
+#include "os/futex.h"
+#include "pool/core/deferred.h"
+#include "pool/core/interrupt.h"
+#include "pool/core/jobs.h"
+#include "pool/core/kind.h"
+#include "pool/core/life.h"
+#include "pool/core/placement.h"
+#include "pool/core/slots.h"
+#include "pool/core/wait.h"
+#include "shm/spin.h"
+
+/* Workers can corrupt the memory that says whom to wake, so every sleeper re-checks at this interval. */
+#define UNASKED_NS 250000000
+
+/* Where the kernel does not mark the supervisor's life word, a sleeper checks at this interval whether the supervisor
+ * lives. */
+#define UNMARKED_NS 5000000
+
+static bool is_settled(const struct slot *slot, uint64_t position)
+{
+    uint64_t word = slot_look(slot);
+
+    return brood__word_is_over(word, position) || word_position(word) != position;
+}
+
+static _Thread_local struct spinner spinner = SPINNER;
+
+static void poll_on(const struct slot *slot, uint64_t position, int64_t until)
+{
+    do
+        for (int i = 0; i < POLLS_PER_CLOCK; i++) {
+            if (is_settled(slot, position))
+                return;
+            brood__pause();
+        }
+    while (brood__spin_look(&spinner, brood__now_ns()) < until);
+}
+
+/* On crowded CPUs the waiter yields its CPU to the worker that may bring the answer.  A switch there and back costs a
+ * tenth of a sleep and its wake-up, and the worker returns with all its work done, not only the one task.  The worker
+ * may also return a tick later, so the waiter reads the clock each time: a thread that yields from tick to tick looks to
+ * the kernel like one that needs the CPU, and the kernel moves workers out of its way, onto each other's CPUs. */
+static void yield_on(const struct slot *slot, uint64_t position, int64_t until)
+{
+    while (brood__spin_yield(&spinner) < until && !is_settled(slot, position))
+        ;
+}
+
+static void poll_first(struct brood_pool *pool, struct wait_condition *condition, brood_deadline deadline)
+{
+    struct job *job = condition->next_job(pool, condition, NULL);
+    int64_t until;
+
+    if (!job)
+        return;
+    bool crowded = brood__is_crowded(&pool->shared);
+
+    until = brood__spin_begin(&spinner, brood__now_ns());
+    if (until == 0)
+        return;
+    const struct lane *lane = &pool->shared.lanes[job->lane];
+    const struct slot *slot = &lane->slots[lane_index(lane, job->position)];
+    uint64_t position = job->position;
+
+    brood__unlock(&pool->lock);
+    until = until < deadline.ns ? until : deadline.ns;
+    if (crowded)
+        yield_on(slot, position, until);
+    else
+        poll_on(slot, position, until);
+    brood__lock(&pool->lock);
+    brood__spin_end(&spinner, brood__word_is_over(slot_look(slot), position));
+}
+
+/* Host threads write `asleep` with the lock held; workers and the supervisor read it, relaxed.  The store is sequentially
+ * consistent by default: the store of a waiter in a slot, or the waiter's heavy fence, orders it (header.h). */
+static void set_asleep(struct brood_pool *pool, uint64_t asleep)
+{
+    pool->asleep = asleep;
+    atomic_store(&pool->shared.header->asleep, asleep);
+}
+
+static unsigned use_parker(struct brood_pool *pool, unsigned parker)
+{
+    set_asleep(pool, pool->asleep | (uint64_t)1 << parker);
+    return parker;
+}
+
+/* A waiter that returns to its own parker gets one of the upper half, each a different one, so that the other waiters,
+ * of which there are few at a time, leave it free. */
+static unsigned pick_parker(struct brood_pool *pool, const struct wait_condition *condition)
+{
+    unsigned own = condition->named_parker;
+
+    if (condition->announce && own == 0) {
+        pool->parkers_kept = (pool->parkers_kept + 1) % (HEADER_PARKERS / 2 - 1);
+        own = HEADER_PARKERS / 2 + pool->parkers_kept;
+    }
+    return own > 0 && pool->parkers_free >> own & 1 ? own : (unsigned)__builtin_ctzll(pool->parkers_free);
+}
+
+static unsigned take_parker(struct brood_pool *pool, const struct wait_condition *condition)
+{
+    unsigned parker;
+
+    if (!pool->parkers_free)
+        return 0;
+    parker = pick_parker(pool, condition);
+    pool->parkers_free &= ~((uint64_t)1 << parker);
+    return use_parker(pool, parker);
+}
+
+static void give_parker(struct brood_pool *pool, unsigned parker)
+{
+    if (parker == 0)
+        return;
+    if (parker != EVENT_THREAD_PARKER)
+        pool->parkers_free |= (uint64_t)1 << parker;
+    set_asleep(pool, pool->asleep & ~((uint64_t)1 << parker));
+}
+
+void brood__announce_in(struct brood_pool *pool, const struct job *job, unsigned parker)
+{
+    struct lane *lane = &pool->shared.lanes[job->lane];
+    uint32_t index = lane_index(lane, job->position);
+    uint8_t *waiter = &pool->shadows[job->lane].waiters[index];
+
+    *waiter = (uint8_t)slot_add_waiter(&lane->slots[index], *waiter, parker);
+}
+
+/* Names the parker in every slot whose settling may end the wait. */
+static void announce(struct brood_pool *pool, struct wait_condition *condition, unsigned parker)
+{
+    if (condition->announce) {
+        condition->announce(pool, condition, parker);
+        condition->named_parker = parker;
+        return;
+    }
+    for (struct job *job = condition->next_job(pool, condition, NULL); job; job = condition->next_job(pool, condition, job))
+        brood__announce_in(pool, job, parker);
+}
+
+void brood__announce_each(struct brood_pool *pool, next_job_fn *next_job, unsigned parker)
+{
+    announce(pool, &(struct wait_condition){.next_job = next_job}, parker);
+}
+
+/* Does deferred work of that kind wait for a job, for a thread that may be silent? */
+static bool is_waiting(const struct deferred *kind, const struct brood_pool *pool, bool is_silent)
+{
+    return kind->is_waiting && deferred_may_run(kind, is_silent) && kind->is_waiting(pool);
+}
+
+static bool any_is_waiting(const struct brood_pool *pool, bool is_silent)
+{
+    for (const struct deferred *const *kind = brood__deferred; *kind; kind++)
+        if (is_waiting(*kind, pool, is_silent))
+            return true;
+    return false;
+}
+
+static bool any_is_due(struct brood_pool *pool, bool is_silent)
+{
+    for (const struct deferred *const *kind = brood__deferred; *kind; kind++)
+        if (deferred_may_run(*kind, is_silent) && (*kind)->is_due(pool))
+            return true;
+    return false;
+}
+
+/* Does the wait end when any job is settled? */
+static bool awaits_anything(const struct brood_pool *pool, const struct wait_condition *condition)
+{
+    return condition->next_job == brood__middle_job || condition->next_job == brood__early_job ||
+           condition->next_job == brood__no_job || any_is_waiting(pool, condition->is_silent);
+}
+
+/* parker.h says why there is a second check.  Of many jobs, the waiter chose some in which to name the parker: if one of
+ * these is over already, it has to choose others. */
+bool brood__sleep_is_needless(struct brood_pool *pool, struct wait_condition *condition, const struct sleep_ticket *ticket)
+{
+    brood__check_life(pool);   /* a death before this thread had named its parker is not reported again */
+    brood__collect_lost(pool); /* nor is a lost task */
+    if (brood__interrupt_cancels(pool) || condition->is_ready(pool, condition) || any_is_due(pool, condition->is_silent))
+        return true;
+    if (awaits_anything(pool, condition))
+        brood__collect_claimed(pool);
+    if (pool->settled != ticket->settled && awaits_anything(pool, condition))
+        return true;
+    brood__placement_leave(pool);
+    if (brood__watcher_any(pool->shared.header) && brood__any_waiting(&pool->shared))
+        (void)brood__idle_wake_any(&pool->shared, NULL); /* the watcher would look only later */
+    return false;
+}
+
+/* No process has woken this thread: there is nothing new, or a worker has overwritten the memory that says whom to wake,
+ * or whether the supervisor lives. */
+static void look_unasked(struct brood_pool *pool)
+{
+    if (!pool->ops->is_alive(pool))
+        pool->torn = brood__interrupt_kills(pool) ? brood__torn_interrupted : brood__torn_supervisor_died;
+    for (unsigned i = 0; i < pool->workers; i++)
+        if (pool->shadows[i].outstanding > 0) {
+            brood__parker_wake(&pool->shared.lanes[i].worker_state->parker);
+            brood__scale_up(pool, i);
+        }
+    brood__collect_scattered(pool);
+}
+
+/* Names the parker for the deferred work that waits for jobs.  Returns when some of it becomes due by itself. */
+static brood_deadline announce_deferred(struct brood_pool *pool, unsigned parker, bool is_silent)
+{
+    brood_deadline until = BROOD_FOREVER;
+
+    for (const struct deferred *const *kind = brood__deferred; *kind; kind++) {
+        brood_deadline next = (*kind)->next ? (*kind)->next(pool) : BROOD_FOREVER;
+
+        if (!brood__is_past(next)) /* else it waits for room */
+            until = brood__sooner(until, next);
+        if (is_waiting(*kind, pool, is_silent))
+            (*kind)->announce(pool, parker);
+    }
+    return until;
+}
+
+void brood__sleep_begin(struct brood_pool *pool, struct wait_condition *condition, struct sleep_ticket *ret_ticket)
+{
+    unsigned parker = condition->parker ? use_parker(pool, condition->parker) : take_parker(pool, condition);
+    uint32_t alive = pool->broken ? 0 : pool->alive; /* the host has handled a broken pool already */
+    brood_deadline until;
+
+    *ret_ticket = (struct sleep_ticket){
+        .parker = parker,
+        .seen = brood__parker_look(&pool->shared.header->parkers[parker]),
+        .alive = alive,
+        .settled = pool->settled,
+        .unasked = alive ? brood__after_ns(brood__life_is_marked(alive) ? UNASKED_NS : UNMARKED_NS) : BROOD_FOREVER,
+    };
+    until = ret_ticket->unasked;
+    if (parker == 0)
+        until = brood__sooner(until, brood__after_ns(UNPARKED_NS));
+    else
+        announce(pool, condition, parker);
+    ret_ticket->until = brood__sooner(until, announce_deferred(pool, parker, condition->is_silent));
+}
+
+void brood__sleep_end(struct brood_pool *pool, const struct sleep_ticket *ticket, bool has_slept)
+{
+    give_parker(pool, ticket->parker);
+    if (has_slept && !pool->closed && brood__is_past(ticket->unasked))
+        look_unasked(pool);
+    /* The kernel notifies one sleeper of the supervisor's death; that one wakes the others. */
+    brood__check_life(pool);
+}
+
+/* Sleeps until something may have happened.
+ *
+ * The waiter has stored its parker in the slots, and loads the slots' words after the heavy fence.  It pairs with the
+ * light fence of a worker, which stores a slot's word and then loads its `waiter`: at least one sees the other's store. */
+static void sleep_once(struct brood_pool *pool, struct wait_condition *condition, brood_deadline deadline)
+{
+    struct header *header = pool->shared.header;
+    struct sleep_ticket ticket;
+    bool needless;
+
+    brood__sleep_begin(pool, condition, &ticket);
+    deadline = brood__sooner(deadline, ticket.until);
+    brood__unlock(&pool->lock);
+    /* pairs with the light fence of a worker after it has stored a slot's word, and with the fence in brood__wake_host() */
+    if (!brood__fence_heavy())
+        deadline = brood__sooner(deadline, brood__after_ns(UNPARKED_NS));
+    brood__lock(&pool->lock);
+    needless = brood__sleep_is_needless(pool, condition, &ticket);
+    brood__unlock(&pool->lock);
+    if (!needless)
+        brood__parker_sleep(&header->parkers[ticket.parker], ticket.seen, ticket.alive ? &header->life : NULL, ticket.alive,
+                            deadline);
+    brood__lock(&pool->lock);
+    brood__sleep_end(pool, &ticket, !needless);
+}
+
+static void run_after_wait(struct brood_pool *pool, bool is_silent)
+{
+    for (const struct deferred *const *kind = brood__deferred; *kind; kind++)
+        if ((*kind)->runs_after_wait && deferred_may_run(*kind, is_silent))
+            (void)(*kind)->run(pool);
+}
+
+bool brood__make_progress(struct brood_pool *pool, struct wait_condition *condition)
+{
+    brood__check_life(pool);
+    if (brood__interrupt_cancels(pool))
+        brood__pool_cancel(pool);
+    brood__collect_lost(pool);
+    if (!brood__run_deferred(pool, condition->is_silent))
+        return false;
+    brood__run_inline(pool);
+    return true;
+}
+
+/* With a deadline there is no deadlock to avoid, and what the worker ran might take longer. */
+static int help(struct brood_pool *pool, struct wait_condition *condition, brood_deadline deadline)
+{
+    if (!condition->help || deadline.ns != BROOD_FOREVER.ns || !brood__is_worker_of(pool))
+        return 0;
+    return condition->help(pool, condition);
+}
+
+int brood__wait(struct brood_pool *pool, struct wait_condition *condition, brood_deadline deadline)
+{
+    bool has_spun = false;
+    int r;
+
+    while (!condition->is_ready(pool, condition)) {
+        if (brood__make_progress(pool, condition))
+            continue;
+        if (condition->is_ready(pool, condition))
+            break;
+        if (brood__is_past(deadline))
+            return brood__timeout(deadline);
+        r = help(pool, condition, deadline);
+        if (r < 0)
+            return r;
+        if (r > 0)
+            continue;
+        if (has_spun)
+            sleep_once(pool, condition, deadline);
+        else
+            poll_first(pool, condition, deadline);
+        has_spun = true;
+    }
+    run_after_wait(pool, condition->is_silent);
+    return 0;
+}

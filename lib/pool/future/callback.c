@@ -1,0 +1,360 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+
+#include "os/error.h"
+#include "pool/future/callback.h"
+#include "pool/future/event_thread.h"
+#include "pool/future/future.h"
+#include "pool/future/promise.h"
+
+struct call {
+    struct hook hook; /* in its future's list until it is called */
+    struct link due;  /* in the list of its pool or promise */
+    struct brood_future *future;
+    brood_done *function;
+    void *context;
+};
+
+/* ---- lists ---- */
+
+static void add_last(struct link **list, struct link *link)
+{
+    struct link *first = *list ? *list : link;
+
+    link->next = first;
+    link->previous = *list ? first->previous : link;
+    link->previous->next = first->previous = link;
+    *list = first;
+}
+
+static void take_out(struct link **list, struct link *link)
+{
+    if (!link->next)
+        return;
+    if (*list == link)
+        *list = link->next != link ? link->next : NULL;
+    link->previous->next = link->next;
+    link->next->previous = link->previous;
+    link->next = link->previous = NULL;
+}
+
+static struct hook *hook_of(struct link *link)
+{
+    return (struct hook *)(void *)link; /* its first member */
+}
+
+/* ---- hooks ---- */
+
+void brood__hook_add(struct brood_future *future, struct hook *hook)
+{
+    brood__future_add_more(future);
+    add_last(&future->more.hooks, &hook->link);
+}
+
+void brood__hook_remove(struct brood_future *future, struct hook *hook)
+{
+    if (future->has_more)
+        take_out(&future->more.hooks, &hook->link);
+}
+
+static bool is_to_be_told(const struct hook *hook, bool also_patient)
+{
+    return hook->tell && (also_patient || !hook->is_patient);
+}
+
+void brood__hooks_tell(struct brood_future *future, bool also_patient)
+{
+    struct link *next = future->more.hooks, *last = next ? next->previous : NULL;
+
+    if (future->more.fd_plus_1)
+        (void)eventfd_write(future->more.fd_plus_1 - 1, 1);
+    while (next) {
+        struct hook *hook = hook_of(next);
+
+        next = next != last ? next->next : NULL; /* new due callbacks are appended after the last */
+        if (!is_to_be_told(hook, also_patient))
+            continue;
+        take_out(&future->more.hooks, &hook->link);
+        hook->tell(hook, future);
+    }
+}
+
+void brood__hooks_move(struct brood_future *future)
+{
+    struct link *first = future->has_more ? future->more.hooks : NULL, *link = first;
+
+    if (!first)
+        return;
+    do {
+        if (hook_of(link)->move)
+            hook_of(link)->move(hook_of(link));
+        link = link->next;
+    } while (link != first);
+}
+
+/* ---- callbacks ---- */
+
+bool brood__calls_can(const struct calls *calls)
+{
+    return calls->first && !calls->caller;
+}
+
+static struct calls *calls_of(struct brood_future *future)
+{
+    return future->pool ? &future->pool->calls : &brood__promise(future)->calls;
+}
+
+static void make_due(struct call *call)
+{
+    struct calls *calls = calls_of(call->future);
+
+    call->hook.tell = NULL;
+    add_last(&call->future->more.hooks, &call->hook.link);
+    add_last(&calls->first, &call->due);
+    calls->count++;
+}
+
+static void tell(struct hook *hook, struct brood_future *future)
+{
+    make_due((struct call *)(void *)hook); /* its first member */
+    if (!future->pool)
+        return;
+    future->pool->calls_awaited--;
+    brood__event_thread_notify(future->pool);
+}
+
+/* Before the callbacks there is at most the hook of a thread that waits for a cancelled promise together with other
+ * futures. */
+static struct call *first_of(const struct brood_future *future)
+{
+    struct link *first = future->more.hooks, *link = first;
+
+    while (link && hook_of(link)->tell)
+        link = link->next != first ? link->next : NULL;
+    return (struct call *)(void *)link; /* its first member's first member */
+}
+
+static struct call *first_due(const struct calls *calls)
+{
+    return calls->first ? (struct call *)(void *)((char *)calls->first - offsetof(struct call, due)) : NULL;
+}
+
+/* Takes the first callback that is due, or the first of that future. */
+static struct call *take(struct calls *calls, const struct brood_future *only)
+{
+    struct call *call = only ? first_of(only) : first_due(calls);
+
+    if (!call)
+        return NULL;
+    take_out(&call->future->more.hooks, &call->hook.link);
+    take_out(&calls->first, &call->due);
+    calls->count--;
+    return call;
+}
+
+/* The callback held a reference to the future. */
+static void let_go(struct brood_future *future)
+{
+    if (--future->more.calls == 0 && future->abandoned && future->pool)
+        brood__future_drop(future);
+}
+
+/* The state of the calling thread's callbacks. */
+static _Thread_local struct {
+    unsigned depth; /* nested callbacks */
+    bool is_late;   /* the thread calls postponed callbacks */
+    struct promise *postponed, **end;
+} inside;
+
+static bool is_too_deep(void)
+{
+    return inside.depth >= CALLS_NESTED_MAX;
+}
+
+static struct promise *take_postponed(void)
+{
+    struct promise *promise = inside.postponed;
+
+    inside.postponed = promise->next_postponed;
+    promise->is_postponed = false;
+    return promise;
+}
+
+/* These callbacks may postpone more. */
+static void run_postponed(void)
+{
+    inside.is_late = true;
+    while (inside.postponed) {
+        struct lock *lock = &inside.postponed->lock;
+
+        brood__lock(lock);
+        struct promise *promise = take_postponed();
+
+        brood__calls_run_promise(promise);
+        brood__promise_leave(promise);
+    }
+    inside.is_late = false;
+}
+
+/* The promise stays allocated until then. */
+static void postpone(struct promise *promise)
+{
+    if (promise->is_postponed)
+        return;
+    promise->is_postponed = true;
+    promise->next_postponed = NULL;
+    promise->users++;
+    if (!inside.postponed)
+        inside.end = &inside.postponed;
+    *inside.end = promise;
+    inside.end = &promise->next_postponed;
+}
+
+/* Not locked. */
+static void call_back(const struct call *call)
+{
+    inside.depth++;
+    (void)BROOD__UNCANCELLED((call->function(call->future, call->context), 0));
+    inside.depth--;
+    if (inside.depth == 0 && inside.postponed && !inside.is_late)
+        run_postponed();
+}
+
+int brood__calls_run(struct calls *calls, struct lock *lock, const struct brood_future *only)
+{
+    const void *outer = calls->caller;
+    struct call *call;
+    size_t left = calls->count;
+    int ran = 0;
+
+    if (outer && !(only && outer == brood__this_thread()))
+        return 0;
+    calls->caller = brood__this_thread();
+    while ((only || left-- > 0) && (call = take(calls, only))) {
+        brood__unlock(lock);
+        call_back(call);
+        brood__lock(lock);
+        let_go(call->future);
+        free(call);
+        ran++;
+    }
+    calls->caller = outer;
+    return ran;
+}
+
+void brood__calls_run_promise(struct promise *promise)
+{
+    if (is_too_deep())
+        postpone(promise);
+    else
+        while (brood__calls_run(&promise->calls, &promise->lock, NULL) >
+               0) /* another thread may have added one meanwhile */
+            ;
+}
+
+void brood__calls_forget(struct brood_future *future)
+{
+    while (future->has_more && future->more.hooks) {
+        struct hook *hook = hook_of(future->more.hooks);
+
+        take_out(&future->more.hooks, &hook->link);
+        if (hook->tell == tell)
+            free(hook);
+    }
+}
+
+/* Calls it at once, in the caller, which is not inside the pool meanwhile and may even close it. */
+static void call_now(struct call *call)
+{
+    struct brood_future *future = call->future;
+
+    if (future->pool)
+        brood__pool_leave(future->pool);
+    else
+        brood__unlock(brood__future_lock(future));
+    call_back(call);
+    brood__lock(brood__future_lock(future));
+    if (future->pool)
+        future->pool->users++;
+    free(call);
+}
+
+/* No thread looks into a closed pool any more, and nothing new is submitted to it. */
+static bool can_call_now(const struct brood_future *future)
+{
+    return !is_too_deep() || (future->pool && future->pool->closed);
+}
+
+/* The future is done, but no callback can be called now. */
+static void leave_for_later(struct brood_future *future)
+{
+    if (future->pool)
+        brood__calls_left(future->pool);
+    else
+        postpone(brood__promise(future));
+}
+
+/* The future is done.  Callbacks that were added earlier and not called yet are called first. */
+static void add_late(struct brood_future *future, struct call *call)
+{
+    struct calls *calls = calls_of(future); /* the future may be freed by its callback */
+    struct lock *lock = brood__future_lock(future);
+    struct brood_pool *pool = future->pool;
+
+    if (!can_call_now(future)) {
+        make_due(call);
+        leave_for_later(future);
+        return;
+    }
+    if (future->more.calls > 1)
+        make_due(call);
+    else {
+        call_now(call);
+        let_go(future);
+    }
+    if (brood__calls_run(calls, lock, future) > 0 && pool)
+        brood__calls_left(pool);
+}
+
+/* Locked. */
+static void add(struct brood_future *future, struct call *call)
+{
+    bool is_done = brood__future_look(future);
+
+    brood__future_add_more(future);
+    future->more.calls++;
+    if (is_done) {
+        add_late(future, call);
+        return;
+    }
+    brood__hook_add(future, &call->hook);
+    if (future->pool)
+        brood__call_awaited(future->pool);
+}
+
+int brood_future_on_done(struct brood_future *future, brood_done *function, void *context)
+{
+    struct call *call;
+    int r;
+
+    if (!function)
+        return brood_fail(-EINVAL, "a callback needs a function");
+    call = malloc(sizeof(*call));
+    if (!call)
+        return brood_fail(-ENOMEM, "out of memory");
+    *call = (struct call){.hook.tell = tell, .future = future, .function = function, .context = context};
+    r = brood__future_enter(future);
+    if (r < 0) {
+        free(call);
+        return r;
+    }
+    struct brood_pool *pool = future->pool;
+
+    add(future, call);
+    if (pool)
+        brood__pool_leave(pool);
+    else
+        brood__future_leave(future);
+    return 0;
+}
