@@ -28,6 +28,17 @@ bool brood__lane_mailbox(const struct lane *lane, uint64_t *ret_position)
     return word_state(word) == SLOT_READY;
 }
 
+/* The host uses the mailbox only while no task is in the lane: a task there is older than one that waits in the ring.  It
+ * may have come after the first look at the mailbox, and the one in the ring after it.  The acquire of the ring's word makes
+ * this second look see it. */
+static void prefer_mailbox(const struct lane *lane, uint64_t *position)
+{
+    uint64_t older;
+
+    if (brood__lane_mailbox(lane, &older))
+        *position = older;
+}
+
 /* Reads two laps at most: a head that lags catches up within one, and the second reaches the waiting task.  The
  * host and the supervisor call this too, and a worker that advances the words while they are read must not keep them
  * here. */
@@ -46,6 +57,7 @@ bool brood__lane_next(const struct lane *lane, uint64_t *head, uint64_t *ret_pos
             return false;
         if (word == word_of(SLOT_READY, 0, *head)) {
             *ret_position = *head;
+            prefer_mailbox(lane, ret_position);
             return true;
         }
         /* Stolen or cancelled.  Where a later position is, all positions of the lap before are settled. */

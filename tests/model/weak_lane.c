@@ -113,6 +113,13 @@ static void submits_twice(void)
     submit(first_position() + SLOTS);
 }
 
+/* The first task goes to the mailbox, as no other is in the lane, and the second into the ring. */
+static void submits_to_mailbox_and_ring(void)
+{
+    submit(MAILBOX | 1);
+    submit(first_position());
+}
+
 static void submits_and_cancels(void)
 {
     submit(first_position());
@@ -178,6 +185,17 @@ static void serves_twice(void)
     runs[0] = 0;
     (void)serve(0, &head);
     (void)serve(0, &head);
+}
+
+/* Runs one task.  The first one submitted is still there if that was the second. */
+static void serves_the_oldest(void)
+{
+    uint64_t head = first_position(), position;
+
+    runs[0] = 0;
+    if (!brood__lane_next(&lanes[0], &head, &position))
+        weak_give_up();
+    weak_check(position & MAILBOX, "a task overtakes the one submitted before it");
 }
 
 /* Only where it finds the task. */
@@ -278,6 +296,7 @@ static void ran_once(void)
     MUTANT(.kind = (what), .thread = THREAD(who), .location = (where), .order = memory_order_relaxed)
 #define TASK .threads = {submits, serves, steals}, .check = ran_once
 #define AGAIN .threads = {submits_twice, serves_twice}
+#define ORDER .threads = {submits_to_mailbox_and_ring, serves_the_oldest}
 #define CANCEL .threads = {submits_and_cancels, serves, steals}, .check = ran_once
 #define WORKER_SLEEPS .threads = {submits_and_wakes, serves_when_woken}
 #define HOST_SLEEPS .threads = {submits_and_sleeps, answers}
@@ -293,6 +312,8 @@ static const struct weak_case cases[] = {
     CASE("  the host does not acquire", WEAK_FAILS, AGAIN, .mutant = RELAXED(WEAK_LOAD, 0, "word")),
     CASE("  the worker does not acquire", WEAK_FAILS, AGAIN, .mutant = RELAXED(WEAK_LOAD, 1, "word"),
          .also = RELAXED(WEAK_UPDATE, 1, "word")),
+    CASE("a task in the mailbox and one in the ring", WEAK_HOLDS, ORDER),
+    CASE("  the ring's word is not acquired", WEAK_FAILS, ORDER, .mutant = RELAXED(WEAK_LOAD, 1, "word")),
     CASE("a task is cancelled", WEAK_HOLDS, CANCEL),
     CASE("the worker sleeps", WEAK_HOLDS, WORKER_SLEEPS),
     CASE("  no light fence", WEAK_FAILS, WORKER_SLEEPS, LEFT_OUT(WEAK_LIGHT, 0)),
