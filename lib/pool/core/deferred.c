@@ -3,7 +3,7 @@
 bool brood__run_deferred(struct brood_pool *pool, bool is_silent)
 {
     for (const struct deferred *const *kind = brood__deferred; *kind; kind++)
-        if (deferred_may_run(*kind, is_silent) && (*kind)->run(pool))
+        if (deferred_has_work(*kind, pool, is_silent) && (*kind)->run(pool))
             return true;
     return false;
 }

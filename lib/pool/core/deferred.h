@@ -11,6 +11,10 @@
 
 /* All functions are called with the pool locked. */
 struct deferred {
+    /* Fields of the pool, of which one is not 0 while there is work of this kind, due or not: most waits need no more than
+     * a load to pass a kind that has none.  DEFERRED_WORD(); 0: none. */
+    uint16_t words[3];
+
     /* It runs functions of the program: never for a wait that `is_silent`. */
     bool is_loud;
 
@@ -36,13 +40,26 @@ struct deferred {
     bool runs_after_wait;
 };
 
+/* A field of 8 bytes; not the pool's first one, which is its lock. */
+#define DEFERRED_WORD(field) ((uint16_t)offsetof(struct brood_pool, field))
+
 /* In the order in which the host runs them; NULL ends the list. */
 extern const struct deferred *const brood__deferred[];
 
-/* May a wait run work of that kind, which `is_silent` or not? */
-static inline bool deferred_may_run(const struct deferred *kind, bool is_silent)
+static inline bool deferred_word(const struct brood_pool *pool, uint16_t offset)
 {
-    return !(kind->is_loud && is_silent);
+    uint64_t word;
+
+    memcpy(&word, (const char *)pool + offset, sizeof(word));
+    return offset != 0 && word != 0;
+}
+
+/* Is there work of that kind, due or not, that a wait may run which `is_silent` or not? */
+static inline bool deferred_has_work(const struct deferred *kind, const struct brood_pool *pool, bool is_silent)
+{
+    return (deferred_word(pool, kind->words[0]) || deferred_word(pool, kind->words[1]) ||
+            deferred_word(pool, kind->words[2])) &&
+           !(kind->is_loud && is_silent);
 }
 
 /* Runs due work of all kinds, or of those that are not loud; true if there was any.  May unlock meanwhile. */

@@ -9,9 +9,9 @@
 #include "pool/core/interrupt.h"
 #include "pool/core/jobs.h"
 #include "pool/core/kind.h"
-#include "pool/core/life.h"
 #include "pool/core/placement.h"
 #include "pool/core/slots.h"
+#include "pool/core/teardown.h"
 #include "pool/core/wait.h"
 #include "proto/task.h"
 
@@ -63,10 +63,10 @@ static bool has_room(const struct brood_pool *pool)
 static bool room_or_end(struct brood_pool *pool, struct wait_condition *condition)
 {
     (void)condition;
-    if (pool->closing || pool->broken || brood__is_interrupted(pool) || has_room(pool))
+    if (life_is_ending(pool->life) || brood__is_interrupted(pool) || has_room(pool))
         return true;
     brood__collect_all(pool);
-    return pool->broken || has_room(pool);
+    return life_is_broken(pool->life) || has_room(pool);
 }
 
 bool brood__goes_over(const struct brood_pool *pool, brood_deadline deadline)
@@ -80,10 +80,8 @@ int brood__wait_for_room(struct brood_pool *pool, brood_deadline deadline)
     int r = has_room(pool) || brood__goes_over(pool, deadline) ? 0 : brood__wait(pool, &condition, deadline);
 
     brood__check_life(pool);
-    if (pool->closing)
-        return brood_fail(-ESHUTDOWN, "the pool is closed");
-    if (pool->broken)
-        return brood_fail(-ESHUTDOWN, "%s", pool->broken_reason);
+    if (life_is_ending(pool->life))
+        return brood__pool_takes_no_more(pool);
     if (brood__is_interrupted(pool))
         return brood_fail(-EINTR, "interrupted: the pool takes no more tasks");
     if (r < 0)

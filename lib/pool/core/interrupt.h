@@ -17,7 +17,7 @@ static inline bool brood__is_interrupted(const struct brood_pool *pool)
 /* The host has to cancel what has not started.  Locked. */
 static inline bool brood__interrupt_cancels(const struct brood_pool *pool)
 {
-    return brood__is_interrupted(pool) && pool->interrupts_cancel && !pool->given_up && !pool->broken;
+    return brood__is_interrupted(pool) && pool->interrupts_cancel && life_outcome(pool->life) == 0;
 }
 
 /* The handler has killed the supervisor, at the second SIGINT. */

@@ -1,24 +1,63 @@
-/* life.h - inside the library: whether the pool can go on, and what happens to its work if not. */
+/* life.h - inside the library: the states in the life of a pool.  It only goes forward: a later state has a higher number. */
 #ifndef BROOD_POOL_CORE_LIFE_H
 #define BROOD_POOL_CORE_LIFE_H
 
-#include "pool/core/slots.h"
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
 
-/* Settles everything in the lanes: published results are delivered, and all other jobs end because the pool is gone.
- * Locked. */
-void brood__settle_all(struct brood_pool *pool);
+/* Locked by the pool. */
+enum pool_life {
+    LIFE_OPEN,
+    LIFE_INTERRUPTED, /* an interrupt has cancelled what had not started; no thread has shut the pool down yet */
+    LIFE_DRAINING,    /* the pool takes no more work, and finishes what it has */
+    LIFE_CANCELLED,   /* the pool takes no more work; what had not started is cancelled */
+    LIFE_KILLED,      /* the same, and the host has ended the workers on request */
+    LIFE_BROKEN,      /* the supervisor is dead, or a worker has overwritten memory: the pool cannot go on */
+    LIFE_CLOSED,      /* its workers have ended, or are about to end for good; only futures are left */
+    LIFE_BROKEN_CLOSED,
+};
 
-/* Sets the reason why the pool is broken, or will be.  The first reason stays.  Locked. */
-void brood__mark_broken(struct brood_pool *pool, const char *reason);
+/* Does the pool refuse more work because a call has shut it down, or because it is broken? */
+static inline bool life_is_ending(enum pool_life life)
+{
+    return life >= LIFE_DRAINING;
+}
 
-/* Breaks the pool if the supervisor is dead or has given up, or if a worker has overwritten memory that is not its own:
- * all its jobs fail.  Locked. */
-void brood__check_life(struct brood_pool *pool);
+static inline bool life_is_broken(enum pool_life life)
+{
+    return life == LIFE_BROKEN || life == LIFE_BROKEN_CLOSED;
+}
 
-/* Ends what has not started, also parts of maps, with -ECANCELED, and starts nothing more.  Locked. */
-void brood__pool_cancel(struct brood_pool *pool);
+static inline bool life_is_closed(enum pool_life life)
+{
+    return life >= LIFE_CLOSED;
+}
 
-/* Ends what has not started, as `state` says.  Locked. */
-void brood__give_up_waiting(struct brood_pool *pool, enum slot_state state);
+/* The outcome of work that has not started: -ECANCELED, -ESHUTDOWN, or 0 if it may still start. */
+static inline int16_t life_outcome(enum pool_life life)
+{
+    if (life == LIFE_INTERRUPTED || life == LIFE_CANCELLED)
+        return -ECANCELED;
+    return life >= LIFE_KILLED ? -ESHUTDOWN : 0;
+}
+
+static inline enum pool_life life_shut_down(enum pool_life life)
+{
+    if (life == LIFE_INTERRUPTED)
+        return LIFE_CANCELLED;
+    return life == LIFE_OPEN ? LIFE_DRAINING : life;
+}
+
+/* From a state in which work may still start. */
+static inline enum pool_life life_cancel(enum pool_life life)
+{
+    return life == LIFE_OPEN ? LIFE_INTERRUPTED : LIFE_CANCELLED;
+}
+
+static inline enum pool_life life_close(enum pool_life life)
+{
+    return life_is_broken(life) ? LIFE_BROKEN_CLOSED : LIFE_CLOSED;
+}
 
 #endif

@@ -60,7 +60,7 @@ static void free_spares(struct brood_pool *pool)
 
 void brood__pool_release(struct brood_pool *pool)
 {
-    bool last = pool->closed && pool->futures == 0 && pool->users == 0 && pool->references == 0;
+    bool last = life_is_closed(pool->life) && pool->futures == 0 && pool->users == 0 && pool->references == 0;
 
     brood__unlock(&pool->lock);
     if (!last)

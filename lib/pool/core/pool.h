@@ -15,6 +15,7 @@
 #include "os/lock.h"
 #include "pool/core/binheap.h"
 #include "pool/core/calls.h"
+#include "pool/core/life.h"
 #include "proto/header.h"
 #include "shm/heap.h"
 
@@ -103,7 +104,7 @@ struct brood_pool {
     size_t queue;                 /* the capacity: the host accepts at most so many */
     struct map_window *turns;     /* idle windows of maps, which no worker works on: map.h */
     struct map_window *stalled;   /* … and those that found no room in a lane */
-    unsigned preempted;           /* workers' parts in maps that are preempted for a task: brood__maps_preempt() */
+    size_t preempted;             /* workers' parts in maps that are preempted for a task: brood__maps_preempt() */
     struct brood_future *fetches; /* large results to be fetched: fetch.h */
     struct large_regions regions;
     struct binheap again;   /* tasks to be retried because their worker died, by time: retry.h */
@@ -123,9 +124,8 @@ struct brood_pool {
     _Atomic uint32_t left; /* during close: how often only the closing thread was left inside a call.  A thread that leaves
                               adds; the closing thread reads it and sleeps on it.  Relaxed: the lock orders it */
     unsigned references;   /* brood_pool_ref() */
-    bool closing, closed, broken;
-    bool has_closer;  /* a thread is in brood_pool_close() */
-    int16_t given_up; /* why nothing more starts although the pool is not closed: -ECANCELED, -ESHUTDOWN, or 0 */
+    enum pool_life life;
+    bool has_closer; /* a thread is in brood_pool_close() */
     bool heeds_interrupts, interrupts_cancel, has_finalizer, may_rest;
     uint8_t usual_waiter;               /* the waiter that every slot names from the beginning: event_thread.h */
     bool is_attended;                   /* the host collects finished jobs although no thread may wait */
@@ -176,7 +176,7 @@ static inline int brood__pool_enter_open(struct brood_pool *pool)
 {
     int r = brood__pool_enter(pool);
 
-    return r == 0 && pool->closed ? brood__pool_is_closed(pool) : r;
+    return r == 0 && life_is_closed(pool->life) ? brood__pool_is_closed(pool) : r;
 }
 
 void brood__pool_leave_closing(struct brood_pool *pool);
@@ -184,7 +184,7 @@ void brood__pool_leave_closing(struct brood_pool *pool);
 static inline void brood__pool_leave(struct brood_pool *pool)
 {
     pool->users--;
-    if (pool->closing)
+    if (life_is_ending(pool->life))
         brood__pool_leave_closing(pool);
     else
         brood__unlock(&pool->lock);

@@ -7,9 +7,9 @@
 #include "pool/core/interrupt.h"
 #include "pool/core/jobs.h"
 #include "pool/core/kind.h"
-#include "pool/core/life.h"
 #include "pool/core/placement.h"
 #include "pool/core/slots.h"
+#include "pool/core/teardown.h"
 #include "pool/core/wait.h"
 #include "shm/spin.h"
 
@@ -152,7 +152,7 @@ void brood__announce_each(struct brood_pool *pool, next_job_fn *next_job, unsign
 /* Does deferred work of that kind wait for a job, for a thread that may be silent? */
 static bool is_waiting(const struct deferred *kind, const struct brood_pool *pool, bool is_silent)
 {
-    return kind->is_waiting && deferred_may_run(kind, is_silent) && kind->is_waiting(pool);
+    return kind->is_waiting && deferred_has_work(kind, pool, is_silent) && kind->is_waiting(pool);
 }
 
 static bool any_is_waiting(const struct brood_pool *pool, bool is_silent)
@@ -166,7 +166,7 @@ static bool any_is_waiting(const struct brood_pool *pool, bool is_silent)
 static bool any_is_due(struct brood_pool *pool, bool is_silent)
 {
     for (const struct deferred *const *kind = brood__deferred; *kind; kind++)
-        if (deferred_may_run(*kind, is_silent) && (*kind)->is_due(pool))
+        if (deferred_has_work(*kind, pool, is_silent) && (*kind)->is_due(pool))
             return true;
     return false;
 }
@@ -216,7 +216,8 @@ static brood_deadline announce_deferred(struct brood_pool *pool, unsigned parker
     brood_deadline until = BROOD_FOREVER;
 
     for (const struct deferred *const *kind = brood__deferred; *kind; kind++) {
-        brood_deadline next = (*kind)->next ? (*kind)->next(pool) : BROOD_FOREVER;
+        bool has_work = deferred_has_work(*kind, pool, is_silent);
+        brood_deadline next = has_work && (*kind)->next ? (*kind)->next(pool) : BROOD_FOREVER;
 
         if (!brood__is_past(next)) /* else it waits for room */
             until = brood__sooner(until, next);
@@ -229,7 +230,7 @@ static brood_deadline announce_deferred(struct brood_pool *pool, unsigned parker
 void brood__sleep_begin(struct brood_pool *pool, struct wait_condition *condition, struct sleep_ticket *ret_ticket)
 {
     unsigned parker = condition->parker ? use_parker(pool, condition->parker) : take_parker(pool, condition);
-    uint32_t alive = pool->broken ? 0 : pool->alive; /* the host has handled a broken pool already */
+    uint32_t alive = life_is_broken(pool->life) ? 0 : pool->alive; /* the host has handled a broken pool already */
     brood_deadline until;
 
     *ret_ticket = (struct sleep_ticket){
@@ -250,7 +251,7 @@ void brood__sleep_begin(struct brood_pool *pool, struct wait_condition *conditio
 void brood__sleep_end(struct brood_pool *pool, const struct sleep_ticket *ticket, bool has_slept)
 {
     give_parker(pool, ticket->parker);
-    if (has_slept && !pool->closed && brood__is_past(ticket->unasked))
+    if (has_slept && !life_is_closed(pool->life) && brood__is_past(ticket->unasked))
         look_unasked(pool);
     /* The kernel notifies one sleeper of the supervisor's death; that one wakes the others. */
     brood__check_life(pool);
@@ -285,7 +286,7 @@ static void sleep_once(struct brood_pool *pool, struct wait_condition *condition
 static void run_after_wait(struct brood_pool *pool, bool is_silent)
 {
     for (const struct deferred *const *kind = brood__deferred; *kind; kind++)
-        if ((*kind)->runs_after_wait && deferred_may_run(*kind, is_silent))
+        if ((*kind)->runs_after_wait && deferred_has_work(*kind, pool, is_silent))
             (void)(*kind)->run(pool);
 }
 

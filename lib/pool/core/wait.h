@@ -3,7 +3,6 @@
 #define BROOD_POOL_CORE_WAIT_H
 
 #include "pool/core/jobs.h"
-#include "pool/core/life.h"
 
 /* What a thread waits for. */
 struct wait_condition {

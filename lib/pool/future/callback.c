@@ -283,7 +283,7 @@ static void call_now(struct call *call)
 /* No thread looks into a closed pool any more, and nothing new is submitted to it. */
 static bool can_call_now(const struct brood_future *future)
 {
-    return !is_too_deep() || (future->pool && future->pool->closed);
+    return !is_too_deep() || (future->pool && life_is_closed(future->pool->life));
 }
 
 /* The future is done, but no callback can be called now. */

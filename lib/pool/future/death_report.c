@@ -62,6 +62,7 @@ static bool is_due(struct brood_pool *pool)
 
 /* The log may be a function of the program. */
 const struct deferred brood__deferred_death_reports = {
+    .words = {DEFERRED_WORD(death_reports)},
     .is_loud = true,
     .run = brood__death_reports_log,
     .is_due = is_due,

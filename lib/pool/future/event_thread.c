@@ -95,6 +95,7 @@ static void announce(struct brood_pool *pool, unsigned parker)
 }
 
 const struct deferred brood__deferred_calls = {
+    .words = {DEFERRED_WORD(calls.first), DEFERRED_WORD(calls_awaited)},
     .is_loud = true,
     .run = run_due,
     .is_due = are_due,
@@ -169,7 +170,7 @@ int brood__event_thread_start(struct brood_pool *pool)
     struct event_thread *event_thread;
     int r;
 
-    if (pool->event_thread || pool->closed)
+    if (pool->event_thread || life_is_closed(pool->life))
         return 0;
     pool->is_attended = true;
     if (pool->ops->run)
@@ -287,7 +288,7 @@ int brood_pool_fd(struct brood_pool *pool)
 
     if (r < 0)
         return r;
-    if (pool->closed)
+    if (life_is_closed(pool->life))
         r = brood_fail(-ESHUTDOWN, "the pool is closed");
     if (r == 0)
         r = brood__event_thread_start(pool);

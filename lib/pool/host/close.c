@@ -8,9 +8,9 @@
 #include "pool/core/interrupt.h"
 #include "pool/core/jobs.h"
 #include "pool/core/kind.h"
-#include "pool/core/life.h"
 #include "pool/core/pool.h"
 #include "pool/core/slots.h"
+#include "pool/core/teardown.h"
 #include "pool/core/wait.h"
 #include "pool/future/death_report.h"
 #include "pool/future/event_thread.h"
@@ -19,7 +19,7 @@
 /* Locked. */
 static void take_no_more(struct brood_pool *pool)
 {
-    pool->closing = true;
+    pool->life = life_shut_down(pool->life);
     brood__wake_waiter(pool->shared.header, WAITER_ALL); /* wakes those that wait for room */
 }
 
@@ -42,7 +42,7 @@ int brood_pool_shutdown(struct brood_pool *pool, bool cancel)
     if (r < 0)
         return r;
     take_no_more(pool);
-    if (cancel && !pool->given_up)
+    if (cancel && life_outcome(pool->life) == 0)
         brood__pool_cancel(pool);
     if (pool->shared.membership)
         drain_workers(pool);
@@ -65,7 +65,7 @@ static void ask_all_to_stop(struct brood_pool *pool)
 /* Ends everything that no worker runs, also idle windows of maps.  Locked. */
 static void drop_all(struct brood_pool *pool)
 {
-    pool->given_up = -ESHUTDOWN;
+    pool->life = LIFE_KILLED;
     brood__mark_broken(pool, "its workers were killed on request");
     brood__forget_waiting(pool, -ESHUTDOWN);
     brood__give_up_waiting(pool, SLOT_FREE);
@@ -82,11 +82,11 @@ int brood_pool_kill(struct brood_pool *pool, brood_deadline deadline)
         return r;
     brood__check_life(pool);
     take_no_more(pool);
-    if (pool->given_up != -ESHUTDOWN && !pool->broken)
+    if (pool->life < LIFE_KILLED)
         drop_all(pool);
     if (!pool->ops->end)
         r = brood_fail(-ENOTSUP, "workers that are no processes cannot be killed; what they run has been asked to stop");
-    else if (!pool->broken) {
+    else if (!life_is_broken(pool->life)) {
         brood__unlock(&pool->lock);
         pool->ops->end(pool, deadline);
         brood__lock(&pool->lock);
@@ -109,7 +109,7 @@ static bool drain(struct brood_pool *pool, brood_deadline deadline)
 {
     struct wait_condition condition = {.is_ready = is_drained, .next_job = brood__middle_job};
 
-    return brood__wait(pool, &condition, deadline) == 0 && !pool->broken;
+    return brood__wait(pool, &condition, deadline) == 0 && !life_is_broken(pool->life);
 }
 
 /* A worker without work ends at once; but a finalizer may take as long as the tasks might have. */
@@ -164,7 +164,7 @@ int brood_pool_close(struct brood_pool *pool, brood_deadline deadline)
     drained = drain(pool, deadline);
     brood__interrupts_forget(pool);
     brood__event_thread_stop(pool);
-    pool->closed = true;
+    pool->life = life_close(pool->life);
     if (!drained && !pool->ops->between_processes)
         brood__give_up_waiting(pool, SLOT_FREE); /* threads that run such a task cannot be killed */
     if (pool->kind == BROOD_INLINE)

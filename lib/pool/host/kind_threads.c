@@ -182,7 +182,7 @@ static int start_all(struct brood_pool *pool, struct threads *threads)
 /* When memory is short, the host tries again at the next occasion. */
 static void start_missing(struct brood_pool *pool)
 {
-    if (!pool->closed)
+    if (!life_is_closed(pool->life))
         (void)start_all(pool, pool->kind_state);
 }
 

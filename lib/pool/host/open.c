@@ -336,7 +336,7 @@ int brood_pool_open(struct brood_pool **ret_pool, const struct brood_pool_option
         *ret_pool = pool;
         return 0;
     }
-    pool->closed = true;
+    pool->life = LIFE_CLOSED;
     brood__lock(&pool->lock);
     brood__pool_release(pool);
     return r;

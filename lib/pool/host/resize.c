@@ -4,8 +4,8 @@
 #include "os/error.h"
 #include "os/fence.h"
 #include "pool/core/kind.h"
-#include "pool/core/life.h"
 #include "pool/core/pool.h"
+#include "pool/core/teardown.h"
 #include "pool/host/open.h"
 
 /* Dismisses the workers from `wanted` on.  Those that are scaled down only change their membership entry; the others are
@@ -49,10 +49,8 @@ static int resize(struct brood_pool *pool, int workers)
     brood__check_life(pool);
     if (workers < 1 || (unsigned)workers > pool->workers)
         return brood_fail(-EINVAL, "%d workers: 1 to %u, by the pool's .workers_max", workers, pool->workers);
-    if (pool->closing)
-        return brood_fail(-ESHUTDOWN, "the pool is closed");
-    if (pool->broken)
-        return brood_fail(-ESHUTDOWN, "%s", pool->broken_reason);
+    if (life_is_ending(pool->life))
+        return brood__pool_takes_no_more(pool);
     while (r == 0 && pool->lanes < (unsigned)workers)
         r = brood__pool_add_lane(pool);
     if (r == 0 && (unsigned)workers != pool->wanted)

@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "os/error.h"
-#include "pool/core/life.h"
 #include "pool/core/pool.h"
 #include "pool/core/slots.h"
+#include "pool/core/teardown.h"
 
 /* A program that was compiled with an older header has a smaller struct. */
 static int check_size(size_t size, size_t known)
@@ -152,7 +152,7 @@ bool brood_pool_is_broken(struct brood_pool *pool)
     if (brood__pool_enter(pool) < 0)
         return false;
     brood__check_life(pool);
-    broken = pool->broken;
+    broken = life_is_broken(pool->life);
     brood__pool_leave(pool);
     return broken;
 }

@@ -15,7 +15,7 @@
 /* A lane for the next task, or ANY_LANE. */
 static unsigned next_lane(const struct brood_pool *pool)
 {
-    if (pool->backlog.count == 0 || pool->broken || pool->closed || pool->given_up)
+    if (pool->backlog.count == 0 || life_outcome(pool->life))
         return ANY_LANE;
     return brood__shallow_lane(pool);
 }
@@ -153,6 +153,7 @@ static bool is_waiting(const struct brood_pool *pool)
 }
 
 const struct deferred brood__deferred_backlog = {
+    .words = {DEFERRED_WORD(backlog.count)},
     .run = brood__backlog_feed,
     .is_due = is_due,
     .is_waiting = is_waiting,

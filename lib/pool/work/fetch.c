@@ -111,4 +111,8 @@ static bool is_due(struct brood_pool *pool)
     return pool->fetches != NULL;
 }
 
-const struct deferred brood__deferred_fetches = {.run = brood__fetch_run_deferred, .is_due = is_due};
+const struct deferred brood__deferred_fetches = {
+    .words = {DEFERRED_WORD(fetches)},
+    .run = brood__fetch_run_deferred,
+    .is_due = is_due,
+};

@@ -173,11 +173,9 @@ static void note_time(struct map *map, int64_t took_ns)
 /* Why items that have not started never start, or 0. */
 static int16_t ending(const struct brood_pool *pool, const struct map *map)
 {
-    if (pool->broken || pool->closed)
-        return -ESHUTDOWN;
-    if (pool->given_up)
-        return pool->given_up;
-    return map->cancelled ? -ECANCELED : 0;
+    int16_t outcome = life_outcome(pool->life);
+
+    return outcome ? outcome : map->cancelled ? -ECANCELED : 0;
 }
 
 /* ---- preemption by more urgent tasks ---- */
@@ -445,7 +443,7 @@ static void finish(struct map *map)
     free_blocks(pool, map);
     if (map->words_item != map->first_failed) {
         brood__future_drop_message(future); /* the message is about another item */
-        if (outcome == -ESHUTDOWN && pool->broken)
+        if (outcome == -ESHUTDOWN && life_is_broken(pool->life))
             brood__future_keep_message(future, pool->broken_reason, sizeof(pool->broken_reason));
     }
     brood__future_finish(future, outcome);
@@ -591,6 +589,7 @@ static bool run_windows(struct brood_pool *pool)
 }
 
 const struct deferred brood__deferred_maps = {
+    .words = {DEFERRED_WORD(turns), DEFERRED_WORD(stalled), DEFERRED_WORD(preempted)},
     .run = run_windows,
     .is_due = are_due,
     .is_waiting = are_waiting,
@@ -927,7 +926,8 @@ static int check(const struct brood_task *task, const void *results, const void 
 static int begin(struct brood_pool *pool, struct brood_future *future, const struct map_call *call, brood_deadline deadline)
 {
     /* A stream may outlive its pool, whose memory is gone then. */
-    int r = pool->closed ? brood_fail(-ESHUTDOWN, "the pool is closed") : brood__wait_for_room(pool, deadline);
+    int r =
+        life_is_closed(pool->life) ? brood_fail(-ESHUTDOWN, "the pool is closed") : brood__wait_for_room(pool, deadline);
 
     if (r < 0)
         return r;

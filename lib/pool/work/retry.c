@@ -71,7 +71,7 @@ bool brood__retry(struct brood_pool *pool, struct brood_future *future)
 {
     struct retry *retry = retry_of(future);
 
-    if (!retry || retry->left <= 0 || pool->broken || pool->closed || pool->given_up)
+    if (!retry || retry->left <= 0 || life_outcome(pool->life))
         return false;
     retry->left--;
     future->more.attempt++;
@@ -154,6 +154,7 @@ bool brood__retry_is_used_up(const struct brood_future *future)
 }
 
 const struct deferred brood__deferred_retries = {
+    .words = {DEFERRED_WORD(again.count)},
     .run = submit_due,
     .is_due = is_due,
     .is_waiting = is_waiting,

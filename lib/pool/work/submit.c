@@ -12,6 +12,7 @@
 #include "pool/core/kind.h"
 #include "pool/core/placement.h"
 #include "pool/core/pool.h"
+#include "pool/core/teardown.h"
 #include "pool/future/future.h"
 #include "pool/work/backlog.h"
 #include "pool/work/fetch.h"
@@ -81,15 +82,11 @@ static int check(const struct brood_task *task, struct brood_bytes arg)
     return 0;
 }
 
-/* The usual case, without the slow path of brood__wait_for_room().  Relaxed: `life` is compared only, and carries no
- * data; the kernel writes it when the supervisor ends. */
+/* The usual case, without the slow path of brood__wait_for_room(). */
 static bool takes_more(const struct brood_pool *pool, brood_deadline deadline)
 {
-    const struct header *header = pool->shared.header;
-
-    return (pool->outstanding < pool->queue || brood__goes_over(pool, deadline)) && !pool->closing && !pool->broken &&
-           !brood__is_interrupted(pool) && brood__header_state(header) == HEADER_OPEN &&
-           atomic_load_explicit(&header->life, memory_order_relaxed) == pool->alive;
+    return (pool->outstanding < pool->queue || brood__goes_over(pool, deadline)) && !life_is_ending(pool->life) &&
+           !brood__is_interrupted(pool) && brood__life_is_fine(pool);
 }
 
 /* Puts the task into a lane or into the backlog.  Returns 1; 0: there is no slot; -ENOMEM. */

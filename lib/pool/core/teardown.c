@@ -5,8 +5,8 @@
 #include "pool/core/interrupt.h"
 #include "pool/core/jobs.h"
 #include "pool/core/kind.h"
-#include "pool/core/life.h"
 #include "pool/core/slots.h"
+#include "pool/core/teardown.h"
 
 const char brood__torn_supervisor_died[] = "its supervisor died";
 const char brood__torn_interrupted[] = "interrupted";
@@ -25,7 +25,7 @@ static void give_up(struct brood_pool *pool, unsigned lane, uint32_t index)
 {
     struct job *job = pool->shadows[lane].jobs[index];
 
-    if (pool->ops->between_processes || pool->closed)
+    if (pool->ops->between_processes || life_is_closed(pool->life))
         brood__settle(pool, lane, index, SLOT_FREE, 0);
     else
         job_withdraw(pool, job, SLOT_FREE);
@@ -52,14 +52,12 @@ static bool has_lost_supervisor(const struct brood_pool *pool, uint32_t life)
     return life != 0 && !brood__life_is_marked(life) && !pool->ops->is_alive(pool);
 }
 
-/* Why the pool cannot go on, or NULL.  Until the host closes the pool, only the supervisor changes `state`, to BROKEN,
- * and only the kernel changes the life word.  Sequentially consistent by default; acquire would do: `life` carries no
- * other data. */
+/* Why the pool cannot go on, or NULL.  Relaxed: as in brood__life_is_fine(). */
 static const char *why(const struct brood_pool *pool)
 {
     const struct header *header = pool->shared.header;
     enum header_state state = brood__header_state(header);
-    uint32_t life = atomic_load(&header->life);
+    uint32_t life = atomic_load_explicit(&header->life, memory_order_relaxed);
 
     if (pool->torn)
         return pool->torn;
@@ -79,18 +77,20 @@ void brood__mark_broken(struct brood_pool *pool, const char *reason)
                        (int)sizeof(pool->shared.header->reason), reason);
 }
 
-void brood__check_life(struct brood_pool *pool)
+void brood__check_life_slowly(struct brood_pool *pool)
 {
-    const char *reason;
+    const char *reason = why(pool);
 
-    if (pool->broken || pool->closed)
-        return;
-    reason = why(pool);
     if (!reason)
         return;
-    pool->broken = true;
+    pool->life = LIFE_BROKEN;
     brood__mark_broken(pool, reason);
     brood__settle_all(pool);
+}
+
+int brood__pool_takes_no_more(const struct brood_pool *pool)
+{
+    return brood_fail(-ESHUTDOWN, "%s", life_is_broken(pool->life) ? pool->broken_reason : "the pool is closed");
 }
 
 /* Ends what has not started, as `state` says. */
@@ -105,7 +105,7 @@ void brood__give_up_waiting(struct brood_pool *pool, enum slot_state state)
 
 void brood__pool_cancel(struct brood_pool *pool)
 {
-    pool->given_up = -ECANCELED;
+    pool->life = life_cancel(pool->life);
     brood__forget_waiting(pool, -ECANCELED);
     brood__give_up_waiting(pool, SLOT_CANCELLED);
     brood__run_all_deferred(pool);
