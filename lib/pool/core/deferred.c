@@ -8,12 +8,6 @@ bool brood__run_deferred(struct brood_pool *pool, bool is_silent)
     return false;
 }
 
-void brood__run_all_deferred(struct brood_pool *pool)
-{
-    while (brood__run_deferred(pool, true))
-        ;
-}
-
 void brood__forget_waiting(struct brood_pool *pool, int outcome)
 {
     for (const struct deferred *const *kind = brood__deferred; *kind; kind++)

@@ -65,8 +65,21 @@ static inline bool deferred_has_work(const struct deferred *kind, const struct b
 /* Runs due work of all kinds, or of those that are not loud; true if there was any.  May unlock meanwhile. */
 bool brood__run_deferred(struct brood_pool *pool, bool is_silent);
 
-/* The same until no silent work is due. */
-void brood__run_all_deferred(struct brood_pool *pool);
+/* Is there any, due or not? */
+static inline bool brood__has_deferred(const struct brood_pool *pool, bool is_silent)
+{
+    for (const struct deferred *const *kind = brood__deferred; *kind; kind++)
+        if (deferred_has_work(*kind, pool, is_silent))
+            return true;
+    return false;
+}
+
+/* The same as brood__run_deferred(), until no silent work is due. */
+static inline void brood__run_all_deferred(struct brood_pool *pool)
+{
+    while (brood__has_deferred(pool, true) && brood__run_deferred(pool, true))
+        ;
+}
 
 /* Ends what waits in the host to be submitted, with that outcome. */
 void brood__forget_waiting(struct brood_pool *pool, int outcome);

@@ -343,3 +343,39 @@ int brood__task_index(struct brood_pool *pool, const struct brood_task *task)
     }
     return index;
 }
+
+/* ---- what a call needs before its first job ---- */
+
+#define NS_PER_MS (int64_t)1000000
+
+static int64_t choose_ns(int ms, int64_t otherwise)
+{
+    return ms == 0 ? otherwise : ms > 0 ? ms * NS_PER_MS : 0;
+}
+
+struct terms brood__terms(const struct brood_pool *pool, const struct call_terms *call)
+{
+    const struct terms *usual = &pool->terms;
+
+    return (struct terms){
+        .limits = {.wall_ns = choose_ns(call->limit_ms, usual->limits.wall_ns),
+                   .cpu_ns = choose_ns(call->limit_cpu_ms, usual->limits.cpu_ns),
+                   .grace_ns = choose_ns(call->grace_ms, usual->limits.grace_ns)},
+        .retries = call->retries == 0  ? usual->retries
+                   : call->retries > 0 ? call->retries
+                                       : 0,
+    };
+}
+
+int brood__admit(struct brood_pool *pool, const struct brood_task *task, const struct call_terms *call,
+                 brood_deadline deadline, struct admission *ret_admission)
+{
+    int r = brood__wait_for_room(pool, deadline);
+
+    if (r == 0)
+        r = brood__task_index(pool, task);
+    if (r < 0)
+        return r;
+    *ret_admission = (struct admission){(unsigned)r, brood__terms(pool, call)};
+    return 0;
+}

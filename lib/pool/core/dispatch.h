@@ -50,6 +50,23 @@ int brood__wait_for_room(struct brood_pool *pool, brood_deadline deadline);
 /* The pool header's index of a task.  Locked. */
 int brood__task_index(struct brood_pool *pool, const struct brood_task *task);
 
+/* The limits and retries that a call asks for: in ms; 0: those of the pool, negative: none. */
+struct call_terms {
+    int limit_ms, limit_cpu_ms, grace_ms, retries;
+};
+
+struct terms brood__terms(const struct brood_pool *pool, const struct call_terms *call);
+
+/* What every job of a call needs. */
+struct admission {
+    unsigned task; /* the pool header's index */
+    struct terms terms;
+};
+
+/* Waits for room, as brood__wait_for_room(), and finds the task.  Returns 0 or a negative errno with a message.  Locked. */
+int brood__admit(struct brood_pool *pool, const struct brood_task *task, const struct call_terms *call,
+                 brood_deadline deadline, struct admission *ret_admission);
+
 /* May a submission exceed the capacity, because this thread is the one that has to make room?  With no other deadline
  * than BROOD_FOREVER.  Locked. */
 bool brood__goes_over(const struct brood_pool *pool, brood_deadline deadline);

@@ -60,6 +60,12 @@ extern const struct kind brood__kind_processes;
 extern const struct kind brood__kind_threads;
 extern const struct kind brood__kind_inline;
 
+/* Do the workers see this memory at the host's address? */
+static inline bool brood__is_shared(const struct brood_pool *pool, const void *memory, size_t bytes)
+{
+    return !pool->ops->between_processes || brood__offset_in_heap(pool, memory, bytes) != 0;
+}
+
 /* Is the calling thread a worker of this pool, inside a task of it? */
 static inline bool brood__is_worker_of(const struct brood_pool *pool)
 {

@@ -15,24 +15,12 @@
 
 #define NOBODY UINT32_MAX
 
-/* The CPU on which that worker ran when it last read the clock.  Relaxed: the worker writes it, and the host uses it as
- * a hint. */
-static unsigned last_cpu_of(const struct brood_pool *pool, unsigned worker)
-{
-    return atomic_load_explicit(&pool->shared.lanes[worker].worker_state->cpu, memory_order_relaxed);
-}
-
-/* The same; CPU_NONE if the worker has nothing to do. */
+/* The CPU of that worker; CPU_NONE if it has nothing to do. */
 static unsigned cpu_of(const struct brood_pool *pool, unsigned worker)
 {
     if (pool->shadows[worker].outstanding == 0 || brood__idle_is(pool->shared.header, worker))
         return CPU_NONE;
-    return last_cpu_of(pool, worker);
-}
-
-bool brood__placement_is_on(const struct brood_pool *pool, unsigned worker, unsigned cpu)
-{
-    return last_cpu_of(pool, worker) == cpu;
+    return brood__placement_cpu(pool, worker);
 }
 
 static unsigned first_on(const struct brood_pool *pool, unsigned cpu)
@@ -86,7 +74,7 @@ void brood__placement_leave(const struct brood_pool *pool)
 static bool any_elsewhere(const struct brood_pool *pool, unsigned cpu)
 {
     for (unsigned i = 0; i < pool->wanted; i++) {
-        unsigned there = last_cpu_of(pool, i);
+        unsigned there = brood__placement_cpu(pool, i);
 
         if (there != cpu && there != CPU_NONE)
             return true;

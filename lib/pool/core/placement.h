@@ -4,9 +4,19 @@
 
 #include "pool/core/pool.h"
 
+/* The CPU on which that worker ran when it last read the clock.  Relaxed: the worker writes it, and the host uses it as
+ * a hint. */
+static inline unsigned brood__placement_cpu(const struct brood_pool *pool, unsigned worker)
+{
+    return atomic_load_explicit(&pool->shared.lanes[worker].worker_state->cpu, memory_order_relaxed);
+}
+
 /* Did that worker last run on that CPU?  If that is the calling thread's CPU, the worker may take it when it wakes, and
  * the thread continues only a tick later; so such a worker is woken last.  A hint. */
-bool brood__placement_is_on(const struct brood_pool *pool, unsigned worker, unsigned cpu);
+static inline bool brood__placement_is_on(const struct brood_pool *pool, unsigned worker, unsigned cpu)
+{
+    return brood__placement_cpu(pool, worker) == cpu;
+}
 
 /* The calling thread is about to sleep: if it is on a CPU that a worker needs, that worker gets it.  Locked. */
 void brood__placement_leave(const struct brood_pool *pool);

@@ -9,8 +9,6 @@
 #include "pool/core/pool.h"
 #include "pool/core/slots.h"
 
-#define NS_PER_MS (int64_t)1000000
-
 /* ---- one process ---- */
 
 int brood__pool_not_ours(const struct brood_pool *pool)
@@ -69,32 +67,13 @@ void brood__pool_release(struct brood_pool *pool)
     free(pool);
 }
 
-void brood__run_inline(struct brood_pool *pool)
+void brood__run_inline_now(struct brood_pool *pool)
 {
-    if (pool->kind != BROOD_INLINE)
-        return;
     brood__unlock(&pool->lock);
     pool->ops->run(pool);
     brood__lock(&pool->lock);
     if (pool->is_attended)
         brood__collect_all(pool);
-}
-
-static int64_t choose_ns(int ms, int64_t otherwise)
-{
-    return ms == 0 ? otherwise : ms > 0 ? ms * NS_PER_MS : 0;
-}
-
-struct terms brood__terms(const struct brood_pool *pool, int limit_ms, int limit_cpu_ms, int grace_ms, int retries)
-{
-    return (struct terms){
-        .limits = {.wall_ns = choose_ns(limit_ms, pool->terms.limits.wall_ns),
-                   .cpu_ns = choose_ns(limit_cpu_ms, pool->terms.limits.cpu_ns),
-                   .grace_ns = choose_ns(grace_ms, pool->terms.limits.grace_ns)},
-        .retries = retries == 0  ? pool->terms.retries
-                   : retries > 0 ? retries
-                                 : 0,
-    };
 }
 
 /* ---- memory ---- */
@@ -161,18 +140,4 @@ void brood__scale_up(struct brood_pool *pool, unsigned lane)
         called = brood__membership_call(membership, i);
     if (called)
         pool->ops->start_missing(pool);
-}
-
-uint64_t brood__offset_in_heap(const struct brood_pool *pool, const void *memory, size_t bytes)
-{
-    uintptr_t at = (uintptr_t)memory - (uintptr_t)pool->shared.segment.base;
-
-    return at >= pool->heap.start && at < pool->shared.segment.committed && bytes <= pool->shared.segment.committed - at
-               ? at
-               : 0;
-}
-
-bool brood__is_shared(const struct brood_pool *pool, const void *memory, size_t bytes)
-{
-    return !pool->ops->between_processes || brood__offset_in_heap(pool, memory, bytes) != 0;
 }

@@ -197,21 +197,28 @@ pid_t brood__worker_pid(const struct brood_pool *pool, unsigned worker);
  * return. */
 void brood__pool_release(struct brood_pool *pool);
 
-/* The terms of a call, and those of the pool where the call sets none.  In ms; 0: as the pool, negative: none. */
-struct terms brood__terms(const struct brood_pool *pool, int limit_ms, int limit_cpu_ms, int grace_ms, int retries);
-
 /* There is more work than the present workers have begun: starts a worker that is scaled down, that of `lane` first.
  * Locked. */
 void brood__scale_up(struct brood_pool *pool, unsigned lane);
 
 /* In an inline pool, where the caller is the worker, runs what is in the lanes.  Locked on entry and return, not in
  * between. */
-void brood__run_inline(struct brood_pool *pool);
+void brood__run_inline_now(struct brood_pool *pool);
+
+static inline void brood__run_inline(struct brood_pool *pool)
+{
+    if (pool->kind == BROOD_INLINE)
+        brood__run_inline_now(pool);
+}
 
 /* The offset of that memory in the segment; 0: it is not in the heap. */
-uint64_t brood__offset_in_heap(const struct brood_pool *pool, const void *memory, size_t bytes);
+static inline uint64_t brood__offset_in_heap(const struct brood_pool *pool, const void *memory, size_t bytes)
+{
+    uintptr_t at = (uintptr_t)memory - (uintptr_t)pool->shared.segment.base;
 
-/* Do the workers see this memory at the host's address? */
-bool brood__is_shared(const struct brood_pool *pool, const void *memory, size_t bytes);
+    return at >= pool->heap.start && at < pool->shared.segment.committed && bytes <= pool->shared.segment.committed - at
+               ? at
+               : 0;
+}
 
 #endif

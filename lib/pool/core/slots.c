@@ -120,15 +120,8 @@ void brood__collect_scattered(struct brood_pool *pool)
             (void)brood__collect(pool, job);
 }
 
-/* There are few certificates, so a thread that waits for something else collects lost tasks, too.  The supervisor adds
- * to `lost_tasks`, release, after it has marked a task lost; the host loads it here, acquire. */
-void brood__collect_lost(struct brood_pool *pool)
+void brood__collect_lost_now(struct brood_pool *pool, uint64_t lost_tasks)
 {
-    const struct membership *membership = pool->shared.membership;
-    uint64_t lost_tasks = membership ? atomic_load_explicit(&membership->lost_tasks, memory_order_acquire) : 0;
-
-    if (lost_tasks == pool->lost_tasks)
-        return;
     pool->lost_tasks = lost_tasks;
     brood__collect_claimed(pool);
 }

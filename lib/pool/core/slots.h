@@ -30,8 +30,20 @@ void brood__settle(struct brood_pool *pool, unsigned lane, uint32_t index, enum 
 /* Settles all finished jobs, in whatever order they were finished. */
 void brood__collect_scattered(struct brood_pool *pool);
 
-/* Settles the tasks that were lost with their worker.  There are few certificates, and later crashes need them. */
-void brood__collect_lost(struct brood_pool *pool);
+/* Settles the tasks that were lost with their worker: `lost_tasks` so far. */
+void brood__collect_lost_now(struct brood_pool *pool, uint64_t lost_tasks);
+
+/* The same, if there are new ones.  There are few certificates, and later crashes need them: so a thread that waits for
+ * something else collects lost tasks, too.  The supervisor adds to `lost_tasks`, release, after it has marked a task lost;
+ * the host loads it here, acquire. */
+static inline void brood__collect_lost(struct brood_pool *pool)
+{
+    const struct membership *membership = pool->shared.membership;
+    uint64_t lost_tasks = membership ? atomic_load_explicit(&membership->lost_tasks, memory_order_acquire) : 0;
+
+    if (lost_tasks != pool->lost_tasks)
+        brood__collect_lost_now(pool, lost_tasks);
+}
 
 /* Does the word of the slot at that position say DONE or LOST? */
 static inline bool brood__word_is_over(uint64_t word, uint64_t position)

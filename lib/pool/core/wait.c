@@ -296,7 +296,7 @@ bool brood__make_progress(struct brood_pool *pool, struct wait_condition *condit
     if (brood__interrupt_cancels(pool))
         brood__pool_cancel(pool);
     brood__collect_lost(pool);
-    if (!brood__run_deferred(pool, condition->is_silent))
+    if (!brood__has_deferred(pool, condition->is_silent) || !brood__run_deferred(pool, condition->is_silent))
         return false;
     brood__run_inline(pool);
     return true;
@@ -333,6 +333,7 @@ int brood__wait(struct brood_pool *pool, struct wait_condition *condition, brood
             poll_first(pool, condition, deadline);
         has_spun = true;
     }
-    run_after_wait(pool, condition->is_silent);
+    if (brood__has_deferred(pool, condition->is_silent))
+        run_after_wait(pool, condition->is_silent);
     return 0;
 }

@@ -80,9 +80,9 @@ void brood__hooks_tell(struct brood_future *future, bool also_patient)
     }
 }
 
-void brood__hooks_move(struct brood_future *future)
+void brood__hooks_move_each(struct brood_future *future)
 {
-    struct link *first = future->has_more ? future->more.hooks : NULL, *link = first;
+    struct link *first = future->more.hooks, *link = first;
 
     if (!first)
         return;

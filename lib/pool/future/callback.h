@@ -49,7 +49,7 @@ void brood__hooks_tell(struct brood_future *future, bool also_patient);
 
 /* The future, which waited in the host or is a map, has another job in a lane: a waiter that has named its parker in the
  * earlier jobs has to name it there, too. */
-void brood__hooks_move(struct brood_future *future);
+void brood__hooks_move_each(struct brood_future *future);
 
 /* ---- due callbacks ---- */
 

@@ -45,7 +45,7 @@ static int call_due(struct brood_pool *pool)
     return ran;
 }
 
-int brood__call_due(struct brood_pool *pool)
+int brood__call_due_now(struct brood_pool *pool)
 {
     return brood__calls_are_due(pool) ? call_due(pool) : 0;
 }

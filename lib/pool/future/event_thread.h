@@ -38,7 +38,12 @@ bool brood__callers_wait(const struct brood_pool *pool);
 bool brood__calls_are_due(const struct brood_pool *pool);
 
 /* Calls those callbacks, and returns their number.  Not locked meanwhile. */
-int brood__call_due(struct brood_pool *pool);
+int brood__call_due_now(struct brood_pool *pool);
+
+static inline int brood__call_due(struct brood_pool *pool)
+{
+    return pool->calls.first ? brood__call_due_now(pool) : 0;
+}
 
 extern const struct deferred brood__deferred_calls;
 

@@ -189,7 +189,8 @@ static bool is_done(struct brood_pool *pool, struct wait_condition *condition)
     struct brood_future *future = condition->subject;
 
     (void)pool;
-    brood__future_ops(future)->collect(future);
+    if (!brood__future_is_done(future))
+        brood__future_ops(future)->collect(future);
     return brood__future_is_done(future);
 }
 

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "pool/core/pool.h"
+#include "pool/future/callback.h"
 
 struct fetch;
 struct map;
@@ -143,6 +144,12 @@ static inline void brood__future_init(struct brood_future *future, struct brood_
 /* The second line, for rarely used fields.  Locked. */
 void brood__future_add_more(struct brood_future *future);
 void brood__future_free_more(struct brood_future *future);
+
+static inline void brood__hooks_move(struct brood_future *future)
+{
+    if (future->has_more)
+        brood__hooks_move_each(future);
+}
 
 /* A new future of this pool; NULL with a message when memory is short.  Locked. */
 struct brood_future *brood__future_new(struct brood_pool *pool);

@@ -5,7 +5,7 @@
 #include "pool/work/backlog.h"
 #include "pool/work/fetch.h"
 #include "pool/work/map.h"
-#include "pool/work/map_future.h"
+#include "pool/work/map_window.h"
 #include "pool/work/retry.h"
 #include "pool/work/task_future.h"
 

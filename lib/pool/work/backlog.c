@@ -7,7 +7,7 @@
 #include "pool/core/wait.h"
 #include "pool/future/callback.h"
 #include "pool/work/backlog.h"
-#include "pool/work/map.h"
+#include "pool/work/map_window.h"
 #include "pool/work/retry.h"
 
 #define PRIORITY_OF_MAPS 0

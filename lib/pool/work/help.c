@@ -6,7 +6,7 @@
 #include "pool/future/callback.h"
 #include "pool/work/backlog.h"
 #include "pool/work/help.h"
-#include "pool/work/map.h"
+#include "pool/work/map_window.h"
 
 static void collect_at(struct brood_pool *pool, unsigned lane, uint64_t position)
 {

@@ -171,10 +171,7 @@ static int start(struct brood_imap *imap, struct chunk *chunk, brood_deadline de
         .results = chunk->results,
         .items = chunk->count,
         .chunk = chunk->count,
-        .limit_ms = imap->options.limit_ms,
-        .limit_cpu_ms = imap->options.limit_cpu_ms,
-        .grace_ms = imap->options.grace_ms,
-        .retries = imap->options.retries,
+        .terms = {imap->options.limit_ms, imap->options.limit_cpu_ms, imap->options.grace_ms, imap->options.retries},
         .by_one = true,
     };
     int r = brood__map_start(imap->pool, &chunk->future, &call, deadline);
@@ -243,11 +240,12 @@ static bool any_done(struct brood_pool *pool, struct wait_condition *condition)
 {
     struct brood_imap *imap = condition->subject;
 
+    (void)pool;
     for (unsigned i = 0; i < imap->chunk_count; i++) {
         struct brood_future *future = imap->chunks[i].future;
 
         if (future && !brood__future_is_done(future))
-            brood__map_collect(pool, future->map);
+            brood__future_ops(future)->collect(future);
         if (future && brood__future_is_done(future))
             return true;
     }
@@ -263,7 +261,7 @@ static struct job *job_of_any(struct brood_pool *pool, struct wait_condition *co
     (void)pool;
     for (unsigned i = 0; i < imap->chunk_count; i++) {
         struct brood_future *future = imap->chunks[i].future;
-        struct job *job = future ? brood__map_job(future->map) : NULL;
+        struct job *job = future ? brood__future_ops(future)->job(future) : NULL;
 
         if (job && passed)
             return job;
@@ -360,7 +358,7 @@ static const char *words_of(const struct chunk *chunk, int outcome)
 
     if (outcome == 0)
         return "";
-    if (chunk->at == brood__map_first_failed(chunk->future->map))
+    if (chunk->at == brood__future_ops(chunk->future)->first_failed(chunk->future))
         return brood_future_error(chunk->future);
     words = strerrordesc_np(-outcome);
     return words ? words : "failed";
@@ -368,7 +366,7 @@ static const char *words_of(const struct chunk *chunk, int outcome)
 
 static void deliver(const struct brood_imap *imap, struct chunk *chunk, struct brood_item *ret_item)
 {
-    int outcome = chunk->future->outcome == 0 ? 0 : brood__map_item(chunk->future->map, chunk->at);
+    int outcome = chunk->future->outcome == 0 ? 0 : brood__future_ops(chunk->future)->item(chunk->future, chunk->at);
 
     *ret_item = (struct brood_item){
         .index = chunk->first + chunk->at,

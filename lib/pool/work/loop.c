@@ -53,13 +53,10 @@ static struct map_call describe(const struct brood_task *task, const void *conte
         .task = task,
         .args = context,
         .loop = {.begin = begin, .end = end, .grain = options->grain, .context_bytes = context ? context_bytes : 0},
+        .terms = {options->limit_ms, options->limit_cpu_ms, options->grace_ms, options->retries},
     };
 
     call.items = blocks_of(&call.loop);
-    call.limit_ms = options->limit_ms;
-    call.limit_cpu_ms = options->limit_cpu_ms;
-    call.grace_ms = options->grace_ms;
-    call.retries = options->retries;
     return call;
 }
 

@@ -156,7 +156,8 @@ static struct terms terms_of(const struct brood_pool *pool, const struct brood_c
 
     if (!options)
         return terms;
-    terms = brood__terms(pool, options->limit_ms, options->limit_cpu_ms, options->grace_ms, options->retries);
+    terms = brood__terms(
+        pool, &(struct call_terms){options->limit_ms, options->limit_cpu_ms, options->grace_ms, options->retries});
     if (!pool->ops->run) /* else it runs at once */
         terms.priority = options->priority;
     return terms;
