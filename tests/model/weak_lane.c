@@ -127,7 +127,7 @@ static void submits_and_cancels(void)
         runs[0]++; /* as if: it is over */
 }
 
-/* As brood__sleep_begin() and sleep_once() do (pool/core/wait.c). */
+/* As brood__sleep() does (pool/core/wait.c). */
 static void submits_and_sleeps(void)
 {
     struct parker *parker = &header.parkers[HOST_PARKER];

@@ -20,6 +20,9 @@
  * lives. */
 #define UNMARKED_NS 5000000
 
+/* A thread re-checks at this interval if there is no free parker for it, or if it cannot be sure to be woken. */
+#define UNPARKED_NS 1000000
+
 static bool is_settled(const struct slot *slot, uint64_t position)
 {
     uint64_t word = slot_look(slot);
@@ -50,7 +53,7 @@ static void yield_on(const struct slot *slot, uint64_t position, int64_t until)
         ;
 }
 
-static void poll_first(struct brood_pool *pool, struct wait_condition *condition, brood_deadline deadline)
+static void poll_job(struct brood_pool *pool, struct wait_condition *condition, brood_deadline deadline)
 {
     struct job *job = condition->next_job(pool, condition, NULL);
     int64_t until;
@@ -180,7 +183,7 @@ static bool awaits_anything(const struct brood_pool *pool, const struct wait_con
 
 /* parker.h says why there is a second check.  Of many jobs, the waiter chose some in which to name the parker: if one of
  * these is over already, it has to choose others. */
-bool brood__sleep_is_needless(struct brood_pool *pool, struct wait_condition *condition, const struct sleep_ticket *ticket)
+static bool sleep_is_needless(struct brood_pool *pool, struct wait_condition *condition, uint64_t settled)
 {
     brood__check_life(pool);   /* a death before this thread had named its parker is not reported again */
     brood__collect_lost(pool); /* nor is a lost task */
@@ -188,7 +191,7 @@ bool brood__sleep_is_needless(struct brood_pool *pool, struct wait_condition *co
         return true;
     if (awaits_anything(pool, condition))
         brood__collect_claimed(pool);
-    if (pool->settled != ticket->settled && awaits_anything(pool, condition))
+    if (pool->settled != settled && awaits_anything(pool, condition))
         return true;
     brood__placement_leave(pool);
     if (brood__watcher_any(pool->shared.header) && brood__any_waiting(&pool->shared))
@@ -227,60 +230,95 @@ static brood_deadline announce_deferred(struct brood_pool *pool, unsigned parker
     return until;
 }
 
-void brood__sleep_begin(struct brood_pool *pool, struct wait_condition *condition, struct sleep_ticket *ret_ticket)
+/* Takes a parker, and reads its generation before any process knows of it. */
+static void place_begin(struct brood_pool *pool, struct sleep_place *place, struct futex_word **words)
 {
-    unsigned parker = condition->parker ? use_parker(pool, condition->parker) : take_parker(pool, condition);
-    uint32_t alive = life_is_broken(pool->life) ? 0 : pool->alive; /* the host has handled a broken pool already */
-    brood_deadline until;
+    struct header *header = pool->shared.header;
+    unsigned own = place->condition->parker;
 
-    *ret_ticket = (struct sleep_ticket){
-        .parker = parker,
-        .seen = brood__parker_look(&pool->shared.header->parkers[parker]),
-        .alive = alive,
-        .settled = pool->settled,
-        .unasked = alive ? brood__after_ns(brood__life_is_marked(alive) ? UNASKED_NS : UNMARKED_NS) : BROOD_FOREVER,
-    };
-    until = ret_ticket->unasked;
-    if (parker == 0)
-        until = brood__sooner(until, brood__after_ns(UNPARKED_NS));
-    else
-        announce(pool, condition, parker);
-    ret_ticket->until = brood__sooner(until, announce_deferred(pool, parker, condition->is_silent));
+    place->parker = own ? use_parker(pool, own) : take_parker(pool, place->condition);
+    place->alive = life_is_broken(pool->life) ? 0 : pool->alive; /* the host has handled a broken pool already */
+    place->settled = pool->settled;
+    place->unasked =
+        place->alive ? brood__after_ns(brood__life_is_marked(place->alive) ? UNASKED_NS : UNMARKED_NS) : BROOD_FOREVER;
+    struct parker *parker = &header->parkers[place->parker];
+
+    *(*words)++ = (struct futex_word){&parker->generation, brood__parker_look(parker)};
+    if (place->alive)
+        *(*words)++ = (struct futex_word){&header->life, place->alive};
 }
 
-void brood__sleep_end(struct brood_pool *pool, const struct sleep_ticket *ticket, bool has_slept)
+/* Names the parker wherever it may be needed.  Returns until when the thread may sleep. */
+static brood_deadline place_announce(struct brood_pool *pool, struct sleep_place *place)
 {
-    give_parker(pool, ticket->parker);
-    if (has_slept && !life_is_closed(pool->life) && brood__is_past(ticket->unasked))
+    brood_deadline until = place->unasked;
+
+    if (place->parker == 0)
+        until = brood__sooner(until, brood__after_ns(UNPARKED_NS));
+    else
+        announce(pool, place->condition, place->parker);
+    return brood__sooner(until, announce_deferred(pool, place->parker, place->condition->is_silent));
+}
+
+/* Appends the words to sleep on to *words. */
+static brood_deadline place_enter(struct sleep_place *place, struct futex_word **words)
+{
+    struct brood_pool *pool = place->pool;
+    brood_deadline until;
+
+    brood__lock(&pool->lock);
+    pool->users++;
+    place->is_inside = true;
+    place_begin(pool, place, words);
+    until = place_announce(pool, place);
+    brood__unlock(&pool->lock);
+    return until;
+}
+
+static bool place_is_needless(struct sleep_place *place)
+{
+    bool needless;
+
+    brood__lock(&place->pool->lock);
+    needless = sleep_is_needless(place->pool, place->condition, place->settled);
+    brood__unlock(&place->pool->lock);
+    return needless;
+}
+
+static void place_leave(struct sleep_place *place, bool has_slept)
+{
+    struct brood_pool *pool = place->pool;
+
+    brood__lock(&pool->lock);
+    place->is_inside = false;
+    give_parker(pool, place->parker);
+    if (has_slept && !life_is_closed(pool->life) && brood__is_past(place->unasked))
         look_unasked(pool);
     /* The kernel notifies one sleeper of the supervisor's death; that one wakes the others. */
     brood__check_life(pool);
+    brood__pool_leave(pool);
 }
 
-/* Sleeps until something may have happened.
- *
- * The waiter has stored its parker in the slots, and loads the slots' words after the heavy fence.  It pairs with the
- * light fence of a worker, which stores a slot's word and then loads its `waiter`: at least one sees the other's store. */
-static void sleep_once(struct brood_pool *pool, struct wait_condition *condition, brood_deadline deadline)
+/* The waiter has stored its parker in the slots, and loads the slots' words after the heavy fence. */
+void brood__sleep(struct sleep_place *first, const struct sleep_extra *extra, struct futex_word *words,
+                  brood_deadline deadline)
 {
-    struct header *header = pool->shared.header;
-    struct sleep_ticket ticket;
-    bool needless;
+    struct futex_word *end = words;
+    bool needless = false;
 
-    brood__sleep_begin(pool, condition, &ticket);
-    deadline = brood__sooner(deadline, ticket.until);
-    brood__unlock(&pool->lock);
+    for (struct sleep_place *place = first; place; place = place->next)
+        deadline = brood__sooner(deadline, place_enter(place, &end));
     /* pairs with the light fence of a worker after it has stored a slot's word, and with the fence in brood__wake_host() */
-    if (!brood__fence_heavy())
+    if (first && !brood__fence_heavy())
         deadline = brood__sooner(deadline, brood__after_ns(UNPARKED_NS));
-    brood__lock(&pool->lock);
-    needless = brood__sleep_is_needless(pool, condition, &ticket);
-    brood__unlock(&pool->lock);
+    for (struct sleep_place *place = first; place; place = place->next)
+        needless |= place_is_needless(place);
+    if (extra)
+        needless |= extra->is_needless(extra->waiter, end++);
     if (!needless)
-        brood__parker_sleep(&header->parkers[ticket.parker], ticket.seen, ticket.alive ? &header->life : NULL, ticket.alive,
-                            deadline);
-    brood__lock(&pool->lock);
-    brood__sleep_end(pool, &ticket, !needless);
+        (void)brood__futex_wait_any(words, (size_t)(end - words), deadline);
+    for (struct sleep_place *place = first; place; place = place->next)
+        place_leave(place, !needless);
 }
 
 static void run_after_wait(struct brood_pool *pool, bool is_silent)
@@ -302,38 +340,67 @@ bool brood__make_progress(struct brood_pool *pool, struct wait_condition *condit
     return true;
 }
 
-/* With a deadline there is no deadlock to avoid, and what the worker ran might take longer. */
-static int help(struct brood_pool *pool, struct wait_condition *condition, brood_deadline deadline)
+/* ---- a wait in one pool ---- */
+
+struct pool_waiter {
+    struct brood_pool *pool;
+    struct wait_condition *condition;
+};
+
+static bool waiter_is_over(void *subject)
 {
-    if (!condition->help || deadline.ns != BROOD_FOREVER.ns || !brood__is_worker_of(pool))
-        return 0;
-    return condition->help(pool, condition);
+    struct pool_waiter *waiter = subject;
+
+    return waiter->condition->is_ready(waiter->pool, waiter->condition);
 }
+
+static int waiter_make_progress(void *subject)
+{
+    struct pool_waiter *waiter = subject;
+
+    return brood__make_progress(waiter->pool, waiter->condition);
+}
+
+static int waiter_help(void *subject, brood_deadline deadline)
+{
+    struct pool_waiter *waiter = subject;
+
+    if (!waiter->condition->help || !wait_may_help(waiter->pool, deadline))
+        return 0;
+    return waiter->condition->help(waiter->pool, waiter->condition);
+}
+
+static void waiter_spin(void *subject, brood_deadline deadline)
+{
+    struct pool_waiter *waiter = subject;
+
+    poll_job(waiter->pool, waiter->condition, deadline);
+}
+
+static void waiter_sleep(void *subject, brood_deadline deadline)
+{
+    struct pool_waiter *waiter = subject;
+    struct sleep_place place = {.pool = waiter->pool, .condition = waiter->condition};
+    struct futex_word words[2];
+
+    brood__unlock(&waiter->pool->lock);
+    brood__sleep(&place, NULL, words, deadline);
+    brood__lock(&waiter->pool->lock);
+}
+
+static const struct wait_ops waiter_ops = {
+    .is_over = waiter_is_over,
+    .make_progress = waiter_make_progress,
+    .help = waiter_help,
+    .spin = waiter_spin,
+    .sleep_once = waiter_sleep,
+};
 
 int brood__wait(struct brood_pool *pool, struct wait_condition *condition, brood_deadline deadline)
 {
-    bool has_spun = false;
-    int r;
+    int r = wait_by(&waiter_ops, &(struct pool_waiter){pool, condition}, deadline);
 
-    while (!condition->is_ready(pool, condition)) {
-        if (brood__make_progress(pool, condition))
-            continue;
-        if (condition->is_ready(pool, condition))
-            break;
-        if (brood__is_past(deadline))
-            return brood__timeout(deadline);
-        r = help(pool, condition, deadline);
-        if (r < 0)
-            return r;
-        if (r > 0)
-            continue;
-        if (has_spun)
-            sleep_once(pool, condition, deadline);
-        else
-            poll_first(pool, condition, deadline);
-        has_spun = true;
-    }
-    if (brood__has_deferred(pool, condition->is_silent))
+    if (r == 0 && brood__has_deferred(pool, condition->is_silent))
         run_after_wait(pool, condition->is_silent);
-    return 0;
+    return r;
 }

@@ -3,7 +3,6 @@
 
 #include "os/clock.h"
 #include "os/error.h"
-#include "os/fence.h"
 #include "pool/core/kind.h"
 #include "pool/core/slots.h"
 #include "pool/core/wait.h"
@@ -77,7 +76,7 @@ static void move(struct hook *hook)
 
     leave_party(entry);
     join_list(entry, &entry->waited_pool->unnamed);
-    if (entry->waited_pool->is_inside && !brood__future_map(entry->future))
+    if (entry->waited_pool->place.is_inside && !brood__future_map(entry->future))
         rouse(entry->wait_set);
 }
 
@@ -131,6 +130,7 @@ static struct waited_pool *find_party(struct wait_set *wait_set, struct brood_po
     *waited_pool = (struct waited_pool){.pool = pool, .wait_set = wait_set, .next = wait_set->waited_pools};
     waited_pool->condition =
         (struct wait_condition){.is_ready = collect_and_look, .announce = announce, .subject = waited_pool};
+    waited_pool->place = (struct sleep_place){.pool = pool, .condition = &waited_pool->condition};
     wait_set->waited_pools = waited_pool;
     return waited_pool;
 }
@@ -316,8 +316,9 @@ static struct waited_pool *next_party(struct wait_set *wait_set, struct waited_p
 }
 
 /* Collects in every pool, and runs deferred work.  Returns 1 if there may be more to do at once. */
-static int visit_all(struct wait_set *wait_set)
+static int set_make_progress(void *waiter)
 {
+    struct wait_set *wait_set = waiter;
     int r = 0;
 
     for (struct waited_pool *waited_pool = next_party(wait_set, NULL); waited_pool;
@@ -334,85 +335,52 @@ static int visit_all(struct wait_set *wait_set)
     return r;
 }
 
-/* From here to finish_sleep() this thread is inside each pool, so that no pool is closed. */
-static size_t prepare_sleep(struct wait_set *wait_set, brood_deadline *deadline)
+/* Sleep places of the pools that have unfinished futures: the others' memory may be gone. */
+static struct sleep_place *places_of(struct wait_set *wait_set)
 {
-    size_t words = 1;
+    struct sleep_place *first = NULL, **end = &first;
 
-    brood__lock(&wait_set->lock);
-    wait_set->has_moved = false;
-    brood__unlock(&wait_set->lock);
     for (struct waited_pool *waited_pool = next_party(wait_set, NULL); waited_pool;
          waited_pool = next_party(wait_set, waited_pool)) {
-        struct header *header = waited_pool->pool->shared.header;
-
-        brood__lock(&waited_pool->pool->lock);
-        waited_pool->pool->users++;
-        waited_pool->is_inside = true;
-        brood__sleep_begin(waited_pool->pool, &waited_pool->condition, &waited_pool->ticket);
-        brood__unlock(&waited_pool->pool->lock);
-        *deadline = brood__sooner(*deadline, waited_pool->ticket.until);
-        wait_set->words[words++] =
-            (struct futex_word){&header->parkers[waited_pool->ticket.parker].generation, waited_pool->ticket.seen};
-        if (waited_pool->ticket.alive)
-            wait_set->words[words++] = (struct futex_word){&header->life, waited_pool->ticket.alive};
+        waited_pool->place.next = NULL;
+        *end = &waited_pool->place;
+        end = &waited_pool->place.next;
     }
-    return words;
+    return first;
 }
 
-static bool is_needless(struct wait_set *wait_set)
+static bool set_sleep_is_needless(void *waiter, struct futex_word *ret_word)
 {
-    bool needless = false;
+    struct wait_set *wait_set = waiter;
+    bool needless;
 
-    for (struct waited_pool *waited_pool = wait_set->waited_pools; waited_pool; waited_pool = waited_pool->next) {
-        if (!waited_pool->is_inside)
-            continue;
-        brood__lock(&waited_pool->pool->lock);
-        needless |= brood__sleep_is_needless(waited_pool->pool, &waited_pool->condition, &waited_pool->ticket);
-        brood__unlock(&waited_pool->pool->lock);
-    }
     brood__lock(&wait_set->lock);
-    wait_set->words[0] = (struct futex_word){&wait_set->told, atomic_load(&wait_set->told)};
+    *ret_word = (struct futex_word){&wait_set->told, atomic_load_explicit(&wait_set->told, memory_order_relaxed)};
     wait_set->is_asleep = true;
-    needless |= is_over(wait_set) || wait_set->has_moved;
+    needless = is_over(wait_set) || wait_set->has_moved;
     brood__unlock(&wait_set->lock);
     return needless;
 }
 
-static void finish_sleep(struct wait_set *wait_set, bool has_slept)
+static void set_sleep(void *waiter, brood_deadline deadline)
 {
+    struct wait_set *wait_set = waiter;
+
+    brood__lock(&wait_set->lock);
+    wait_set->has_moved = false;
+    brood__unlock(&wait_set->lock);
+    brood__sleep(places_of(wait_set), &(struct sleep_extra){set_sleep_is_needless, wait_set}, wait_set->words, deadline);
     brood__lock(&wait_set->lock);
     wait_set->is_asleep = false;
     brood__unlock(&wait_set->lock);
-    for (struct waited_pool *waited_pool = wait_set->waited_pools; waited_pool; waited_pool = waited_pool->next) {
-        if (!waited_pool->is_inside)
-            continue;
-        brood__lock(&waited_pool->pool->lock);
-        waited_pool->is_inside = false;
-        brood__sleep_end(waited_pool->pool, &waited_pool->ticket, has_slept);
-        brood__pool_leave(waited_pool->pool);
-    }
-}
-
-static void sleep_once(struct wait_set *wait_set, brood_deadline deadline)
-{
-    size_t words = prepare_sleep(wait_set, &deadline);
-    bool needless;
-
-    /* pairs with the light fence of a worker after it has stored a slot's word, and with the fence in brood__wake_host() */
-    if (words > 1 && !brood__fence_heavy())
-        deadline = brood__sooner(deadline, brood__after_ns(UNPARKED_NS));
-    needless = is_needless(wait_set);
-    if (!needless)
-        (void)brood__futex_wait_any(wait_set->words, words, deadline);
-    finish_sleep(wait_set, !needless);
 }
 
 static _Thread_local struct spinner spinner = SPINNER;
 
 /* Spins, as brood__wait() does: a hot worker answers sooner than a thread can be woken. */
-static bool spin(struct wait_set *wait_set, brood_deadline deadline)
+static void set_spin(void *waiter, brood_deadline deadline)
 {
+    struct wait_set *wait_set = waiter;
     int64_t now = brood__now_ns(), until = brood__spin_begin(&spinner, now);
     struct waited_pool *waited_pool = next_party(wait_set, NULL);
     bool over = false;
@@ -428,7 +396,6 @@ static bool spin(struct wait_set *wait_set, brood_deadline deadline)
             waited_pool = next_party(wait_set, NULL);
     }
     brood__spin_end(&spinner, over);
-    return over;
 }
 
 /* 1: it has run one; else the last error of a future that this thread runs itself, or 0. */
@@ -456,15 +423,14 @@ static int help_party(const struct wait_set *wait_set, struct waited_pool *waite
 }
 
 /* As brood__wait() does. */
-static int help(struct wait_set *wait_set, brood_deadline deadline)
+static int set_help(void *waiter, brood_deadline deadline)
 {
+    struct wait_set *wait_set = waiter;
     int r = 0;
 
-    if (deadline.ns != BROOD_FOREVER.ns)
-        return 0;
     for (struct waited_pool *waited_pool = next_party(wait_set, NULL); waited_pool && r == 0;
          waited_pool = next_party(wait_set, waited_pool)) {
-        if (!brood__is_worker_of(waited_pool->pool))
+        if (!wait_may_help(waited_pool->pool, deadline))
             continue;
         r = brood__pool_enter(waited_pool->pool);
         if (r < 0)
@@ -475,34 +441,23 @@ static int help(struct wait_set *wait_set, brood_deadline deadline)
     return r;
 }
 
+static bool set_is_over(void *waiter)
+{
+    return look(waiter);
+}
+
+static const struct wait_ops set_ops = {
+    .is_over = set_is_over,
+    .make_progress = set_make_progress,
+    .help = set_help,
+    .spin = set_spin,
+    .sleep_once = set_sleep,
+};
+
 /* 0; -ETIMEDOUT, or -EAGAIN for BROOD_NOW; -EPERM; -EDEADLK. */
 static int await(struct wait_set *wait_set, brood_deadline deadline)
 {
-    bool has_spun = false;
-    int r;
-
-    while (!look(wait_set)) {
-        r = visit_all(wait_set);
-        if (r < 0)
-            return r;
-        if (r > 0)
-            continue;
-        if (look(wait_set))
-            break;
-        if (brood__is_past(deadline))
-            return brood__timeout(deadline);
-        r = help(wait_set, deadline);
-        if (r < 0)
-            return r;
-        if (r > 0)
-            continue;
-        if (has_spun)
-            sleep_once(wait_set, deadline);
-        else
-            (void)spin(wait_set, deadline);
-        has_spun = true;
-    }
-    return 0;
+    return wait_by(&set_ops, wait_set, deadline);
 }
 
 /* Calls the callbacks of a future before a wait for it returns.  The program frees no future before it is returned. */

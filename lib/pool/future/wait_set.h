@@ -39,8 +39,7 @@ struct waited_pool {
     struct entry *unnamed, *named;
     size_t unfinished; /* guarded by the wait set's lock; while it is not 0, the pool's memory exists */
     struct wait_condition condition;
-    struct sleep_ticket ticket;
-    bool is_inside;
+    struct sleep_place place;
 };
 
 struct wait_set {
