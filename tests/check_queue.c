@@ -1353,6 +1353,40 @@ START_TEST(more_users_than_there_are_numbers_wait_for_one_or_are_refused_in_word
 }
 END_TEST
 
+static void stay(void *argument)
+{
+    struct scene *scene = argument;
+
+    ck_assert_int_eq(get(scene->queue, BROOD_NOW), -EAGAIN);
+    atomic_fetch_add(&scene->started, 1);
+    await(atomic_load(&scene->outcome) != 0);
+}
+
+static void get_at_last(void *argument)
+{
+    (void)get(argument, brood_after_ms(LONG_MS));
+}
+
+START_TEST(a_waiter_gets_the_number_of_a_sleeper_that_died)
+{
+    brood_auto(queue) *queue = open_queue(NULL);
+    struct scene *scene = scene_of(queue), *waiting = scene_of(queue);
+    struct peer waiter, peers[BROOD_QUEUE_USERS_MAX - 1];
+    pid_t sleeper = spawn(get_at_last, queue);
+
+    await(is_asleep(sleeper) && atomic_load(&queue->users[0]) != 0);
+    start_peers(peers, BROOD_QUEUE_USERS_MAX - 1, THREADS, stay, scene);
+    await(atomic_load(&scene->started) == BROOD_QUEUE_USERS_MAX - 1);
+    waiter = start_peer(THREADS, put_one_later, waiting);
+    await_sleep(waiter.pid);
+    put_to_death(sleeper);
+    join_peer(&waiter);
+    ck_assert_int_eq(waiting->outcome, 0);
+    atomic_store(&scene->outcome, 1);
+    join_peers(peers, BROOD_QUEUE_USERS_MAX - 1);
+}
+END_TEST
+
 enum { IN_HAND = 20 };
 
 static void use_all(void *argument)
@@ -1482,7 +1516,8 @@ int main(int argc, char **argv)
     add_tests(suite, "memory", a_message_that_finds_no_room_beside_a_full_ring_leaves_no_trace, NULL);
     if (peer_kinds == KINDS) {
         add_tests(suite, "children", what_is_beside_the_ring_outlives_one_that_dies_with_the_lock,
-                  the_child_of_one_with_messages_of_many_queues_in_hand_has_none_of_them, NULL);
+                  the_child_of_one_with_messages_of_many_queues_in_hand_has_none_of_them,
+                  a_waiter_gets_the_number_of_a_sleeper_that_died, NULL);
         add_loop_tests(suite, "stopped", 0, 3, deadlines_are_kept_while_another_participant_is_stopped_with_the_lock, NULL);
         add_tests(suite, "stopped in the ring", deadlines_are_kept_while_another_participant_is_stopped_in_a_put,
                   a_shutdown_ends_a_wait_for_one_that_is_stopped, NULL);

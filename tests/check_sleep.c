@@ -11,6 +11,10 @@
 /* As many processes as can wait for a condition, but for some.  They get used to each other, and then are counted. */
 enum { WAITERS = 60, SETTLE_MS = 1500, COUNT_MS = 1000 };
 
+/* For what they cost: parts of a CPU, in the best of some times, since on a busy machine each look takes longer. */
+enum { FEW = 64, MANY = 200, WINDOW_MS = 500, WINDOWS = 20 };
+#define COST_MAX 0.03
+
 struct scene {
     struct brood_lock lock, mutex;
     struct brood_rlock rlock;
@@ -18,8 +22,9 @@ struct scene {
     struct brood_event event, end;
     struct brood_condition condition;
     struct brood_barrier barrier;
-    struct brood_queue *empty, *full, *unfinished;
-    _Atomic int inherited;
+    struct brood_queue *empty, *full, *unfinished, *held;
+    int waiters;
+    _Atomic int holders, inherited;
 };
 
 static int put(struct brood_queue *queue, brood_deadline deadline)
@@ -37,16 +42,20 @@ static struct brood_queue *open_queue(bool with_message)
     return queue;
 }
 
-static struct scene *new_scene(void)
+static struct scene *new_scene(int waiters)
 {
     struct scene *scene = shared_memory(sizeof(*scene));
 
+    scene->waiters = waiters;
     ck_assert_int_eq(brood_semaphore_init(&scene->semaphore, 0, BROOD_SEMAPHORE_MAX), 0);
     ck_assert_int_eq(brood_condition_init(&scene->condition, &scene->mutex), 0);
-    ck_assert_int_eq(brood_barrier_init(&scene->barrier, WAITERS + 1), 0);
+    ck_assert_int_eq(brood_barrier_init(&scene->barrier, waiters + 1), 0);
     scene->empty = open_queue(false);
     scene->full = open_queue(true);
     scene->unfinished = open_queue(true);
+    ck_assert_int_eq(brood_queue_open(&scene->held, BROOD_QUEUE(.joinable = true)), 0);
+    for (int i = 0; i < waiters; i++)
+        ck_assert_int_eq(put(scene->held, BROOD_NOW), 0);
     ck_assert_int_eq(brood_lock_acquire(&scene->lock, BROOD_NOW), 0);
     ck_assert_int_eq(brood_rlock_acquire(&scene->rlock, BROOD_NOW), 0);
     return scene;
@@ -102,6 +111,20 @@ static void wait_to_get(void *scene)
     ck_assert_int_eq(brood_queue_get(((struct scene *)scene)->empty, &space, BROOD_FOREVER), -ESHUTDOWN);
 }
 
+/* With a message in flight each. */
+static void wait_to_get_more(void *argument)
+{
+    struct scene *scene = argument;
+    struct brood_queue *queue = scene->held;
+    char byte;
+    struct brood_space space = {&byte, 1};
+
+    ck_assert_int_eq(brood_queue_get(queue, &space, BROOD_NOW), 0);
+    atomic_fetch_add(&scene->holders, 1);
+    await(atomic_load(&scene->holders) == scene->waiters);
+    ck_assert_int_eq(brood_queue_get(queue, &space, BROOD_FOREVER), -ESHUTDOWN);
+}
+
 static void wait_to_put(void *scene)
 {
     ck_assert_int_eq(put(((struct scene *)scene)->full, BROOD_FOREVER), -ESHUTDOWN);
@@ -116,11 +139,21 @@ static const struct way {
     const char *name;
     void (*wait)(void *scene);
 } ways[] = {
-    {"lock", wait_for_lock},        {"rlock", wait_for_rlock},         {"semaphore", wait_for_semaphore},
-    {"event", wait_for_event},      {"condition", wait_for_condition}, {"barrier", wait_for_barrier},
-    {"queue, to get", wait_to_get}, {"queue, to put", wait_to_put},    {"queue, to join", wait_to_join},
+    {"lock", wait_for_lock},           {"rlock", wait_for_rlock},
+    {"semaphore", wait_for_semaphore}, {"event", wait_for_event},
+    {"condition", wait_for_condition}, {"barrier", wait_for_barrier},
+    {"queue, to get", wait_to_get},    {"queue, to put", wait_to_put},
+    {"queue, to join", wait_to_join},  {"queue, to get more", wait_to_get_more},
 };
 enum { WAYS = sizeof(ways) / sizeof(ways[0]) };
+
+static void shut_down(struct scene *scene)
+{
+    ck_assert_int_eq(brood_queue_shutdown(scene->empty, true), 0);
+    ck_assert_int_eq(brood_queue_shutdown(scene->full, true), 0);
+    ck_assert_int_eq(brood_queue_shutdown(scene->unfinished, true), 0);
+    ck_assert_int_eq(brood_queue_shutdown(scene->held, true), 0);
+}
 
 static void end_all(struct scene *scene)
 {
@@ -132,9 +165,7 @@ static void end_all(struct scene *scene)
     ck_assert_int_eq(brood_condition_notify_all(&scene->condition), 0);
     ck_assert_int_eq(brood_lock_release(&scene->mutex), 0);
     ck_assert_int_ge(brood_barrier_wait(&scene->barrier, BROOD_FOREVER), 0);
-    ck_assert_int_eq(brood_queue_shutdown(scene->empty, true), 0);
-    ck_assert_int_eq(brood_queue_shutdown(scene->full, true), 0);
-    ck_assert_int_eq(brood_queue_shutdown(scene->unfinished, true), 0);
+    shut_down(scene);
 }
 
 static void close_all(struct scene *scene)
@@ -142,6 +173,7 @@ static void close_all(struct scene *scene)
     ck_assert_int_eq(brood_queue_close(scene->empty), 0);
     ck_assert_int_eq(brood_queue_close(scene->full), 0);
     ck_assert_int_eq(brood_queue_close(scene->unfinished), 0);
+    ck_assert_int_eq(brood_queue_close(scene->held), 0);
 }
 
 /* ---- what it costs ---- */
@@ -181,7 +213,7 @@ static void sleep_ms(struct scene *scene, int64_t ms)
 START_TEST(of_many_that_wait_few_look_around)
 {
     static struct peer peers[WAYS][WAITERS];
-    struct scene *scene = new_scene();
+    struct scene *scene = new_scene(WAITERS);
     long before[WAYS], sleeps;
     int64_t begin;
 
@@ -201,6 +233,68 @@ START_TEST(of_many_that_wait_few_look_around)
     for (int way = 0; way < WAYS; way++)
         join_peers(peers[way], WAITERS);
     close_all(scene);
+}
+END_TEST
+
+static int64_t cpu_ns_of_all(const struct peer *peers, int count)
+{
+    int64_t ns = 0;
+
+    for (int i = 0; i < count; i++) {
+        struct timespec used;
+        clockid_t clock;
+
+        ck_assert_int_eq(peers[i].kind == PROCESSES ? clock_getcpuclockid(peers[i].pid, &clock)
+                                                    : pthread_getcpuclockid(peers[i].thread, &clock),
+                         0);
+        ck_assert_int_eq(clock_gettime(clock, &used), 0);
+        ns += used.tv_sec * 1000000000 + used.tv_nsec;
+    }
+    return ns;
+}
+
+/* How much of a CPU they use, in one window of time. */
+static double cost_of(struct scene *scene, const struct peer *peers, int count)
+{
+    int64_t begin = now_us(), used = cpu_ns_of_all(peers, count);
+
+    sleep_ms(scene, WINDOW_MS);
+    return (double)(cpu_ns_of_all(peers, count) - used) / 1000 / (double)(now_us() - begin);
+}
+
+static void expect_cheap(struct scene *scene, const char *name, const struct peer *peers, int count)
+{
+    double cost = 1;
+
+    for (int i = 0; i < WINDOWS && cost > COST_MAX; i++)
+        cost = cost_of(scene, peers, count);
+    ck_assert_msg(cost <= COST_MAX, "%d that wait for a %s used %.1f %% of a CPU", count, name, cost * 100);
+}
+
+/* If each looked for itself, 64 that wait for a lock would use 12 % and 200 would use 40 %. */
+START_TEST(hundreds_that_wait_use_little_of_a_cpu)
+{
+    static const struct {
+        struct way way;
+        int count;
+    } cases[] = {{{"lock", wait_for_lock}, FEW},
+                 {{"lock", wait_for_lock}, MANY},
+                 {{"queue, to get", wait_to_get}, MANY},
+                 {{"queue, to get more", wait_to_get_more}, MANY},
+                 {{"queue, to join", wait_to_join}, MANY}};
+    static struct peer peers[MANY];
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct scene *scene = new_scene(cases[i].count);
+
+        start_peers(peers, cases[i].count, _i, cases[i].way.wait, scene);
+        await_sleep(peers[cases[i].count - 1].pid);
+        expect_cheap(scene, cases[i].way.name, peers, cases[i].count);
+        ck_assert_int_eq(brood_lock_release(&scene->lock), 0);
+        shut_down(scene);
+        join_peers(peers, cases[i].count);
+        close_all(scene);
+    }
 }
 END_TEST
 
@@ -282,7 +376,8 @@ int main(int argc, char **argv)
 
     add_tests(suite, "slices", a_sleeper_looks_less_often_while_others_do_and_at_once_when_they_have_left,
               a_thread_that_spins_in_vain_spins_less_until_it_pays, NULL);
-    add_loop_tests(suite, "together", THREADS, kinds, of_many_that_wait_few_look_around, NULL);
+    add_loop_tests(suite, "together", THREADS, kinds, of_many_that_wait_few_look_around,
+                   hundreds_that_wait_use_little_of_a_cpu, NULL);
     if (kinds == KINDS)
         add_tests(suite, "processes", the_last_of_many_that_wait_finds_a_death, NULL);
     return run_suite(suite);

@@ -214,17 +214,29 @@ static inline void load_filter(struct sock_filter *code, size_t count)
     ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
 }
 
-/* From now on that system call fails with `error` in the calling process. */
-static inline void deny(long number, int error)
+/* From now on the kernel does so when the calling process makes that system call. */
+static inline void filter_call(long number, unsigned action)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
+        BPF_STMT(BPF_RET | BPF_K, action),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
 
     load_filter(code, sizeof(code) / sizeof(code[0]));
+}
+
+/* From now on that system call fails with `error` in the calling process. */
+static inline void deny(long number, int error)
+{
+    filter_call(number, SECCOMP_RET_ERRNO | (unsigned)error);
+}
+
+/* From now on that system call kills the calling process. */
+static inline void die_of_call(long number)
+{
+    filter_call(number, SECCOMP_RET_KILL_PROCESS);
 }
 
 /* From now on the calling process and its children are without what valgrind 3.19 or qemu-user 7.2 does not know. */

@@ -13,6 +13,7 @@
 
 #include "child.h"
 #include "os/clock.h"
+#include "os/identity.h"
 #include "sync/queue/queue_layout.h"
 
 static const enum brood_queue_kind kinds[] = {BROOD_FIFO, BROOD_LIFO, BROOD_PRIORITY};
@@ -165,6 +166,91 @@ START_TEST(a_join_ends_and_tells_when_what_is_unfinished_was_lost)
     join(joiner);
     ck_assert_int_eq(joining->outcome, -EOWNERDEAD);
     ck_assert_int_eq(brood_queue_join(queue, BROOD_NOW), 0);
+}
+END_TEST
+
+/* Waits for a second message with one in flight. */
+static void hold_and_sleep(void *argument)
+{
+    struct scene *scene = argument;
+
+    ck_assert_int_eq(put(scene->queue, 1, BROOD_NOW), 0);
+    ck_assert_int_eq(get(scene->queue, BROOD_NOW), 1);
+    atomic_store(&scene->step, 1);
+    (void)get(scene->queue, BROOD_FOREVER);
+}
+
+/* Getters, which do the looking for a join, too. */
+START_TEST(a_join_hears_of_the_death_of_a_sleeper_with_a_message_in_flight)
+{
+    enum { GETTERS = 8 };
+    brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.kind = kinds[_i], .joinable = true));
+    struct scene *scene = scene_of(queue), *getting = scene_of(queue), *joining = scene_of(queue);
+    pid_t holder = spawn(hold_and_sleep, scene), getters[GETTERS], joiner;
+
+    await(atomic_load(&scene->step) == 1 && is_asleep(holder));
+    for (int i = 0; i < GETTERS; i++)
+        getters[i] = spawn(get_one, getting);
+    joiner = spawn(join_queue, joining);
+    await(is_asleep(joiner) && is_asleep(getters[GETTERS - 1]));
+    put_to_death(holder);
+    join(joiner);
+    ck_assert_int_eq(joining->outcome, -EOWNERDEAD);
+    for (int i = 0; i < GETTERS; i++)
+        put_to_death(getters[i]);
+}
+END_TEST
+
+static bool sleeps_with_nothing_begun(struct brood_queue *queue, pid_t pid)
+{
+    for (int i = 0; i < BROOD_QUEUE_USERS_MAX; i++) {
+        uint64_t user = atomic_load(&queue->users[i]);
+
+        if (brood__identity_number(user) == pid)
+            return user & USER_IDLE;
+    }
+    return false;
+}
+
+/* Sleepers get up now and then, to look: stops it while it sleeps. */
+static void stop_asleep(struct brood_queue *queue, pid_t pid)
+{
+    int status;
+
+    for (int tries = 0; tries < 200; tries++) {
+        await(is_asleep(pid));
+        ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+        ck_assert_int_eq(waitpid(pid, &status, WUNTRACED), pid);
+        if (sleeps_with_nothing_begun(queue, pid))
+            return;
+        ck_assert_int_eq(kill(pid, SIGCONT), 0);
+        rest();
+    }
+    ck_abort_msg("a sleeper does not say that it has nothing begun");
+}
+
+/* Dies of a look: that asks the kernel for a descriptor of another process. */
+static void get_without_a_look(void *argument)
+{
+    struct scene *scene = argument;
+
+    ck_assert_int_eq(get(scene->queue, BROOD_NOW), -EAGAIN); /* the caller itself, and its number, are known then */
+    die_of_call(SYS_pidfd_open);
+    atomic_store(&scene->outcome, get(scene->queue, brood_after_ms(300)));
+}
+
+/* Each look costs some microseconds, and 200 of them are 200 times as many. */
+START_TEST(getters_do_not_look_at_sleepers_with_a_message_in_flight)
+{
+    brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.joinable = true));
+    struct scene *scene = scene_of(queue), *getting = scene_of(queue);
+    pid_t holder = spawn(hold_and_sleep, scene);
+
+    await(atomic_load(&scene->step) == 1);
+    stop_asleep(queue, holder);
+    in_child(get_without_a_look, getting);
+    ck_assert_int_eq(getting->outcome, -ETIMEDOUT);
+    put_to_death(holder);
 }
 END_TEST
 
@@ -508,10 +594,13 @@ int main(int argc, char **argv)
         add_loop_tests(suite, "deaths", 0, KINDS, a_sleeping_getter_is_killed_and_nobody_else_notices,
                        a_getter_that_is_killed_after_it_was_woken_leaves_the_message_to_another,
                        a_sleeping_putter_is_killed_and_its_message_was_never_there,
-                       a_join_ends_and_tells_when_what_is_unfinished_was_lost, an_end_is_no_death_but_without_a_word_it_is,
-                       nobody_says_for_another_what_its_death_will_say,
+                       a_join_ends_and_tells_when_what_is_unfinished_was_lost,
+                       a_join_hears_of_the_death_of_a_sleeper_with_a_message_in_flight,
+                       an_end_is_no_death_but_without_a_word_it_is, nobody_says_for_another_what_its_death_will_say,
                        a_death_is_noticed_in_as_many_queues_as_the_dead_one_had_messages_of,
                        a_process_that_returns_has_lost_nothing, a_worker_that_ends_with_its_pool_has_lost_nothing, NULL);
+    if (!is_long)
+        add_tests(suite, "looks", getters_do_not_look_at_sleepers_with_a_message_in_flight, NULL);
     add_loop_tests(suite, "storms", 0, STORMS, a_storm_of_kills_loses_only_what_was_in_the_hand_of_the_dead, NULL);
     return run_suite(suite);
 }

@@ -145,7 +145,7 @@ struct brood_queue {
 
     /* The user of owner number i + 1: the identity of its process, or 0.  A thread claims a number by CAS with acq_rel;
      * that thread, or the reaper after its death, stores 0 with release, which pairs with the next claim: the new user sees
-     * an empty account.  The thread adds USER_IDLE while it sleeps with nothing begun and no message in flight. */
+     * an empty account.  The thread adds USER_IDLE while it sleeps with nothing begun. */
     _Alignas(64) _Atomic uint64_t users[BROOD_QUEUE_USERS_MAX];
     /* the ring follows, then the index and the blocks */
 };
@@ -155,7 +155,8 @@ _Static_assert(offsetof(struct brood_queue, getters) == 192, "shared layout");
 _Static_assert(sizeof(struct brood_queue) == 384 + 8 * BROOD_QUEUE_USERS_MAX, "shared layout");
 _Static_assert(BROOD_QUEUE_USERS_MAX == BROOD_RING_OWNERS_MAX, "an owner number is one of the ring's");
 
-/* In `users`, a bit that identities leave free: the death of this user would leave nothing but its number. */
+/* In `users`, a bit that identities leave free: the death of this user would leave its number, and the messages that it has
+ * in flight, which only joiners wait for. */
 #define USER_IDLE UINT64_C(0x80000000)
 
 /* How long a call with BROOD_NOW waits for another participant that runs, but is in the middle of a call: a preempted one

@@ -281,9 +281,8 @@ static int member_await_number(struct brood_queue *queue, brood_deadline deadlin
             return brood_fail(-ESHUTDOWN, "the queue is shut down, and nothing is left in it");
         if (brood__is_past(deadline))
             return no_number(too_late(deadline));
-        if (brood__parker_sleep(&queue->joiners, seen, NULL, 0, slice_end(&slice, deadline)) == -ETIMEDOUT &&
-            brood__look_is_due_since(&slice, &queue->last_look_ns))
-            brood__queue_reap_all(queue, deadline);
+        if (brood__parker_sleep(&queue->joiners, seen, NULL, 0, slice_end(&slice, deadline)) == -ETIMEDOUT)
+            (void)brood__queue_reap_some(queue, &slice, deadline);
     }
     return (int)owner;
 }

@@ -114,11 +114,21 @@ void brood__queue_reap_all(struct brood_queue *queue, brood_deadline deadline)
         brood__queue_reap_if_dead(queue, i, deadline);
 }
 
+/* Is a thread waiting for what the death of an idle user would leave: its number, or its messages in flight? */
+static bool reap_idle_matters(const struct brood_queue *queue, unsigned owner)
+{
+    uint32_t gate = queue_gate(queue);
+
+    return (gate & QUEUE_CROWDED) || ((gate & QUEUE_JOINERS) && ring_load(&queue_owner(queue, owner)->in_flight) != 0);
+}
+
 static bool reap_may_matter(const struct brood_queue *queue, unsigned owner)
 {
     uint64_t user = ring_load(&queue->users[owner - 1]);
 
-    return user != 0 && !(user & USER_IDLE) && user != brood__self();
+    if (user & USER_IDLE)
+        return reap_idle_matters(queue, owner);
+    return user != 0 && user != brood__self();
 }
 
 bool brood__queue_reap_some(struct brood_queue *queue, struct slice *slice, brood_deadline deadline)

@@ -10,8 +10,8 @@
 /* Looks at all users, and reaps the dead ones as far as the lock is free before the deadline. */
 void brood__queue_reap_all(struct brood_queue *queue, brood_deadline deadline);
 
-/* The same for some users, and for the next ones the next time, if a look is due by the caller's slice; not for users that
- * sleep with nothing begun.  True: it was due. */
+/* The same for some users, and for the next ones the next time, if a look is due by the caller's slice; for users that sleep
+ * with nothing begun only while a thread waits for what these would leave.  True: it was due. */
 bool brood__queue_reap_some(struct brood_queue *queue, struct slice *slice, brood_deadline deadline);
 
 /* The same for one user. */

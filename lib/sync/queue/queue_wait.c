@@ -192,13 +192,12 @@ static int queue_wait_for_progress(const struct queue_op *op)
 bool brood__queue_sleep(struct brood_queue *queue, unsigned me, struct parker *parker, uint32_t seen, struct slice *slice,
                         brood_deadline deadline)
 {
-    bool is_idle = me != 0 && ring_load(&queue_owner(queue, me)->in_flight) == 0;
     int slept;
 
-    if (is_idle)
+    if (me != 0)
         ring_store(&queue->users[me - 1], brood__self() | USER_IDLE);
     slept = brood__parker_sleep(parker, seen, NULL, 0, slice_end(slice, deadline));
-    if (is_idle)
+    if (me != 0)
         ring_store(&queue->users[me - 1], brood__self());
     if (slept != -ETIMEDOUT)
         *slice = SLICE_FIRST;
