@@ -1123,23 +1123,48 @@ START_TEST(a_pool_that_closes_does_not_try_again)
 }
 END_TEST
 
+static struct trial new_trial_of(int item, int deaths)
+{
+    struct trial trial = {.deaths = deaths};
+
+    snprintf(trial.path, sizeof(trial.path), "/tmp/brood-trial-%d-%d", getpid(), item);
+    unlink(trial.path);
+    return trial;
+}
+
 START_TEST(lost_items_of_a_map_are_tried_again)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 2));
     struct trial in[4];
     int out[4];
 
-    for (int i = 0; i < 4; i++) {
-        in[i] = new_trial(i);
-        snprintf(in[i].path, sizeof(in[i].path), "/tmp/brood-trial-%d-%d", getpid(), i);
-        unlink(in[i].path);
-    }
+    for (int i = 0; i < 4; i++)
+        in[i] = new_trial_of(i, i);
     int r = brood_pool_map(pool, &die_at_first.task, out, in, 4, BROOD_MAP(.retries = 3));
 
     ck_assert_msg(r == 0, "%s", brood_error());
     for (int i = 0; i < 4; i++) {
         ck_assert_int_eq(out[i], i + 1);
         unlink(in[i].path);
+    }
+}
+END_TEST
+
+/* The map has its items seven by seven in the workers' memory: each seventh is at the same place there. */
+START_TEST(each_item_of_a_map_is_tried_again_as_often_as_if_it_were_alone)
+{
+    enum { ITEMS = 28, PART = 7 };
+    static struct large_trial in[ITEMS];
+    brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 2));
+    int out[ITEMS], r;
+
+    for (int i = 0; i < ITEMS; i++)
+        in[i].trial = new_trial_of(i, i % PART == 0 ? 2 : 0);
+    r = brood_pool_map(pool, &die_at_first_large.task, out, in, ITEMS, BROOD_MAP(.retries = 2));
+    ck_assert_msg(r == 0, "%s", brood_error());
+    for (int i = 0; i < ITEMS; i++) {
+        ck_assert_int_eq(out[i], i % PART == 0 ? 3 : 1);
+        unlink(in[i].trial.path);
     }
 }
 END_TEST
@@ -1475,7 +1500,8 @@ int main(int argc, char **argv)
     add_loop_tests(suite, "retries", 0, PROCESS_KINDS, a_task_whose_worker_died_is_tried_again_as_often_as_allowed,
                    a_task_that_kills_every_worker_fails_in_the_end_with_its_last_certificate,
                    asking_whether_it_is_done_brings_a_retry_on_too, a_task_that_waits_to_be_tried_again_can_be_cancelled,
-                   a_pool_that_closes_does_not_try_again, lost_items_of_a_map_are_tried_again, NULL);
+                   a_pool_that_closes_does_not_try_again, lost_items_of_a_map_are_tried_again,
+                   each_item_of_a_map_is_tried_again_as_often_as_if_it_were_alone, NULL);
     add_loop_tests(suite, "retirement", 0, PROCESS_KINDS, a_worker_retires_after_its_tasks_and_none_is_lost,
                    many_tasks_at_once_outlive_many_workers, a_worker_that_has_leaked_too_much_retires,
                    a_worker_larger_than_its_limit_runs_a_task_before_it_retires,

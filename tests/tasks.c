@@ -482,17 +482,27 @@ BROOD_TASK_DEFINE(leak, int, int)
     return 0;
 }
 
-BROOD_TASK_DEFINE(die_at_first, struct trial, int)
+static int die_if_early(const struct trial *trial, int *ret_times)
 {
-    int fd = open(arg->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    int fd = open(trial->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
     if (fd < 0 || write(fd, "", 1) != 1)
         return -errno;
-    *result = (int)lseek(fd, 0, SEEK_END);
+    *ret_times = (int)lseek(fd, 0, SEEK_END);
     close(fd);
-    if (*result <= arg->deaths)
+    if (*ret_times <= trial->deaths)
         raise(SIGKILL);
     return 0;
+}
+
+BROOD_TASK_DEFINE(die_at_first, struct trial, int)
+{
+    return die_if_early(arg, result);
+}
+
+BROOD_TASK_DEFINE(die_at_first_large, struct large_trial, int)
+{
+    return die_if_early(&arg->trial, result);
 }
 
 BROOD_TASK_BYTES_DEFINE(reverse, 1 << 20)

@@ -21,6 +21,12 @@ struct trial {
     int deaths;
 };
 
+/* Few of these fit into a window of a map. */
+struct large_trial {
+    struct trial trial;
+    char padding[1 << 19];
+};
+
 struct place {
     int pid, worker;
 };
@@ -103,8 +109,9 @@ BROOD_TASK_DECLARE(load_crash, int, int);            /* loads the module that BR
 BROOD_TASK_DECLARE(smash_stack, int, int);           /* writes over its own return address */
 BROOD_TASK_DECLARE(leak, int, int);                  /* so many MiB */
 BROOD_TASK_DECLARE(die_at_first, struct trial, int); /* SIGKILLs its worker so many times, then says how many it took */
-BROOD_TASK_DECLARE(do_harm, struct harm, int);       /* writes over the memory of its own pool */
-BROOD_TASK_DECLARE(lie, struct lie, int);            /* says of its task what is not true, makes the file, and hangs */
+BROOD_TASK_DECLARE(die_at_first_large, struct large_trial, int); /* the same */
+BROOD_TASK_DECLARE(do_harm, struct harm, int);                   /* writes over the memory of its own pool */
+BROOD_TASK_DECLARE(lie, struct lie, int);  /* says of its task what is not true, makes the file, and hangs */
 BROOD_TASK_DECLARE(cut_segment, int, int); /* how many descriptors that process (0: itself) has to cut its pool's memory */
 BROOD_TASK_DECLARE(touch_beyond, uint64_t,
                    int); /* touches the pages of its pool's segment from there on, all that are mapped */

@@ -97,10 +97,11 @@ static int open_window(struct brood_pool *pool, struct map_window *window, struc
 
 static void map_free(struct map *map)
 {
-    for (unsigned i = 0; i < WINDOWS; i++)
+    for (unsigned i = 0; i < WINDOWS; i++) {
         free(map->windows[i].invitations);
+        free(map->windows[i].losses);
+    }
     free(map->outcomes);
-    free(map->lost);
     free(map);
 }
 

@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,20 +37,19 @@ static void keep_message(struct map *map, size_t item, const char *words, size_t
     brood__future_keep_message(map->future, words, size);
 }
 
-/* How often the item has been lost, including this time. */
-static int count_loss(struct map *map, size_t item)
+/* How often the item has been lost, including this time.  Only the losses that happen have memory: calloc() leaves the
+ * rest untouched. */
+static uint32_t count_loss(struct map_window *window, uint32_t index)
 {
-    struct lost *more;
+    if (!window->losses)
+        window->losses = calloc(window->map->window_items, sizeof(*window->losses));
+    return window->losses ? ++window->losses[index] : UINT32_MAX; /* no memory: no retry */
+}
 
-    for (size_t i = 0; i < map->lost_count; i++)
-        if (map->lost[i].item == item)
-            return ++map->lost[i].times;
-    more = realloc(map->lost, (map->lost_count + 1) * sizeof(*more));
-    if (!more)
-        return INT_MAX; /* no retry */
-    map->lost = more;
-    map->lost[map->lost_count++] = (struct lost){item, 1};
-    return 1;
+static void forget_losses(struct map_window *window)
+{
+    free(window->losses);
+    window->losses = NULL;
 }
 
 /* Of all items that were lost in a crash, the first, in their order, sets the map's message. */
@@ -78,10 +76,11 @@ static void lose_item(struct map_window *window, uint32_t index, const struct an
     struct map *map = window->map;
     struct brood_pool *pool = map->future->pool;
     size_t item = window->first + index;
-    int outcome = brood__outcome_of_death(answer), times = map->terms.retries > 0 ? count_loss(map, item) : 1;
+    uint32_t times = map->terms.retries > 0 ? count_loss(window, index) : 1;
+    int outcome = brood__outcome_of_death(answer);
 
-    brood__deaths_keep(map->future, answer, map_name_of(map, item), (uint32_t)times, map->task->name);
-    if (outcome != -ECANCELED && times <= map->terms.retries) {
+    brood__deaths_keep(map->future, answer, map_name_of(map, item), times, map->task->name);
+    if (outcome != -ECANCELED && times <= (uint32_t)map->terms.retries) {
         pool->retried++;
         return;
     }
@@ -331,6 +330,7 @@ static void fill(struct map_window *window, size_t first, uint32_t count)
     if (!window->results)
         shared->results = map_offset_of(map->future->pool, map->results + first * map->task->result_size);
     memset((void *)window->status, 0, count * sizeof(*window->status));
+    forget_losses(window);
     shared->items = count;
     window->handed = count;
     share(map, shared->ranges, count);

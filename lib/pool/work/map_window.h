@@ -39,11 +39,7 @@ struct map_window {
     struct invitation *invitations;
     unsigned unsettled; /* invitations in lanes */
     uint32_t handed;    /* items before this one have a status after all invitations; 0 if one of these was lost */
-};
-
-struct lost {
-    size_t item;
-    int times;
+    uint32_t *losses;   /* of each item that is retried, how often its worker died of it; NULL while none did */
 };
 
 struct map {
@@ -64,8 +60,6 @@ struct map {
     bool cancelled, has_started;
     int64_t took_ns; /* the time that all workers together report */
     struct terms terms;
-    struct lost *lost; /* retried items whose worker died; malloc()ed */
-    size_t lost_count;
     struct map_window windows[WINDOWS];
 };
 
