@@ -1,6 +1,7 @@
 /* check_now.c - every wait that takes a deadline says the same when it ends without success. */
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,9 +13,11 @@ struct scene {
     struct brood_pool *pool; /* its one worker waits at the gate, and its queue is full */
     struct gate gate;
     struct brood_future *held, *queued, *promise;
-    struct brood_queue *empty, *full;
-    struct brood_pipe *here, *there;
+    struct brood_imap *imap;
+    struct brood_queue *empty, *full, *full_sorted;
+    struct brood_pipe *here, *there, *stuck, *deaf;
     struct brood_thread *thread;
+    struct brood_timer *timer;
     struct brood_process *process;
     struct brood_lock lock, notified;
     struct brood_rlock rlock;
@@ -22,6 +25,9 @@ struct scene {
     struct brood_event event, hold;
     struct brood_condition condition;
     struct brood_barrier barrier;
+    struct brood_array *array; /* this one and the heap are locked */
+    struct brood_heap *heap;
+    uint64_t block;
 };
 
 static int wait_for_future(struct scene *scene, brood_deadline deadline)
@@ -67,6 +73,22 @@ static int submit_bytes_to_a_full_pool(struct scene *scene, brood_deadline deadl
     return brood_pool_apply_bytes_async(scene->pool, &square.task, &future, (struct brood_bytes){&x, sizeof(x)}, deadline);
 }
 
+static int submit_with_options_to_a_full_pool(struct scene *scene, brood_deadline deadline)
+{
+    struct brood_future *future = NULL;
+    double x = 2;
+
+    return brood_pool_submit(scene->pool, &square.task, &future, (struct brood_bytes){&x, sizeof(x)},
+                             BROOD_CALL(.priority = 1), deadline);
+}
+
+static int wait_for_the_next_item(struct scene *scene, brood_deadline deadline)
+{
+    struct brood_item item;
+
+    return brood_imap_next(scene->imap, &item, deadline);
+}
+
 static void ignore(struct brood_future *future, void *context)
 {
     (void)future, (void)context;
@@ -94,6 +116,26 @@ static int wait_for_a_message(struct scene *scene, brood_deadline deadline)
 static int put(struct scene *scene, brood_deadline deadline)
 {
     return brood_queue_put(scene->full, (struct brood_bytes){"b", 1}, deadline);
+}
+
+static int get_many(struct scene *scene, brood_deadline deadline)
+{
+    char place[8];
+    size_t count;
+
+    return brood_queue_get_many(scene->empty, &(struct brood_space){place, sizeof(place)}, 1, &count, deadline);
+}
+
+static int put_many(struct scene *scene, brood_deadline deadline)
+{
+    size_t count;
+
+    return brood_queue_put_many(scene->full, &(struct brood_bytes){"b", 1}, 1, &count, deadline);
+}
+
+static int put_with_priority(struct scene *scene, brood_deadline deadline)
+{
+    return brood_queue_put_priority(scene->full_sorted, (struct brood_bytes){"b", 1}, -1, deadline);
 }
 
 static int join_queue(struct scene *scene, brood_deadline deadline)
@@ -127,6 +169,21 @@ static int wait_for_a_size(struct scene *scene, brood_deadline deadline)
     return brood_pipe_next_size(scene->here, &size, deadline);
 }
 
+static int send_message(struct scene *scene, brood_deadline deadline)
+{
+    return brood_pipe_send(scene->stuck, (struct brood_bytes){"b", 1}, deadline);
+}
+
+static int send_descriptor(struct scene *scene, brood_deadline deadline)
+{
+    return brood_pipe_send_fd(scene->stuck, STDERR_FILENO, deadline);
+}
+
+static int flush_pipe(struct scene *scene, brood_deadline deadline)
+{
+    return brood_pipe_flush(scene->stuck, deadline);
+}
+
 static int wait_for_things(struct scene *scene, brood_deadline deadline)
 {
     return brood_wait(&BROOD_WAIT_PIPE(scene->here), 1, NULL, deadline);
@@ -135,6 +192,11 @@ static int wait_for_things(struct scene *scene, brood_deadline deadline)
 static int join_thread(struct scene *scene, brood_deadline deadline)
 {
     return brood_thread_join(scene->thread, deadline);
+}
+
+static int join_timer(struct scene *scene, brood_deadline deadline)
+{
+    return brood_timer_join(scene->timer, deadline);
 }
 
 static int join_process(struct scene *scene, brood_deadline deadline)
@@ -175,9 +237,57 @@ static int wait_at_barrier(struct scene *scene, brood_deadline deadline)
     return brood_barrier_wait(&scene->barrier, deadline);
 }
 
+static int never(void *context)
+{
+    (void)context;
+    return 0;
+}
+
+static int wait_at_barrier_to_act(struct scene *scene, brood_deadline deadline)
+{
+    brood_barrier_reset(&scene->barrier);
+    return brood_barrier_wait_with(&scene->barrier, never, NULL, deadline);
+}
+
 static int wait_for_a_notification(struct scene *scene, brood_deadline deadline)
 {
     return brood_condition_wait(&scene->condition, deadline);
+}
+
+static int wait_for_a_predicate(struct scene *scene, brood_deadline deadline)
+{
+    return brood_condition_wait_for(&scene->condition, never, NULL, deadline);
+}
+
+static int get_item(struct scene *scene, brood_deadline deadline)
+{
+    int item;
+
+    return brood_array_get(scene->array, 0, &item, deadline);
+}
+
+static int set_item(struct scene *scene, brood_deadline deadline)
+{
+    return brood_array_set(scene->array, 0, &(int){1}, deadline);
+}
+
+static int allocate(struct scene *scene, brood_deadline deadline)
+{
+    uint64_t block;
+
+    return brood_heap_alloc(scene->heap, 1, &block, deadline);
+}
+
+static int free_block(struct scene *scene, brood_deadline deadline)
+{
+    return brood_heap_free(scene->heap, scene->block, deadline);
+}
+
+static int count_used(struct scene *scene, brood_deadline deadline)
+{
+    size_t bytes;
+
+    return brood_heap_used(scene->heap, &bytes, deadline);
 }
 
 static const struct {
@@ -190,17 +300,26 @@ static const struct {
     {"brood_as_completed_next", wait_for_the_next_completed},
     {"brood_apply_async_until", submit_to_a_full_pool},
     {"brood_pool_apply_bytes_async", submit_bytes_to_a_full_pool},
+    {"brood_pool_submit", submit_with_options_to_a_full_pool},
+    {"brood_imap_next", wait_for_the_next_item},
     {"brood_pool_run", wait_for_a_callback},
     {"brood_queue_get", get},
     {"brood_queue_next_size", wait_for_a_message},
     {"brood_queue_put", put},
+    {"brood_queue_get_many", get_many},
+    {"brood_queue_put_many", put_many},
+    {"brood_queue_put_priority", put_with_priority},
     {"brood_queue_join", join_queue},
     {"brood_pipe_recv", receive},
     {"brood_pipe_recv_fd", receive_descriptor},
     {"brood_pipe_poll", poll_pipe},
     {"brood_pipe_next_size", wait_for_a_size},
+    {"brood_pipe_send", send_message},
+    {"brood_pipe_send_fd", send_descriptor},
+    {"brood_pipe_flush", flush_pipe},
     {"brood_wait", wait_for_things},
     {"brood_thread_join", join_thread},
+    {"brood_timer_join", join_timer},
     {"brood_process_join", join_process},
     {"brood_lock_acquire", acquire_lock},
     {"brood_value_copy", copy_value},
@@ -208,7 +327,14 @@ static const struct {
     {"brood_semaphore_acquire", acquire_semaphore},
     {"brood_event_wait", wait_for_event},
     {"brood_barrier_wait", wait_at_barrier},
+    {"brood_barrier_wait_with", wait_at_barrier_to_act},
     {"brood_condition_wait", wait_for_a_notification},
+    {"brood_condition_wait_for", wait_for_a_predicate},
+    {"brood_array_get", get_item},
+    {"brood_array_set", set_item},
+    {"brood_heap_alloc", allocate},
+    {"brood_heap_free", free_block},
+    {"brood_heap_used", count_used},
 };
 #define WAITS (sizeof(waits) / sizeof(waits[0]))
 
@@ -231,6 +357,33 @@ static int sleep_for_ever(void *context)
     return 0;
 }
 
+/* A message too long for the socket's buffer: the rest stays, and nothing more can be sent. */
+static void stop_pipe(struct brood_pipe *pipe)
+{
+    static const char message[8 << 20];
+
+    ck_assert_int_eq(brood_pipe_send(pipe, (struct brood_bytes){message, sizeof(message)}, BROOD_NOW), -EINPROGRESS);
+}
+
+static void *new_memory(size_t bytes)
+{
+    void *memory = aligned_alloc(64, bytes);
+
+    ck_assert_ptr_nonnull(memory);
+    return memset(memory, 0, bytes);
+}
+
+static void lock_memory(struct scene *scene)
+{
+    scene->array = new_memory(brood_array_bytes(1, sizeof(int)));
+    ck_assert_int_eq(brood_array_init(scene->array, 1, sizeof(int)), 0);
+    ck_assert_int_eq(brood_lock_acquire(brood_array_lock(scene->array), BROOD_NOW), 0);
+    scene->heap = new_memory(BROOD_HEAP_BYTES_MIN);
+    ck_assert_int_eq(brood_heap_init(scene->heap, BROOD_HEAP_BYTES_MIN), 0);
+    ck_assert_int_eq(brood_heap_alloc(scene->heap, 1, &scene->block, BROOD_NOW), 0);
+    ck_assert_int_eq(brood_lock_acquire(&scene->heap->lock, BROOD_NOW), 0);
+}
+
 static void open_objects(struct scene *scene)
 {
     ck_assert_int_eq(brood_semaphore_init(&scene->semaphore, 0, 1), 0);
@@ -241,6 +394,12 @@ static void open_objects(struct scene *scene)
     ck_assert_int_eq(brood_queue_open(&scene->empty, NULL), 0);
     ck_assert_int_eq(brood_queue_open(&scene->full, BROOD_QUEUE(.bound = 1)), 0);
     ck_assert_int_eq(brood_queue_put(scene->full, (struct brood_bytes){"a", 1}, BROOD_NOW), 0);
+    ck_assert_int_eq(brood_queue_open(&scene->full_sorted, BROOD_QUEUE(.kind = BROOD_PRIORITY, .bound = 1)), 0);
+    ck_assert_int_eq(brood_queue_put(scene->full_sorted, (struct brood_bytes){"a", 1}, BROOD_NOW), 0);
+    ck_assert_int_eq(brood_pipe_open(&scene->stuck, &scene->deaf, BROOD_PIPE_DUPLEX), 0);
+    stop_pipe(scene->stuck);
+    lock_memory(scene);
+    ck_assert_int_eq(brood_timer_start(&scene->timer, BROOD_TIMER(.run = never, .after_ms = 3600000)), 0);
     ck_assert_int_eq(brood_pipe_open(&scene->here, &scene->there, BROOD_PIPE_DUPLEX), 0);
     ck_assert_int_eq(brood_thread_start(&scene->thread, BROOD_THREAD(.run = hold, .context = scene)), 0);
     ck_assert_int_eq(brood_event_wait(&scene->event, BROOD_FOREVER), 0);
@@ -250,6 +409,7 @@ static void open_objects(struct scene *scene)
 
 static void open_scene(struct scene *scene)
 {
+    static const double argument = 4;
     double x = 3;
 
     memset(scene, 0, sizeof(*scene));
@@ -259,6 +419,7 @@ static void open_scene(struct scene *scene)
     ck_assert_int_eq(brood_apply_async(scene->pool, square, &scene->queued, &x), 0);
     ck_assert_int_eq(brood_future_on_done(scene->queued, ignore, NULL), 0);
     ck_assert_int_eq(brood_promise_open(&scene->promise), 0);
+    ck_assert_int_eq(brood_imap(scene->pool, square, &scene->imap, &argument, 1, NULL), 0);
     open_objects(scene);
 }
 
@@ -272,10 +433,19 @@ static void close_scene(struct scene *scene)
     brood_thread_free(scene->thread);
     brood_pipe_free(scene->here);
     brood_pipe_free(scene->there);
+    brood_pipe_free(scene->stuck);
+    brood_pipe_free(scene->deaf);
+    ck_assert_int_eq(brood_timer_cancel(scene->timer), 0);
+    ck_assert_int_eq(brood_timer_join(scene->timer, BROOD_FOREVER), 0);
+    brood_timer_free(scene->timer);
+    free(scene->array);
+    free(scene->heap);
     (void)brood_queue_close(scene->empty);
     (void)brood_queue_close(scene->full);
+    (void)brood_queue_close(scene->full_sorted);
     ck_assert_int_eq(brood_lock_release(&scene->notified), 0);
     let_through(&scene->gate);
+    brood_imap_close(scene->imap);
     ck_assert_int_eq(brood_pool_close(scene->pool, BROOD_FOREVER), 0);
     brood_future_free(scene->held);
     brood_future_free(scene->queued);
