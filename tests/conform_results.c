@@ -296,6 +296,90 @@ START_TEST(without_a_reply_there_are_no_error_bytes)
 }
 END_TEST
 
+/* What a reply carries is a failure as any other is: the promise is never kept. */
+START_TEST(a_failure_with_a_reply_ends_a_wait_for_the_first)
+{
+    static const uint64_t sizes[] = {16, 1 << 20};
+    brood_auto(pool) *pool = open_pool(_i);
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        brood_auto(future) *promise = NULL;
+        brood_auto(future) *fails = submit(pool, &(struct large){.bytes = sizes[i], .seed = 5, .end = LARGE_FAILS});
+        struct brood_future *futures[] = {NULL, fails};
+        bool done[2] = {true, false};
+
+        ck_assert_int_eq(brood_promise_open(&promise), 0);
+        futures[0] = promise;
+        ck_assert_int_eq(brood_futures_wait(futures, 2, BROOD_FIRST_EXCEPTION, done, brood_after_ms(60000)), 1);
+        ck_assert(!done[0] && done[1]);
+        expect_error_bytes(fails, sizes[i], 5);
+    }
+}
+END_TEST
+
+struct heard {
+    int calls, outcome;
+    size_t bytes;
+    unsigned char last;
+};
+
+static void hear(struct brood_future *future, void *context)
+{
+    struct heard *heard = context;
+    struct brood_bytes bytes = {0};
+
+    heard->calls++;
+    heard->outcome = brood_future_item(future, 0);
+    if (brood_future_error_bytes(future, &bytes) < 0)
+        return;
+    heard->bytes = bytes.len;
+    heard->last = ((const unsigned char *)bytes.ptr)[bytes.len - 1];
+}
+
+START_TEST(callbacks_and_statistics_are_told_of_a_failure_with_a_reply)
+{
+    static const uint64_t sizes[] = {16, 1 << 20};
+    brood_auto(pool) *pool = open_pool(_i);
+    struct brood_pool_stats stats = {.size = sizeof(stats)};
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct heard heard = {0};
+        brood_auto(future) *fails = submit(pool, &(struct large){.bytes = sizes[i], .seed = 5, .end = LARGE_FAILS});
+
+        ck_assert_int_eq(brood_future_on_done(fails, hear, &heard), 0);
+        ck_assert_int_eq(outcome_of(fails), -EDOM);
+        ck_assert_int_eq(heard.calls, 1);
+        ck_assert_int_eq(heard.outcome, -EDOM);
+        ck_assert_uint_eq(heard.bytes, sizes[i]);
+        ck_assert_uint_eq(heard.last, byte_of(5, sizes[i] - 1));
+    }
+    ck_assert_int_eq(brood_pool_stats(pool, &stats), 0);
+    ck_assert(stats.finished == 2 && stats.failed == 2 && stats.retried == 0);
+}
+END_TEST
+
+/* Only deaths are tried again. */
+START_TEST(a_failure_with_a_reply_is_the_outcome_also_of_a_later_attempt)
+{
+    static const uint64_t sizes[] = {16, 1 << 20};
+    brood_auto(pool) *pool = open_with(_i, BROOD_POOL(.workers = 1, .retries = 3));
+    struct brood_pool_stats stats = {.size = sizeof(stats)};
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct large large = {.bytes = sizes[i], .seed = 5, .end = LARGE_FAILS_LATER};
+        brood_auto(future) *fails = NULL;
+
+        snprintf(large.path, sizeof(large.path), "/tmp/brood-large-%d-%zu", getpid(), i);
+        unlink(large.path);
+        fails = submit(pool, &large);
+        expect_error_bytes(fails, sizes[i], 5);
+        ck_assert_int_eq(unlink(large.path), 0);
+    }
+    ck_assert_int_eq(brood_pool_stats(pool, &stats), 0);
+    ck_assert(stats.finished == 2 && stats.failed == 2 && stats.retried == 2);
+}
+END_TEST
+
 START_TEST(a_death_leaves_no_error_bytes_of_the_attempt_before)
 {
     brood_auto(pool) *pool = open_pool(_i);
@@ -471,13 +555,15 @@ int main(int argc, char **argv)
                    a_large_result_waits_for_a_caller_with_room_and_outlives_the_pool, many_large_results_wait_side_by_side,
                    large_results_are_told_of_as_any_are, a_failed_task_keeps_its_reply_whatever_its_size,
                    a_call_over_bytes_that_fails_gives_the_reply_of_the_task, without_a_reply_there_are_no_error_bytes,
-                   what_is_no_result_takes_no_memory, NULL);
+                   a_failure_with_a_reply_ends_a_wait_for_the_first,
+                   callbacks_and_statistics_are_told_of_a_failure_with_a_reply, what_is_no_result_takes_no_memory, NULL);
     if (end == KINDS)
-        add_loop_tests(suite, "results and deaths", PROCESSES, end,
-                       a_death_with_a_large_result_in_hand_loses_that_and_leaks_nothing,
-                       a_death_leaves_no_error_bytes_of_the_attempt_before, a_second_attempt_begins_with_an_empty_hand,
-                       a_confined_worker_gives_no_more_than_was_put_aside, a_task_that_closes_descriptors_keeps_its_files,
-                       large_results_come_whole_after_a_task_that_closed_every_descriptor, NULL);
+        add_loop_tests(
+            suite, "results and deaths", PROCESSES, end, a_death_with_a_large_result_in_hand_loses_that_and_leaks_nothing,
+            a_death_leaves_no_error_bytes_of_the_attempt_before,
+            a_failure_with_a_reply_is_the_outcome_also_of_a_later_attempt, a_second_attempt_begins_with_an_empty_hand,
+            a_confined_worker_gives_no_more_than_was_put_aside, a_task_that_closes_descriptors_keeps_its_files,
+            large_results_come_whole_after_a_task_that_closed_every_descriptor, NULL);
     if (end == KINDS)
         add_tests(suite, "descriptors", a_worker_whose_initializer_closed_every_descriptor_runs_its_first_task, NULL);
     return run_suite(suite);

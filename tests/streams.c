@@ -52,22 +52,25 @@ BROOD_TASK_BYTES_DEFINE(close_and_reply, BROOD_ANY_SIZE)
     return 0; /* what brood_reply_space() found is the outcome */
 }
 
+static bool dies(const struct large *large)
+{
+    int fd;
+
+    if (large->end != LARGE_DIES_FIRST && large->end != LARGE_FAILS_LATER)
+        return large->end == LARGE_DIES;
+    fd = open(large->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
 static int end_large(const struct large *large, struct brood_reply *reply)
 {
-    bool dies = large->end == LARGE_DIES;
-
-    if (large->end == LARGE_DIES_FIRST) {
-        int fd = open(large->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-        dies = fd >= 0;
-        if (dies)
-            close(fd);
-    }
-    if (dies)
+    if (dies(large))
         raise(SIGKILL);
     if (large->end == LARGE_FAILS_BARE)
         (void)brood_reply_set(reply, "", 0);
-    if (large->end == LARGE_FAILS || large->end == LARGE_FAILS_BARE)
+    if (large->end == LARGE_FAILS || large->end == LARGE_FAILS_LATER || large->end == LARGE_FAILS_BARE)
         return brood_fail(-EDOM, "large enough");
     return large->end != LARGE_FINE ? brood_reply_set(reply, "small", 5) : 0;
 }

@@ -27,13 +27,21 @@ struct stop {
 BROOD_TASK_DECLARE(stop_at, struct stop, int); /* its number, once somebody has opened the FIFO for writing and closed it */
 BROOD_TASK_DECLARE(hang_at, int, int);         /* if 50 divides the argument: for ever */
 
-enum large_end { LARGE_FINE, LARGE_FAILS, LARGE_DIES, LARGE_SHRINKS, LARGE_DIES_FIRST, LARGE_FAILS_BARE };
+enum large_end {
+    LARGE_FINE,
+    LARGE_FAILS,
+    LARGE_DIES,
+    LARGE_SHRINKS,
+    LARGE_DIES_FIRST,
+    LARGE_FAILS_LATER,
+    LARGE_FAILS_BARE
+};
 
 struct large {
     uint64_t bytes;
     uint32_t seed;
     uint32_t end;  /* enum large_end */
-    char path[64]; /* LARGE_DIES_FIRST: of a file that is there if it has died */
+    char path[64]; /* LARGE_DIES_FIRST, LARGE_FAILS_LATER: of a file that is there if it has died */
 };
 
 BROOD_TASK_BYTES_DECLARE(make_large); /* that many bytes, byte_of() each; then as `end` says: SHRINKS to 5 bytes */
