@@ -63,25 +63,27 @@ static inline bool deferred_has_work(const struct deferred *kind, const struct b
 }
 
 /* Runs due work of all kinds, or of those that are not loud; true if there was any.  May unlock meanwhile. */
-bool brood__run_deferred(struct brood_pool *pool, bool is_silent);
-
-/* Is there any, due or not? */
-static inline bool brood__has_deferred(const struct brood_pool *pool, bool is_silent)
+static inline bool brood__run_deferred(struct brood_pool *pool, bool is_silent)
 {
     for (const struct deferred *const *kind = brood__deferred; *kind; kind++)
-        if (deferred_has_work(*kind, pool, is_silent))
+        if (deferred_has_work(*kind, pool, is_silent) && (*kind)->run(pool))
             return true;
     return false;
+}
+
+/* Runs the due work of the kinds that also run when the awaited condition is true. */
+static inline void deferred_run_after_wait(struct brood_pool *pool, bool is_silent)
+{
+    for (const struct deferred *const *kind = brood__deferred; *kind; kind++)
+        if ((*kind)->runs_after_wait && deferred_has_work(*kind, pool, is_silent))
+            (void)(*kind)->run(pool);
 }
 
 /* The same as brood__run_deferred(), until no silent work is due. */
 static inline void brood__run_all_deferred(struct brood_pool *pool)
 {
-    while (brood__has_deferred(pool, true) && brood__run_deferred(pool, true))
+    while (brood__run_deferred(pool, true))
         ;
 }
-
-/* Ends what waits in the host to be submitted, with that outcome. */
-void brood__forget_waiting(struct brood_pool *pool, int outcome);
 
 #endif

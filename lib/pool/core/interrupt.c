@@ -79,7 +79,7 @@ static int install(void)
 }
 
 /* Locked. */
-static int enter(struct brood_pool *pool)
+static int table_enter(struct brood_pool *pool)
 {
     unsigned i = 0;
     int r, supervisor;
@@ -116,7 +116,7 @@ int brood_pool_heed_interrupts(struct brood_pool *pool, enum brood_interrupt fir
     if (r < 0)
         return r;
     (void)pthread_mutex_lock(&lock);
-    r = enter(pool);
+    r = table_enter(pool);
     (void)pthread_mutex_unlock(&lock);
     if (r == 0)
         pool->interrupts_cancel = first == BROOD_INTERRUPT_CANCEL;
@@ -125,7 +125,7 @@ int brood_pool_heed_interrupts(struct brood_pool *pool, enum brood_interrupt fir
 }
 
 /* Locked. */
-static void leave(unsigned i)
+static void table_leave(unsigned i)
 {
     int supervisor = atomic_exchange(&heeding[i].supervisor, 0);
 
@@ -145,6 +145,6 @@ void brood__interrupts_forget(struct brood_pool *pool)
     (void)pthread_mutex_lock(&lock);
     for (unsigned i = 0; i < POOLS_MAX; i++)
         if (heeding[i].pool == pool)
-            leave(i);
+            table_leave(i);
     (void)pthread_mutex_unlock(&lock);
 }

@@ -56,9 +56,9 @@ static void free_spares(struct brood_pool *pool)
     free(pool->free_futures);
 }
 
-void brood__pool_release(struct brood_pool *pool)
+void brood__pool_release_closed(struct brood_pool *pool)
 {
-    bool last = life_is_closed(pool->life) && pool->futures == 0 && pool->users == 0 && pool->references == 0;
+    bool last = pool->futures == 0 && pool->users == 0 && pool->references == 0;
 
     brood__unlock(&pool->lock);
     if (!last)

@@ -195,7 +195,15 @@ pid_t brood__worker_pid(const struct brood_pool *pool, unsigned worker);
 
 /* Frees what is left of a closed pool after its last future and the last reference are gone.  Locked on entry, not on
  * return. */
-void brood__pool_release(struct brood_pool *pool);
+void brood__pool_release_closed(struct brood_pool *pool);
+
+static inline void brood__pool_release(struct brood_pool *pool)
+{
+    if (life_is_closed(pool->life))
+        brood__pool_release_closed(pool);
+    else
+        brood__unlock(&pool->lock);
+}
 
 /* There is more work than the present workers have begun: starts a worker that is scaled down, that of `lane` first.
  * Locked. */

@@ -85,13 +85,6 @@ void brood__collect_lane(struct brood_pool *pool, unsigned number)
     }
 }
 
-void brood__collect_all(struct brood_pool *pool)
-{
-    for (unsigned i = 0; i < pool->workers; i++)
-        if (pool->shadows[i].outstanding > 0)
-            brood__collect_lane(pool, i);
-}
-
 static void collect_claimed_of(struct brood_pool *pool, unsigned number)
 {
     struct job *job;

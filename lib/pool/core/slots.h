@@ -9,7 +9,12 @@ bool brood__collect(struct brood_pool *pool, struct job *job);
 
 /* Settles the finished jobs at the front of a lane, or of each.  Locked. */
 void brood__collect_lane(struct brood_pool *pool, unsigned lane);
-void brood__collect_all(struct brood_pool *pool);
+static inline void brood__collect_all(struct brood_pool *pool)
+{
+    for (unsigned i = 0; i < pool->workers; i++)
+        if (pool->shadows[i].outstanding > 0)
+            brood__collect_lane(pool, i);
+}
 
 /* The same, and the finished jobs after a running one: all that are finished, since workers claim a lane in order.  The
  * cost grows with the number of running and settled jobs, not with the number that wait.  Locked. */

@@ -12,6 +12,13 @@ const char brood__torn_supervisor_died[] = "its supervisor died";
 const char brood__torn_interrupted[] = "interrupted";
 const char brood__torn_overwritten[] = "a worker has written over its memory";
 
+void brood__forget_waiting(struct brood_pool *pool, int outcome)
+{
+    for (const struct deferred *const *kind = brood__deferred; *kind; kind++)
+        if ((*kind)->forget)
+            (*kind)->forget(pool, outcome);
+}
+
 /* Begins nothing more of the job, and ends it as `state` says if no worker has claimed it. */
 static void job_withdraw(struct brood_pool *pool, struct job *job, enum slot_state state)
 {
@@ -21,7 +28,7 @@ static void job_withdraw(struct brood_pool *pool, struct job *job, enum slot_sta
 }
 
 /* In a pool of threads, a worker thread finishes what it runs, in its caller's memory, until the pool is closed. */
-static void give_up(struct brood_pool *pool, unsigned lane, uint32_t index)
+static void job_give_up(struct brood_pool *pool, unsigned lane, uint32_t index)
 {
     struct job *job = pool->shadows[lane].jobs[index];
 
@@ -38,7 +45,7 @@ void brood__settle_all(struct brood_pool *pool)
     for (unsigned i = 0; i < pool->lanes; i++)
         for (uint32_t index = 0; (job = brood__lane_job(pool, i, &index));)
             if (!brood__collect(pool, job))
-                give_up(pool, i, lane_index(&pool->shared.lanes[i], job->position));
+                job_give_up(pool, i, lane_index(&pool->shared.lanes[i], job->position));
     brood__forget_waiting(pool, -ESHUTDOWN);
     brood__run_all_deferred(pool); /* deferred work ends, too, because its tasks will not run */
     brood__wake_waiter(pool->shared.header, WAITER_ALL);

@@ -38,6 +38,9 @@ static inline void brood__check_life(struct brood_pool *pool)
 /* Ends what has not started, also parts of maps, with -ECANCELED, and starts nothing more.  Locked. */
 void brood__pool_cancel(struct brood_pool *pool);
 
+/* Ends what waits in the host to be submitted, with that outcome.  Locked. */
+void brood__forget_waiting(struct brood_pool *pool, int outcome);
+
 /* Ends what has not started, as `state` says.  Locked. */
 void brood__give_up_waiting(struct brood_pool *pool, enum slot_state state);
 

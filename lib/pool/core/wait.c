@@ -136,7 +136,7 @@ void brood__announce_in(struct brood_pool *pool, const struct job *job, unsigned
 }
 
 /* Names the parker in every slot whose settling may end the wait. */
-static void announce(struct brood_pool *pool, struct wait_condition *condition, unsigned parker)
+static void condition_announce(struct brood_pool *pool, struct wait_condition *condition, unsigned parker)
 {
     if (condition->announce) {
         condition->announce(pool, condition, parker);
@@ -149,11 +149,11 @@ static void announce(struct brood_pool *pool, struct wait_condition *condition, 
 
 void brood__announce_each(struct brood_pool *pool, next_job_fn *next_job, unsigned parker)
 {
-    announce(pool, &(struct wait_condition){.next_job = next_job}, parker);
+    condition_announce(pool, &(struct wait_condition){.next_job = next_job}, parker);
 }
 
 /* Does deferred work of that kind wait for a job, for a thread that may be silent? */
-static bool is_waiting(const struct deferred *kind, const struct brood_pool *pool, bool is_silent)
+static bool deferred_is_waiting(const struct deferred *kind, const struct brood_pool *pool, bool is_silent)
 {
     return kind->is_waiting && deferred_has_work(kind, pool, is_silent) && kind->is_waiting(pool);
 }
@@ -161,7 +161,7 @@ static bool is_waiting(const struct deferred *kind, const struct brood_pool *poo
 static bool any_is_waiting(const struct brood_pool *pool, bool is_silent)
 {
     for (const struct deferred *const *kind = brood__deferred; *kind; kind++)
-        if (is_waiting(*kind, pool, is_silent))
+        if (deferred_is_waiting(*kind, pool, is_silent))
             return true;
     return false;
 }
@@ -224,7 +224,7 @@ static brood_deadline announce_deferred(struct brood_pool *pool, unsigned parker
 
         if (!brood__is_past(next)) /* else it waits for room */
             until = brood__sooner(until, next);
-        if (is_waiting(*kind, pool, is_silent))
+        if (deferred_is_waiting(*kind, pool, is_silent))
             (*kind)->announce(pool, parker);
     }
     return until;
@@ -256,7 +256,7 @@ static brood_deadline place_announce(struct brood_pool *pool, struct sleep_place
     if (place->parker == 0)
         until = brood__sooner(until, brood__after_ns(UNPARKED_NS));
     else
-        announce(pool, place->condition, place->parker);
+        condition_announce(pool, place->condition, place->parker);
     return brood__sooner(until, announce_deferred(pool, place->parker, place->condition->is_silent));
 }
 
@@ -321,20 +321,13 @@ void brood__sleep(struct sleep_place *first, const struct sleep_extra *extra, st
         place_leave(place, !needless);
 }
 
-static void run_after_wait(struct brood_pool *pool, bool is_silent)
-{
-    for (const struct deferred *const *kind = brood__deferred; *kind; kind++)
-        if ((*kind)->runs_after_wait && deferred_has_work(*kind, pool, is_silent))
-            (void)(*kind)->run(pool);
-}
-
 bool brood__make_progress(struct brood_pool *pool, struct wait_condition *condition)
 {
     brood__check_life(pool);
     if (brood__interrupt_cancels(pool))
         brood__pool_cancel(pool);
     brood__collect_lost(pool);
-    if (!brood__has_deferred(pool, condition->is_silent) || !brood__run_deferred(pool, condition->is_silent))
+    if (!brood__run_deferred(pool, condition->is_silent))
         return false;
     brood__run_inline(pool);
     return true;
@@ -400,7 +393,7 @@ int brood__wait(struct brood_pool *pool, struct wait_condition *condition, brood
 {
     int r = wait_by(&waiter_ops, &(struct pool_waiter){pool, condition}, deadline);
 
-    if (r == 0 && brood__has_deferred(pool, condition->is_silent))
-        run_after_wait(pool, condition->is_silent);
+    if (r == 0)
+        deferred_run_after_wait(pool, condition->is_silent);
     return r;
 }

@@ -4,7 +4,6 @@
 
 #include "os/error.h"
 #include "pool/future/callback.h"
-#include "pool/future/event_thread.h"
 #include "pool/future/future.h"
 #include "pool/future/promise.h"
 
@@ -100,14 +99,9 @@ bool brood__calls_can(const struct calls *calls)
     return calls->first && !calls->caller;
 }
 
-static struct calls *calls_of(struct brood_future *future)
-{
-    return future->pool ? &future->pool->calls : &brood__promise(future)->calls;
-}
-
 static void make_due(struct call *call)
 {
-    struct calls *calls = calls_of(call->future);
+    struct calls *calls = brood__future_guard(call->future)->calls(call->future);
 
     call->hook.tell = NULL;
     add_last(&call->future->more.hooks, &call->hook.link);
@@ -115,18 +109,16 @@ static void make_due(struct call *call)
     calls->count++;
 }
 
-static void tell(struct hook *hook, struct brood_future *future)
+static void callback_notify(struct hook *hook, struct brood_future *future)
 {
     make_due((struct call *)(void *)hook); /* its first member */
-    if (!future->pool)
-        return;
-    future->pool->calls_awaited--;
-    brood__event_thread_notify(future->pool);
+    if (brood__future_guard(future)->call_due)
+        brood__future_guard(future)->call_due(future);
 }
 
 /* Before the callbacks there is at most the hook of a thread that waits for a cancelled promise together with other
  * futures. */
-static struct call *first_of(const struct brood_future *future)
+static struct call *first_callback(const struct brood_future *future)
 {
     struct link *first = future->more.hooks, *link = first;
 
@@ -141,9 +133,9 @@ static struct call *first_due(const struct calls *calls)
 }
 
 /* Takes the first callback that is due, or the first of that future. */
-static struct call *take(struct calls *calls, const struct brood_future *only)
+static struct call *take_callback(struct calls *calls, const struct brood_future *only)
 {
-    struct call *call = only ? first_of(only) : first_due(calls);
+    struct call *call = only ? first_callback(only) : first_due(calls);
 
     if (!call)
         return NULL;
@@ -156,8 +148,8 @@ static struct call *take(struct calls *calls, const struct brood_future *only)
 /* The callback held a reference to the future. */
 static void let_go(struct brood_future *future)
 {
-    if (--future->more.calls == 0 && future->abandoned && future->pool)
-        brood__future_drop(future);
+    if (--future->more.calls == 0 && future->abandoned && brood__future_guard(future)->let_go)
+        brood__future_guard(future)->let_go(future);
 }
 
 /* The state of the calling thread's callbacks. */
@@ -197,8 +189,7 @@ static void run_postponed(void)
     inside.is_late = false;
 }
 
-/* The promise stays allocated until then. */
-static void postpone(struct promise *promise)
+void brood__calls_postpone(struct promise *promise)
 {
     if (promise->is_postponed)
         return;
@@ -231,7 +222,7 @@ int brood__calls_run(struct calls *calls, struct lock *lock, const struct brood_
     if (outer && !(only && outer == brood__this_thread()))
         return 0;
     calls->caller = brood__this_thread();
-    while ((only || left-- > 0) && (call = take(calls, only))) {
+    while ((only || left-- > 0) && (call = take_callback(calls, only))) {
         brood__unlock(lock);
         call_back(call);
         brood__lock(lock);
@@ -246,7 +237,7 @@ int brood__calls_run(struct calls *calls, struct lock *lock, const struct brood_
 void brood__calls_run_promise(struct promise *promise)
 {
     if (is_too_deep())
-        postpone(promise);
+        brood__calls_postpone(promise);
     else
         while (brood__calls_run(&promise->calls, &promise->lock, NULL) >
                0) /* another thread may have added one meanwhile */
@@ -259,52 +250,34 @@ void brood__calls_forget(struct brood_future *future)
         struct hook *hook = hook_of(future->more.hooks);
 
         take_out(&future->more.hooks, &hook->link);
-        if (hook->tell == tell)
+        if (hook->tell == callback_notify)
             free(hook);
     }
 }
 
-/* Calls it at once, in the caller, which is not inside the pool meanwhile and may even close it. */
+/* Calls it at once, in the caller. */
 static void call_now(struct call *call)
 {
     struct brood_future *future = call->future;
+    const struct future_guard *guard = brood__future_guard(future);
 
-    if (future->pool)
-        brood__pool_leave(future->pool);
-    else
-        brood__unlock(brood__future_lock(future));
+    guard->step_out(future);
     call_back(call);
-    brood__lock(brood__future_lock(future));
-    if (future->pool)
-        future->pool->users++;
+    guard->step_in(future);
     free(call);
-}
-
-/* No thread looks into a closed pool any more, and nothing new is submitted to it. */
-static bool can_call_now(const struct brood_future *future)
-{
-    return !is_too_deep() || (future->pool && life_is_closed(future->pool->life));
-}
-
-/* The future is done, but no callback can be called now. */
-static void leave_for_later(struct brood_future *future)
-{
-    if (future->pool)
-        brood__calls_left(future->pool);
-    else
-        postpone(brood__promise(future));
 }
 
 /* The future is done.  Callbacks that were added earlier and not called yet are called first. */
 static void add_late(struct brood_future *future, struct call *call)
 {
-    struct calls *calls = calls_of(future); /* the future may be freed by its callback */
-    struct lock *lock = brood__future_lock(future);
+    const struct future_guard *guard = brood__future_guard(future);
+    struct calls *calls = guard->calls(future); /* the future may be freed by its callback */
+    struct lock *lock = guard->lock(future);
     struct brood_pool *pool = future->pool;
 
-    if (!can_call_now(future)) {
+    if (is_too_deep() && guard->can_postpone(future)) {
         make_due(call);
-        leave_for_later(future);
+        guard->postpone(future);
         return;
     }
     if (future->more.calls > 1)
@@ -313,12 +286,12 @@ static void add_late(struct brood_future *future, struct call *call)
         call_now(call);
         let_go(future);
     }
-    if (brood__calls_run(calls, lock, future) > 0 && pool)
-        brood__calls_left(pool);
+    if (brood__calls_run(calls, lock, future) > 0 && guard->calls_left)
+        guard->calls_left(pool);
 }
 
 /* Locked. */
-static void add(struct brood_future *future, struct call *call)
+static void callback_add(struct brood_future *future, struct call *call)
 {
     bool is_done = brood__future_look(future);
 
@@ -329,8 +302,8 @@ static void add(struct brood_future *future, struct call *call)
         return;
     }
     brood__hook_add(future, &call->hook);
-    if (future->pool)
-        brood__call_awaited(future->pool);
+    if (brood__future_guard(future)->call_added)
+        brood__future_guard(future)->call_added(future);
 }
 
 int brood_future_on_done(struct brood_future *future, brood_done *function, void *context)
@@ -343,7 +316,7 @@ int brood_future_on_done(struct brood_future *future, brood_done *function, void
     call = malloc(sizeof(*call));
     if (!call)
         return brood_fail(-ENOMEM, "out of memory");
-    *call = (struct call){.hook.tell = tell, .future = future, .function = function, .context = context};
+    *call = (struct call){.hook.tell = callback_notify, .future = future, .function = function, .context = context};
     r = brood__future_enter(future);
     if (r < 0) {
         free(call);
@@ -351,9 +324,9 @@ int brood_future_on_done(struct brood_future *future, brood_done *function, void
     }
     struct brood_pool *pool = future->pool;
 
-    add(future, call);
+    callback_add(future, call);
     if (pool)
-        brood__pool_leave(pool);
+        brood__pool_leave(pool); /* its callback may have freed the future; a promise stays while a thread is inside */
     else
         brood__future_leave(future);
     return 0;

@@ -64,6 +64,10 @@ int brood__calls_run(struct calls *calls, struct lock *lock, const struct brood_
  * outermost one.  Inside the promise. */
 void brood__calls_run_promise(struct promise *promise);
 
+/* This thread calls the promise's callbacks when it has left the outermost one.  The promise stays allocated until then.
+ * Inside the promise. */
+void brood__calls_postpone(struct promise *promise);
+
 /* Forgets the hooks of a future that will never be done. */
 void brood__calls_forget(struct brood_future *future);
 

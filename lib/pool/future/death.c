@@ -130,7 +130,7 @@ static struct record *new_record(const char *task, const struct certificate *cer
     return record;
 }
 
-static void enter(struct brood_future *future, struct record *record)
+static void record_enter(struct brood_future *future, struct record *record)
 {
     struct record **place = &future->more.deaths;
 
@@ -180,7 +180,7 @@ void brood__deaths_keep(struct brood_future *future, const struct answer *answer
     record->death.attempt = attempt;
     prepare_log(future, &record->death);
     brood__future_add_more(future);
-    enter(future, record);
+    record_enter(future, record);
     if (future->more.death_count > DEATHS_KEPT)
         forget_one(future);
 }
@@ -197,7 +197,7 @@ void brood__deaths_free(struct brood_future *future)
 
 /* ---- finding ---- */
 
-static struct record *first_of(const struct brood_future *future, uint64_t item)
+static struct record *first_record(const struct brood_future *future, uint64_t item)
 {
     struct record *record = future->has_more ? future->more.deaths : NULL;
 
@@ -215,7 +215,7 @@ static struct record *last_of(const struct brood_future *future, uint64_t item)
 {
     struct record *last = NULL;
 
-    for (struct record *record = first_of(future, item); record; record = next_of(record))
+    for (struct record *record = first_record(future, item); record; record = next_of(record))
         last = record;
     return last;
 }
@@ -287,7 +287,7 @@ static const char *name_frames(struct record *record)
     return before;
 }
 
-static void tell(struct record *record, struct brood_death *ret_death)
+static void record_copy(struct record *record, struct brood_death *ret_death)
 {
     *ret_death = record->death;
     ret_death->backtrace = name_frames(record);
@@ -301,7 +301,7 @@ int brood_future_death(const struct brood_future *future, struct brood_death *re
         return brood__future_missing();
     if (!record)
         return brood_fail(-ENODATA, "no worker's death is its outcome");
-    tell(record, ret_death);
+    record_copy(record, ret_death);
     return 0;
 }
 
@@ -314,10 +314,9 @@ int brood_future_deaths(const struct brood_future *future, size_t item, struct b
         return brood__future_missing();
     if (!brood__future_is_done(future))
         return brood_fail(-EINPROGRESS, "not done yet: wait for it first");
-    if (future->pool)
-        item = brood__future_ops(future)->item_name(future, item);
-    for (record = first_of(future, item); record; record = next_of(record))
+    item = brood__future_ops(future)->item_name(future, item);
+    for (record = first_record(future, item); record; record = next_of(record))
         if ((size_t)found++ < count)
-            tell(record, &ret_deaths[found - 1]);
+            record_copy(record, &ret_deaths[found - 1]);
     return found;
 }

@@ -55,7 +55,7 @@ bool brood__death_reports_log(struct brood_pool *pool)
     return any;
 }
 
-static bool is_due(struct brood_pool *pool)
+static bool death_report_is_due(struct brood_pool *pool)
 {
     return pool->death_reports != NULL;
 }
@@ -65,6 +65,6 @@ const struct deferred brood__deferred_death_reports = {
     .words = {DEFERRED_WORD(death_reports)},
     .is_loud = true,
     .run = brood__death_reports_log,
-    .is_due = is_due,
+    .is_due = death_report_is_due,
     .runs_after_wait = true,
 };

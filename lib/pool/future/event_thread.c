@@ -36,7 +36,7 @@ bool brood__calls_are_due(const struct brood_pool *pool)
     return brood__calls_can(&pool->calls) && brood__callers_wait(pool);
 }
 
-static int call_due(struct brood_pool *pool)
+static int callbacks_run(struct brood_pool *pool)
 {
     int ran = brood__calls_run(&pool->calls, &pool->lock, NULL);
 
@@ -47,7 +47,7 @@ static int call_due(struct brood_pool *pool)
 
 int brood__call_due_now(struct brood_pool *pool)
 {
-    return brood__calls_are_due(pool) ? call_due(pool) : 0;
+    return brood__calls_are_due(pool) ? callbacks_run(pool) : 0;
 }
 
 void brood__call_awaited(struct brood_pool *pool)
@@ -78,7 +78,7 @@ static bool run_due(struct brood_pool *pool)
     return brood__call_due(pool) > 0;
 }
 
-static bool are_due(struct brood_pool *pool)
+static bool callbacks_are_due(struct brood_pool *pool)
 {
     return brood__calls_are_due(pool);
 }
@@ -88,7 +88,7 @@ static bool are_awaited(const struct brood_pool *pool)
     return pool->calls_awaited > 0;
 }
 
-static void announce(struct brood_pool *pool, unsigned parker)
+static void callbacks_announce(struct brood_pool *pool, unsigned parker)
 {
     if (brood__callers_wait(pool))
         brood__announce_each(pool, brood__early_job, parker);
@@ -98,9 +98,9 @@ const struct deferred brood__deferred_calls = {
     .words = {DEFERRED_WORD(calls.first), DEFERRED_WORD(calls_awaited)},
     .is_loud = true,
     .run = run_due,
-    .is_due = are_due,
+    .is_due = callbacks_are_due,
     .is_waiting = are_awaited,
-    .announce = announce,
+    .announce = callbacks_announce,
 };
 
 /* ---- the thread ---- */
@@ -128,7 +128,7 @@ static bool is_called_for(struct brood_pool *pool, struct wait_condition *condit
     return event_thread->is_leaving || (pool->has_callback_thread && brood__calls_can(&pool->calls));
 }
 
-static void *attend(void *argument)
+static void *event_thread_attend(void *argument)
 {
     struct brood_pool *pool = argument;
     struct wait_condition condition = {
@@ -141,14 +141,14 @@ static void *attend(void *argument)
     while (!event_thread->is_leaving) {
         (void)brood__wait(pool, &condition, BROOD_FOREVER);
         if (pool->has_callback_thread)
-            (void)call_due(pool);
+            (void)callbacks_run(pool);
     }
     brood__pool_leave(pool);
     return NULL;
 }
 
 /* The new thread blocks all signals: they are for the host's own threads. */
-static int start_thread(struct brood_pool *pool, struct event_thread *event_thread)
+static int event_thread_create(struct brood_pool *pool, struct event_thread *event_thread)
 {
     char name[16];
     sigset_t all, before;
@@ -156,7 +156,7 @@ static int start_thread(struct brood_pool *pool, struct event_thread *event_thre
 
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    r = pthread_create(&event_thread->id, NULL, attend, pool);
+    r = pthread_create(&event_thread->id, NULL, event_thread_attend, pool);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (r != 0)
         return brood_fail(-r, "cannot start the thread that attends to the pool: %s", strerror(r));
@@ -176,7 +176,7 @@ int brood__event_thread_start(struct brood_pool *pool)
     if (pool->ops->run)
         return 0;
     event_thread = calloc(1, sizeof(*event_thread));
-    r = event_thread ? start_thread(pool, event_thread) : brood_fail(-ENOMEM, "out of memory");
+    r = event_thread ? event_thread_create(pool, event_thread) : brood_fail(-ENOMEM, "out of memory");
     if (r < 0) {
         free(event_thread);
         return r;
@@ -232,10 +232,12 @@ int brood_future_fd(struct brood_future *future)
 
     if (r < 0)
         return r;
+    const struct future_guard *guard = brood__future_guard(future);
+
     if (future->has_more && future->more.fd_plus_1)
         r = future->more.fd_plus_1 - 1;
-    else if (future->pool && !brood__future_is_done(future))
-        r = brood__event_thread_start(future->pool);
+    else if (guard->attend && !brood__future_is_done(future))
+        r = guard->attend(future);
     if (r == 0)
         r = open_fd_of(future);
     brood__future_leave(future);

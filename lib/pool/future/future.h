@@ -15,11 +15,50 @@ struct retry;
 
 #define FUTURE_INLINE_BYTES SLOT_RESULT_BYTES
 
-/* The kinds of work that a pool does for a future.  (A promise has no pool: promise.h.) */
-enum future_kind { FUTURE_TASK, FUTURE_MAP };
+/* A task and a map are work that a pool does; the program completes a promise, which has no pool. */
+enum future_kind { FUTURE_TASK, FUTURE_MAP, FUTURE_PROMISE };
 
-/* The operations of a kind.  Called with the pool locked, unless the future is done. */
+/* The operations of what guards a future: its pool or, for a promise, the promise itself.  NULL: there is nothing to do.
+ * Locked, if not said otherwise. */
+struct future_guard {
+    /* Locks, for a call.  Returns 0, or -EPERM with a message in another process.  Not locked. */
+    int (*enter)(struct brood_future *future);
+    void (*leave)(struct brood_future *future);
+    struct lock *(*lock)(struct brood_future *future);
+    struct calls *(*calls)(struct brood_future *future);
+    /* Collects what may complete the future.  Locked on entry and return, not in between. */
+    void (*look)(struct brood_future *future);
+    /* Waits, and calls callbacks that are due.  Not locked. */
+    int (*wait)(struct brood_future *future, brood_deadline deadline);
+    /* Some of its work has been taken back. */
+    void (*make_use_of_room)(struct brood_future *future);
+    /* From now on the future completes although no thread may wait for it.  Returns 0 or a negative errno. */
+    int (*attend)(struct brood_future *future);
+    /* Not locked. */
+    void (*free)(struct brood_future *future);
+
+    /* ---- callbacks ---- */
+    /* A callback was added, or is due. */
+    void (*call_added)(struct brood_future *future);
+    void (*call_due)(struct brood_future *future);
+    /* The calling thread has stopped calling callbacks; the future may be gone. */
+    void (*calls_left)(struct brood_pool *pool);
+    /* Can a callback of a finished future wait until another thread, or this one, calls it later?  Leaves it for that. */
+    bool (*can_postpone)(const struct brood_future *future);
+    void (*postpone)(struct brood_future *future);
+    /* The calling thread is not inside the guard while it calls a callback.  Locked before and after. */
+    void (*step_out)(struct brood_future *future);
+    void (*step_in)(struct brood_future *future);
+    /* The last callback of an abandoned future has returned. */
+    void (*let_go)(struct brood_future *future);
+};
+
+extern const struct future_guard brood__pool_guard;
+
+/* The operations of a kind.  Called with the future's guard locked, unless the future is done.  A promise is in no lane
+ * and needs no collect, job, is_in_host and help. */
 struct future_ops {
+    const struct future_guard *guard;
     /* Settles its finished jobs. */
     void (*collect)(struct brood_future *future);
     /* A job of the future in a lane whose settling makes progress on it, or NULL. */
@@ -33,9 +72,11 @@ struct future_ops {
     int (*help)(struct brood_future *future);
     /* Ends what no worker has started; true if that was all of it. */
     bool (*cancel)(struct brood_future *future);
+    /* Is it cancelled, and does its producer not know yet?  NULL: the producer always knows. */
+    bool (*is_untold)(const struct brood_future *future);
     /* Three operations that kill the workers that run it: if it cannot be cancelled; before the attempt to cancel it;
-     * and after a successful cancel, in case a worker has it all the same.  Return 0 or a negative errno.  The last two
-     * may be NULL. */
+     * and after a successful cancel, in case a worker has it all the same.  Return 0 or a negative errno with a message.  The
+     * last two may be NULL. */
     int (*kill)(struct brood_future *future);
     int (*kill_first)(struct brood_future *future);
     int (*kill_cancelled)(struct brood_future *future);
@@ -62,7 +103,7 @@ extern const struct future_ops *const brood__future_kinds[];
  * them three times; the second line is not touched unless `has_more`. */
 struct brood_future {
     _Alignas(64) struct job job; /* of a single task */
-    struct brood_pool *pool;     /* NULL: a promise, which promise.h describes */
+    struct brood_pool *pool;     /* NULL: a promise */
     atomic_bool done;
     bool abandoned; /* freed before it was done or its callbacks were called: the thread that does that frees it */
     uint8_t kind;   /* enum future_kind: selects the operations */
@@ -113,6 +154,11 @@ static inline const struct future_ops *brood__future_ops(const struct brood_futu
     return brood__future_kinds[future->kind];
 }
 
+static inline const struct future_guard *brood__future_guard(const struct brood_future *future)
+{
+    return brood__future_ops(future)->guard;
+}
+
 static inline struct map *brood__future_map(const struct brood_future *future)
 {
     return future->kind == FUTURE_MAP ? future->map : NULL;
@@ -161,16 +207,23 @@ void brood__future_drop(struct brood_future *future);
 void brood__future_finish(struct brood_future *future, int outcome);
 
 /* Is there an outcome?  Collects a finished job, and runs deferred work.  Locked on entry and return, not in between. */
-bool brood__future_look(struct brood_future *future);
+static inline bool brood__future_look(struct brood_future *future)
+{
+    if (!brood__future_is_done(future) && brood__future_guard(future)->look)
+        brood__future_guard(future)->look(future);
+    return brood__future_is_done(future);
+}
 
 /* -EINVAL with a message: the program uses the NULL that a failed call has left. */
 int brood__future_missing(void) __attribute__((cold));
 
-/* Locks what guards the future, for a call: its pool or, for a promise, the promise.  Returns 0; -EPERM in another
- * process; -EINVAL: it is NULL. */
+/* Locks the future's guard, for a call.  Returns 0; -EPERM in another process; -EINVAL: it is NULL. */
 int brood__future_enter(struct brood_future *future);
-void brood__future_leave(struct brood_future *future);
-struct lock *brood__future_lock(struct brood_future *future);
+
+static inline void brood__future_leave(struct brood_future *future)
+{
+    brood__future_guard(future)->leave(future);
+}
 
 /* For a finished future: has it failed, and was not just cancelled?  Locked. */
 bool brood__future_has_failed(const struct brood_future *future);
@@ -187,7 +240,7 @@ static inline uint32_t brood__future_attempt(const struct brood_future *future)
     return future->has_more && future->more.attempt ? future->more.attempt : 1;
 }
 
-/* Waits for the future.  Locked on entry and return. */
+/* Waits for a future of a pool.  Locked on entry and return, not in between. */
 int brood__future_wait(struct brood_future *future, brood_deadline deadline);
 
 #endif

@@ -30,18 +30,10 @@ static inline struct promise *brood__promise(struct brood_future *future)
     return (struct promise *)(void *)future; /* its first member */
 }
 
-/* The operations of brood_future_…() for a promise. */
 int brood__promise_enter(struct promise *promise);
 void brood__promise_leave(struct promise *promise);
-int brood__promise_wait(struct promise *promise, brood_deadline deadline);
-int brood__promise_cancel(struct promise *promise);
-void brood__promise_free(struct promise *promise);
-enum brood_future_state brood__promise_state(struct promise *promise);
 
-/* Is it cancelled, and does the producer not know yet?  Locked. */
-static inline bool brood__promise_is_untold(const struct promise *promise)
-{
-    return promise->state == PROMISE_CANCELLED;
-}
+/* Its operations as a kind of future. */
+extern const struct future_ops brood__promise_future;
 
 #endif

@@ -8,7 +8,6 @@
 #include "pool/core/wait.h"
 #include "pool/future/event_thread.h"
 #include "pool/future/future.h"
-#include "pool/future/promise.h"
 #include "pool/future/wait_set.h"
 #include "shm/spin.h"
 
@@ -33,7 +32,7 @@ static bool is_over(const struct wait_set *wait_set)
     return wait_set->until == BROOD_FIRST_EXCEPTION && wait_set->failed > 0;
 }
 
-static bool look(struct wait_set *wait_set)
+static bool set_look(struct wait_set *wait_set)
 {
     bool over;
 
@@ -43,14 +42,14 @@ static bool look(struct wait_set *wait_set)
     return over;
 }
 
-static void leave_party(struct entry *entry)
+static void list_leave(struct entry *entry)
 {
     *entry->place = entry->next;
     if (entry->next)
         entry->next->place = entry->place;
 }
 
-static void join_list(struct entry *entry, struct entry **list)
+static void list_join(struct entry *entry, struct entry **list)
 {
     entry->next = *list;
     entry->place = list;
@@ -59,7 +58,7 @@ static void join_list(struct entry *entry, struct entry **list)
     *list = entry;
 }
 
-static void rouse(struct wait_set *wait_set)
+static void set_wake(struct wait_set *wait_set)
 {
     brood__lock(&wait_set->lock);
     wait_set->has_moved = true;
@@ -70,17 +69,17 @@ static void rouse(struct wait_set *wait_set)
 
 /* Another thread may have moved the job into a lane: so this wakes a sleeping waiter, which names its parker there.  For
  * a map, the pool itself wakes all waiters. */
-static void move(struct hook *hook)
+static void entry_move(struct hook *hook)
 {
     struct entry *entry = (struct entry *)(void *)hook; /* its first member */
 
-    leave_party(entry);
-    join_list(entry, &entry->waited_pool->unnamed);
+    list_leave(entry);
+    list_join(entry, &entry->waited_pool->unnamed);
     if (entry->waited_pool->place.is_inside && !brood__future_map(entry->future))
-        rouse(entry->wait_set);
+        set_wake(entry->wait_set);
 }
 
-static void tell(struct hook *hook, struct brood_future *future)
+static void entry_notify(struct hook *hook, struct brood_future *future)
 {
     struct entry *entry = (struct entry *)(void *)hook; /* its first member */
     struct wait_set *wait_set = entry->wait_set;
@@ -88,7 +87,7 @@ static void tell(struct hook *hook, struct brood_future *future)
 
     (void)future;
     if (entry->waited_pool)
-        leave_party(entry);
+        list_leave(entry);
     brood__lock(&wait_set->lock);
     make_ready(wait_set, entry);
     wait_set->unfinished--;
@@ -114,9 +113,9 @@ static struct entry **place_of(const struct wait_set *wait_set, const struct bro
 }
 
 static bool collect_and_look(struct brood_pool *pool, struct wait_condition *condition);
-static void announce(struct brood_pool *pool, struct wait_condition *condition, unsigned parker);
+static void set_announce(struct brood_pool *pool, struct wait_condition *condition, unsigned parker);
 
-static struct waited_pool *find_party(struct wait_set *wait_set, struct brood_pool *pool)
+static struct waited_pool *find_waited_pool(struct wait_set *wait_set, struct brood_pool *pool)
 {
     struct waited_pool *waited_pool = wait_set->waited_pools;
 
@@ -129,33 +128,35 @@ static struct waited_pool *find_party(struct wait_set *wait_set, struct brood_po
         return NULL;
     *waited_pool = (struct waited_pool){.pool = pool, .wait_set = wait_set, .next = wait_set->waited_pools};
     waited_pool->condition =
-        (struct wait_condition){.is_ready = collect_and_look, .announce = announce, .subject = waited_pool};
+        (struct wait_condition){.is_ready = collect_and_look, .announce = set_announce, .subject = waited_pool};
     waited_pool->place = (struct sleep_place){.pool = pool, .condition = &waited_pool->condition};
     wait_set->waited_pools = waited_pool;
     return waited_pool;
 }
 
-static void join_party(struct entry *entry, struct waited_pool *waited_pool)
+static void waited_pool_join(struct entry *entry, struct waited_pool *waited_pool)
 {
     entry->waited_pool = waited_pool;
-    join_list(entry, &waited_pool->unnamed);
+    list_join(entry, &waited_pool->unnamed);
     waited_pool->unfinished++;
 }
 
 /* Is the future finished for a waiter for several futures? */
 static bool is_complete(struct brood_future *future)
 {
-    return brood__future_look(future) && (future->pool || !brood__promise_is_untold(brood__promise(future)));
+    bool (*is_untold)(const struct brood_future *) = brood__future_ops(future)->is_untold;
+
+    return brood__future_look(future) && !(is_untold && is_untold(future));
 }
 
 /* Inside the future.  No other thread knows the entry yet; other threads know the wait set. */
-static int take_part(struct wait_set *wait_set, struct entry *entry)
+static int entry_join(struct wait_set *wait_set, struct entry *entry)
 {
     struct brood_future *future = entry->future;
     struct waited_pool *waited_pool = NULL;
 
     if (future->pool) {
-        waited_pool = find_party(wait_set, future->pool);
+        waited_pool = find_waited_pool(wait_set, future->pool);
         if (!waited_pool)
             return brood_fail(-ENOMEM, "out of memory");
     }
@@ -168,7 +169,7 @@ static int take_part(struct wait_set *wait_set, struct entry *entry)
     else {
         wait_set->unfinished++;
         if (waited_pool)
-            join_party(entry, waited_pool);
+            waited_pool_join(entry, waited_pool);
     }
     brood__unlock(&wait_set->lock);
     if (!complete)
@@ -176,7 +177,7 @@ static int take_part(struct wait_set *wait_set, struct entry *entry)
     return 0;
 }
 
-static int add(struct wait_set *wait_set, struct entry *entry, struct brood_future *future)
+static int set_add(struct wait_set *wait_set, struct entry *entry, struct brood_future *future)
 {
     struct entry **place;
     int r;
@@ -189,18 +190,18 @@ static int add(struct wait_set *wait_set, struct entry *entry, struct brood_futu
     r = brood__future_enter(future);
     if (r < 0)
         return r;
-    *entry = (struct entry){.hook = {.tell = tell, .move = future->pool ? move : NULL, .is_patient = true},
+    *entry = (struct entry){.hook = {.tell = entry_notify, .move = future->pool ? entry_move : NULL, .is_patient = true},
                             .wait_set = wait_set,
                             .future = future,
                             .is_given = false};
-    r = take_part(wait_set, entry);
+    r = entry_join(wait_set, entry);
     if (r == 0)
         *place = entry;
     brood__future_leave(future);
     return r;
 }
 
-static void disband(struct wait_set *wait_set)
+static void set_close(struct wait_set *wait_set)
 {
     for (size_t i = 0; wait_set->entries && i < wait_set->count; i++) {
         struct entry *entry = &wait_set->entries[i];
@@ -221,7 +222,7 @@ static void disband(struct wait_set *wait_set)
     free(wait_set->words);
 }
 
-static int make_room(struct wait_set *wait_set, size_t n)
+static int make_places(struct wait_set *wait_set, size_t n)
 {
     size_t places = 4;
 
@@ -244,20 +245,20 @@ static int make_words(struct wait_set *wait_set)
 }
 
 /* On failure there is nothing to disband. */
-static int gather(struct wait_set *wait_set, struct brood_future *const *futures, size_t n, enum brood_until until)
+static int set_open(struct wait_set *wait_set, struct brood_future *const *futures, size_t n, enum brood_until until)
 {
     int r;
 
     *wait_set = (struct wait_set){.until = until, .ready_end = &wait_set->ready};
     if (!futures && n > 0)
         return brood_fail(-EINVAL, "%zu futures cannot be at NULL", n);
-    r = n <= SIZE_MAX / 4 / sizeof(struct entry) ? make_room(wait_set, n) : brood_fail(-EINVAL, "too many futures");
+    r = n <= SIZE_MAX / 4 / sizeof(struct entry) ? make_places(wait_set, n) : brood_fail(-EINVAL, "too many futures");
     for (size_t i = 0; r == 0 && i < n; i++)
-        r = add(wait_set, &wait_set->entries[wait_set->count], futures[i]);
+        r = set_add(wait_set, &wait_set->entries[wait_set->count], futures[i]);
     if (r == 0)
         r = make_words(wait_set);
     if (r < 0)
-        disband(wait_set);
+        set_close(wait_set);
     return r;
 }
 
@@ -269,7 +270,7 @@ static bool collect_and_look(struct brood_pool *pool, struct wait_condition *con
     const struct waited_pool *waited_pool = condition->subject;
 
     brood__collect_claimed(pool);
-    return look(waited_pool->wait_set);
+    return set_look(waited_pool->wait_set);
 }
 
 static void forget_names(struct waited_pool *waited_pool)
@@ -277,15 +278,15 @@ static void forget_names(struct waited_pool *waited_pool)
     while (waited_pool->named) {
         struct entry *entry = waited_pool->named;
 
-        leave_party(entry);
-        join_list(entry, &waited_pool->unnamed);
+        list_leave(entry);
+        list_join(entry, &waited_pool->unnamed);
     }
 }
 
 /* Names the parker in every job that does not name it yet, since a slot keeps the name until its job is settled.  So
  * each future costs this once, however often the thread sleeps, unless another thread has taken its parker.  If all
  * futures must finish, one job of one future suffices: a wake-up for each would be one too many. */
-static void announce(struct brood_pool *pool, struct wait_condition *condition, unsigned parker)
+static void set_announce(struct brood_pool *pool, struct wait_condition *condition, unsigned parker)
 {
     struct waited_pool *waited_pool = condition->subject;
 
@@ -299,13 +300,13 @@ static void announce(struct brood_pool *pool, struct wait_condition *condition, 
             brood__announce_in(pool, job, parker);
         if (job && waited_pool->wait_set->until == BROOD_ALL_COMPLETED)
             return;
-        leave_party(entry);
-        join_list(entry, &waited_pool->named);
+        list_leave(entry);
+        list_join(entry, &waited_pool->named);
     }
 }
 
 /* The next waited pool with unfinished futures, after `waited_pool` or, if that is NULL, from the first one on. */
-static struct waited_pool *next_party(struct wait_set *wait_set, struct waited_pool *waited_pool)
+static struct waited_pool *next_waited_pool(struct wait_set *wait_set, struct waited_pool *waited_pool)
 {
     waited_pool = waited_pool ? waited_pool->next : wait_set->waited_pools;
     brood__lock(&wait_set->lock);
@@ -321,8 +322,8 @@ static int set_make_progress(void *waiter)
     struct wait_set *wait_set = waiter;
     int r = 0;
 
-    for (struct waited_pool *waited_pool = next_party(wait_set, NULL); waited_pool;
-         waited_pool = next_party(wait_set, waited_pool)) {
+    for (struct waited_pool *waited_pool = next_waited_pool(wait_set, NULL); waited_pool;
+         waited_pool = next_waited_pool(wait_set, waited_pool)) {
         int entered = brood__pool_enter(waited_pool->pool);
 
         if (entered < 0)
@@ -340,8 +341,8 @@ static struct sleep_place *places_of(struct wait_set *wait_set)
 {
     struct sleep_place *first = NULL, **end = &first;
 
-    for (struct waited_pool *waited_pool = next_party(wait_set, NULL); waited_pool;
-         waited_pool = next_party(wait_set, waited_pool)) {
+    for (struct waited_pool *waited_pool = next_waited_pool(wait_set, NULL); waited_pool;
+         waited_pool = next_waited_pool(wait_set, waited_pool)) {
         waited_pool->place.next = NULL;
         *end = &waited_pool->place;
         end = &waited_pool->place.next;
@@ -382,24 +383,24 @@ static void set_spin(void *waiter, brood_deadline deadline)
 {
     struct wait_set *wait_set = waiter;
     int64_t now = brood__now_ns(), until = brood__spin_begin(&spinner, now);
-    struct waited_pool *waited_pool = next_party(wait_set, NULL);
+    struct waited_pool *waited_pool = next_waited_pool(wait_set, NULL);
     bool over = false;
 
     while (waited_pool && !over && now < until && now < deadline.ns) {
         brood__lock(&waited_pool->pool->lock);
         brood__collect_all(waited_pool->pool);
         brood__unlock(&waited_pool->pool->lock);
-        over = look(wait_set);
+        over = set_look(wait_set);
         now = brood__spin_yield(&spinner);
-        waited_pool = next_party(wait_set, waited_pool);
+        waited_pool = next_waited_pool(wait_set, waited_pool);
         if (!waited_pool)
-            waited_pool = next_party(wait_set, NULL);
+            waited_pool = next_waited_pool(wait_set, NULL);
     }
     brood__spin_end(&spinner, over);
 }
 
 /* 1: it has run one; else the last error of a future that this thread runs itself, or 0. */
-static int help_list(const struct entry *first, int own)
+static int list_help(const struct entry *first, int own)
 {
     for (const struct entry *entry = first; entry; entry = entry->next) {
         int r = brood__future_ops(entry->future)->help(entry->future);
@@ -412,12 +413,12 @@ static int help_list(const struct entry *first, int own)
 }
 
 /* For the futures of one pool, in which this thread is a worker. */
-static int help_party(const struct wait_set *wait_set, struct waited_pool *waited_pool)
+static int waited_pool_help(const struct wait_set *wait_set, struct waited_pool *waited_pool)
 {
-    int r = help_list(waited_pool->unnamed, 0);
+    int r = list_help(waited_pool->unnamed, 0);
 
     if (r <= 0)
-        r = help_list(waited_pool->named, r);
+        r = list_help(waited_pool->named, r);
     /* A wait for one of several futures is no deadlock although this thread runs another of them. */
     return r > 0 || wait_set->until == BROOD_ALL_COMPLETED || wait_set->count == 1 ? r : 0;
 }
@@ -428,14 +429,14 @@ static int set_help(void *waiter, brood_deadline deadline)
     struct wait_set *wait_set = waiter;
     int r = 0;
 
-    for (struct waited_pool *waited_pool = next_party(wait_set, NULL); waited_pool && r == 0;
-         waited_pool = next_party(wait_set, waited_pool)) {
+    for (struct waited_pool *waited_pool = next_waited_pool(wait_set, NULL); waited_pool && r == 0;
+         waited_pool = next_waited_pool(wait_set, waited_pool)) {
         if (!wait_may_help(waited_pool->pool, deadline))
             continue;
         r = brood__pool_enter(waited_pool->pool);
         if (r < 0)
             return r;
-        r = help_party(wait_set, waited_pool);
+        r = waited_pool_help(wait_set, waited_pool);
         brood__pool_leave(waited_pool->pool);
     }
     return r;
@@ -443,7 +444,7 @@ static int set_help(void *waiter, brood_deadline deadline)
 
 static bool set_is_over(void *waiter)
 {
-    return look(waiter);
+    return set_look(waiter);
 }
 
 static const struct wait_ops set_ops = {
@@ -470,7 +471,7 @@ static void call_callbacks(struct brood_pool *pool)
 }
 
 /* Locked by the wait set. */
-static int say_timeout(const struct wait_set *wait_set, int error)
+static int fail_timeout(const struct wait_set *wait_set, int error)
 {
     return brood_fail(error, "%zu (of %zu) futures unfinished", wait_set->unfinished, wait_set->count);
 }
@@ -496,7 +497,7 @@ int brood_futures_wait(struct brood_future *const *futures, size_t n, enum brood
 
     if ((unsigned)until > BROOD_FIRST_EXCEPTION)
         return brood_fail(-EINVAL, "there is no way to wait %d", (int)until);
-    r = gather(&wait_set, futures, n, until);
+    r = set_open(&wait_set, futures, n, until);
     if (r < 0)
         return r;
     r = await(&wait_set, deadline);
@@ -506,10 +507,10 @@ int brood_futures_wait(struct brood_future *const *futures, size_t n, enum brood
     if (r == 0)
         r = (int)(wait_set.count - wait_set.unfinished);
     else if (has_timed_out(r))
-        r = say_timeout(&wait_set, r);
+        r = fail_timeout(&wait_set, r);
     report(&wait_set, futures, n, ret_done);
     brood__unlock(&wait_set.lock);
-    disband(&wait_set);
+    set_close(&wait_set);
     return r;
 }
 
@@ -521,7 +522,7 @@ int brood_as_completed_open(struct brood_as_completed **ret_iterator, struct bro
 {
     struct brood_as_completed *iterator = malloc(sizeof(*iterator));
     int r =
-        iterator ? gather(&iterator->wait_set, futures, n, BROOD_FIRST_COMPLETED) : brood_fail(-ENOMEM, "out of memory");
+        iterator ? set_open(&iterator->wait_set, futures, n, BROOD_FIRST_COMPLETED) : brood_fail(-ENOMEM, "out of memory");
 
     if (r < 0)
         free(iterator);
@@ -561,7 +562,7 @@ int brood_as_completed_next(struct brood_as_completed *iterator, struct brood_fu
     if (!has_timed_out(r))
         return r < 0 ? r : brood_fail(-ENODATA, "all futures have been given");
     brood__lock(&wait_set->lock);
-    r = say_timeout(wait_set, r);
+    r = fail_timeout(wait_set, r);
     brood__unlock(&wait_set->lock);
     return r;
 }
@@ -570,6 +571,6 @@ void brood_as_completed_close(struct brood_as_completed *iterator)
 {
     if (!iterator)
         return;
-    disband(&iterator->wait_set);
+    set_close(&iterator->wait_set);
     free(iterator);
 }

@@ -13,7 +13,7 @@ struct nobody {
     struct hooks hooks;
 };
 
-static int start(struct brood_pool *pool, const struct brood_pool_options *options)
+static int inline_start(struct brood_pool *pool, const struct brood_pool_options *options)
 {
     struct nobody *nobody = malloc(sizeof(*nobody));
     pthread_mutexattr_t recursive;
@@ -39,7 +39,7 @@ static int start(struct brood_pool *pool, const struct brood_pool_options *optio
     return 0;
 }
 
-static void run(struct brood_pool *pool)
+static void inline_run(struct brood_pool *pool)
 {
     struct nobody *nobody = pool->kind_state;
     int cancel = brood__cancel_off();
@@ -50,7 +50,7 @@ static void run(struct brood_pool *pool)
     brood__cancel_back(cancel);
 }
 
-static void stop(struct brood_pool *pool, brood_deadline deadline)
+static void inline_stop(struct brood_pool *pool, brood_deadline deadline)
 {
     struct nobody *nobody = pool->kind_state;
 
@@ -63,7 +63,7 @@ static void stop(struct brood_pool *pool, brood_deadline deadline)
 
 const struct kind brood__kind_inline = {
     .inside = &brood__inside_ops,
-    .start = start,
-    .stop = stop,
-    .run = run,
+    .start = inline_start,
+    .stop = inline_stop,
+    .run = inline_run,
 };

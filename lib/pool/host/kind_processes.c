@@ -62,7 +62,7 @@ static int broken_reason(const struct header *header)
 
 /* Returns 0 if all workers are ready, 1 if that is not known yet, or the error that keeps them from becoming ready.  The
  * supervisor stores `watched`, release, after it watches the first workers; the host loads it after their phases. */
-static int look(const struct brood_pool *pool, const struct processes *processes)
+static int processes_look(const struct brood_pool *pool, const struct processes *processes)
 {
     const struct header *header = pool->shared.header;
     bool dead = is_dead(processes);
@@ -99,7 +99,7 @@ static int wait_until_ready(struct brood_pool *pool, const struct processes *pro
         /* Not started yet; or dying: the kernel has marked the word, but the pidfd does not report the death yet. */
         bool is_born = alive != 0 && !brood__life_is_over(alive);
         bool is_told = is_born && brood__life_is_marked(alive); /* the kernel will notify the host of its death */
-        int r = look(pool, processes);
+        int r = processes_look(pool, processes);
 
         if (r < 0 || (r == 0 && is_born)) {
             pool->alive = alive;
@@ -192,7 +192,7 @@ static void stop_by_descriptors(struct brood_pool *pool, const struct processes 
     (void)brood__pidfd_reap(processes->supervisor);
 }
 
-static void stop(struct brood_pool *pool, brood_deadline deadline)
+static void processes_stop(struct brood_pool *pool, brood_deadline deadline)
 {
     struct processes *processes = pool->kind_state;
 
@@ -204,7 +204,7 @@ static void stop(struct brood_pool *pool, brood_deadline deadline)
     close_processes(processes);
 }
 
-static void end(struct brood_pool *pool, brood_deadline deadline)
+static void processes_end(struct brood_pool *pool, brood_deadline deadline)
 {
     const struct processes *processes = pool->kind_state;
     struct control_message message = {.magic = CONTROL_MAGIC, .kind = CONTROL_END, .deadline_ns = deadline.ns};
@@ -217,7 +217,7 @@ static void end(struct brood_pool *pool, brood_deadline deadline)
     await_death(processes, later(deadline, STOP_NS));
 }
 
-static int kill_task(struct brood_pool *pool, unsigned lane, uint64_t position)
+static int processes_kill_task(struct brood_pool *pool, unsigned lane, uint64_t position)
 {
     struct processes *processes = pool->kind_state;
     struct control_message message = {.magic = CONTROL_MAGIC, .kind = CONTROL_KILL, .position = position, .lane = lane};
@@ -230,14 +230,14 @@ static int watched(const struct brood_pool *pool)
     return ((const struct processes *)pool->kind_state)->supervisor;
 }
 
-static bool is_alive(const struct brood_pool *pool)
+static bool processes_are_alive(const struct brood_pool *pool)
 {
     return !is_dead(pool->kind_state);
 }
 
 /* If the socket has no room for the message, the supervisor has others to read, and checks for missing workers after
  * each. */
-static void start_missing(struct brood_pool *pool)
+static void processes_start_missing(struct brood_pool *pool)
 {
     const struct processes *processes = pool->kind_state;
     struct control_message message = {.magic = CONTROL_MAGIC, .kind = CONTROL_LOOK};
@@ -299,7 +299,7 @@ static void warn_of_threads(const struct brood_pool_options *options)
                              threads);
 }
 
-static int start(struct brood_pool *pool, const struct brood_pool_options *options)
+static int processes_start(struct brood_pool *pool, const struct brood_pool_options *options)
 {
     struct processes *processes = malloc(sizeof(*processes));
     int r;
@@ -320,24 +320,24 @@ static int start(struct brood_pool *pool, const struct brood_pool_options *optio
     r = wait_until_ready(pool, processes, ready_by(options));
     if (r < 0) {
         brood__header_set_state(pool->shared.header, HEADER_BROKEN);
-        stop(pool, BROOD_NOW);
+        processes_stop(pool, BROOD_NOW);
     }
     return r;
 }
 
-static pid_t thread_id(const struct brood_pool *pool, unsigned worker)
+static pid_t processes_id(const struct brood_pool *pool, unsigned worker)
 {
     return brood__membership_pid(pool->shared.membership, worker);
 }
 
 const struct kind brood__kind_processes = {
     .between_processes = true,
-    .start = start,
-    .start_missing = start_missing,
-    .stop = stop,
-    .thread_id = thread_id,
-    .end = end,
-    .kill_task = kill_task,
+    .start = processes_start,
+    .start_missing = processes_start_missing,
+    .stop = processes_stop,
+    .thread_id = processes_id,
+    .end = processes_end,
+    .kill_task = processes_kill_task,
     .watched = watched,
-    .is_alive = is_alive,
+    .is_alive = processes_are_alive,
 };

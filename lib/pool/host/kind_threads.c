@@ -31,7 +31,7 @@ struct threads {
 /* Reports why the worker cannot serve.  The opening thread reads it for the first workers; a later worker breaks the
  * pool, as a worker process does.  The store of `error` is sequentially consistent by default; relaxed
  * would do, since the release of the phase or of the header's state follows. */
-static void give_up(struct thread *thread, int error)
+static void threads_give_up(struct thread *thread, int error)
 {
     struct header *header = thread->pool->shared.header;
     struct worker_state *worker_state = thread->pool->shared.lanes[thread->server.worker].worker_state;
@@ -73,7 +73,7 @@ static bool is_wanted_again(struct thread *thread)
     return !brood__scale_down(shared, worker) && enter_again(thread);
 }
 
-static bool leave(struct thread *thread)
+static bool worker_thread_leave(struct thread *thread)
 {
     struct header *header = thread->pool->shared.header;
 
@@ -100,13 +100,13 @@ static void *serve(void *argument)
         atomic_store(&thread->tid, gettid());
         r = brood__server_begin(&thread->server, thread->hooks);
         if (r < 0) {
-            give_up(thread, -r);
+            threads_give_up(thread, -r);
             return NULL;
         }
         brood__worker_set_phase(shared->lanes[thread->server.worker].worker_state, PHASE_READY);
         brood__parker_wake(&shared->header->parkers[0]);
         brood__serve(&thread->server);
-    } while (!leave(thread));
+    } while (!worker_thread_leave(thread));
     return NULL;
 }
 
@@ -119,7 +119,7 @@ static void end_thread(struct thread *thread)
     thread->has_begun = false;
 }
 
-static void end(struct brood_pool *pool, struct threads *threads)
+static void threads_end(struct brood_pool *pool, struct threads *threads)
 {
     brood__header_set_state(pool->shared.header, HEADER_STOPPING);
     brood__wake_workers(&pool->shared, 0);
@@ -128,7 +128,7 @@ static void end(struct brood_pool *pool, struct threads *threads)
     free(threads);
 }
 
-static int start_thread(struct brood_pool *pool, struct thread *thread, unsigned worker)
+static int thread_start(struct brood_pool *pool, struct thread *thread, unsigned worker)
 {
     char name[16];
     int r = brood__server_open(&thread->server, &pool->shared, worker, false);
@@ -159,7 +159,7 @@ static int replace_thread(struct brood_pool *pool, struct thread *thread, unsign
     if (!atomic_compare_exchange_strong(entry, &nobody, MEMBER_THREAD))
         return 0;
     end_thread(thread); /* which has nothing left to do but return */
-    r = start_thread(pool, thread, worker);
+    r = thread_start(pool, thread, worker);
     if (r < 0)
         atomic_store(entry, MEMBER_NONE);
     return r;
@@ -180,7 +180,7 @@ static int start_all(struct brood_pool *pool, struct threads *threads)
 }
 
 /* When memory is short, the host tries again at the next occasion. */
-static void start_missing(struct brood_pool *pool)
+static void threads_start_missing(struct brood_pool *pool)
 {
     if (!life_is_closed(pool->life))
         (void)start_all(pool, pool->kind_state);
@@ -215,7 +215,7 @@ static int await_all(struct brood_pool *pool, struct threads *threads)
     return r;
 }
 
-static int start(struct brood_pool *pool, const struct brood_pool_options *options)
+static int threads_start(struct brood_pool *pool, const struct brood_pool_options *options)
 {
     struct threads *threads = calloc(1, sizeof(*threads) + pool->workers * sizeof(threads->threads[0]));
     int r;
@@ -232,19 +232,19 @@ static int start(struct brood_pool *pool, const struct brood_pool_options *optio
     if (r == 0)
         r = await_all(pool, threads);
     if (r < 0)
-        end(pool, threads);
+        threads_end(pool, threads);
     else
         pool->kind_state = threads;
     return r;
 }
 
-static void stop(struct brood_pool *pool, brood_deadline deadline)
+static void threads_stop(struct brood_pool *pool, brood_deadline deadline)
 {
     (void)deadline; /* a thread cannot be killed */
-    end(pool, pool->kind_state);
+    threads_end(pool, pool->kind_state);
 }
 
-static pid_t thread_id(const struct brood_pool *pool, unsigned worker)
+static pid_t threads_id(const struct brood_pool *pool, unsigned worker)
 {
     struct threads *threads = pool->kind_state;
 
@@ -253,8 +253,8 @@ static pid_t thread_id(const struct brood_pool *pool, unsigned worker)
 
 const struct kind brood__kind_threads = {
     .inside = &brood__inside_ops,
-    .start = start,
-    .start_missing = start_missing,
-    .stop = stop,
-    .thread_id = thread_id,
+    .start = threads_start,
+    .start_missing = threads_start_missing,
+    .stop = threads_stop,
+    .thread_id = threads_id,
 };

@@ -296,7 +296,7 @@ static struct brood_pool *new_pool(const struct brood_pool_options *options)
     return pool;
 }
 
-static int start(struct brood_pool *pool, const struct brood_pool_options *options)
+static int pool_start(struct brood_pool *pool, const struct brood_pool_options *options)
 {
     int r = pool->ops->start(pool, options);
 
@@ -328,7 +328,7 @@ int brood_pool_open(struct brood_pool **ret_pool, const struct brood_pool_option
         return brood_fail(-ENOMEM, "out of memory");
     r = open_memory(pool, &options);
     if (r == 0) {
-        r = start(pool, &options);
+        r = pool_start(pool, &options);
         if (r < 0)
             brood__pool_close_memory(pool);
     }

@@ -17,7 +17,7 @@ static int check_size(size_t size, size_t known)
 }
 
 /* An inline pool has no membership, and its worker, the caller, always exists.  The load is a snapshot: relaxed would do. */
-static bool is_alive(const struct brood_pool *pool, unsigned worker)
+static bool worker_is_alive(const struct brood_pool *pool, unsigned worker)
 {
     return !pool->shared.membership || atomic_load(&pool->shared.membership->entries[worker]) > MEMBER_NONE;
 }
@@ -35,7 +35,7 @@ static void count_workers(const struct brood_pool *pool, struct brood_pool_stats
     const struct membership *membership = pool->shared.membership;
 
     for (unsigned i = 0; i < pool->workers; i++) {
-        stats->alive += is_alive(pool, i);
+        stats->alive += worker_is_alive(pool, i);
         stats->busy += is_busy(pool, i);
     }
     if (!membership)
@@ -77,7 +77,7 @@ int brood_pool_stats(struct brood_pool *pool, struct brood_pool_stats *ret_stats
 
 /* ---- deaths of idle workers ---- */
 
-static void tell(struct brood_death *ret_death, const struct death_entry *entry)
+static void stats_copy(struct brood_death *ret_death, const struct death_entry *entry)
 {
     *ret_death = (struct brood_death){
         .pid = entry->pid,
@@ -106,7 +106,7 @@ static int take_deaths(struct brood_pool *pool, const struct death_log *log, str
         pool->deaths_told = end - DEATH_LOG_KEPT;
     for (; pool->deaths_told < end && taken < count; pool->deaths_told++)
         if (brood__death_log_read(log, pool->deaths_told, &entry))
-            tell(&ret_deaths[taken++], &entry);
+            stats_copy(&ret_deaths[taken++], &entry);
     return (int)taken;
 }
 
@@ -134,7 +134,7 @@ int brood_pool_worker_stats(struct brood_pool *pool, int worker, struct brood_wo
     if (worker >= 0 && (unsigned)worker < pool->workers) {
         brood__collect_all(pool);
         stats.pid = brood__worker_pid(pool, (unsigned)worker);
-        stats.alive = is_alive(pool, (unsigned)worker);
+        stats.alive = worker_is_alive(pool, (unsigned)worker);
         stats.busy = is_busy(pool, (unsigned)worker);
         stats.tasks = pool->shadows[worker].answered;
         stats.size = ret_stats->size;

@@ -2,6 +2,7 @@
 #include "pool/core/deferred.h"
 #include "pool/future/death_report.h"
 #include "pool/future/event_thread.h"
+#include "pool/future/promise.h"
 #include "pool/work/backlog.h"
 #include "pool/work/fetch.h"
 #include "pool/work/map.h"
@@ -22,4 +23,5 @@ const struct deferred *const brood__deferred[] = {
 const struct future_ops *const brood__future_kinds[] = {
     [FUTURE_TASK] = &brood__task_future,
     [FUTURE_MAP] = &brood__map_future,
+    [FUTURE_PROMISE] = &brood__promise_future,
 };

@@ -20,7 +20,7 @@ static unsigned next_lane(const struct brood_pool *pool)
     return brood__shallow_lane(pool);
 }
 
-static bool is_due(struct brood_pool *pool)
+static bool backlog_is_due(struct brood_pool *pool)
 {
     return next_lane(pool) != ANY_LANE;
 }
@@ -99,7 +99,7 @@ static void announce_in_lane(struct brood_pool *pool, unsigned number, unsigned 
         brood__announce_in(pool, job, parker);
 }
 
-static void announce(struct brood_pool *pool, unsigned parker)
+static void backlog_announce(struct brood_pool *pool, unsigned parker)
 {
     for (unsigned i = 0; i < pool->workers; i++)
         if (pool->shadows[i].outstanding > 0)
@@ -122,7 +122,7 @@ bool brood__backlog_run(struct brood_pool *pool, struct brood_future *future)
     return true;
 }
 
-static void forget(struct brood_future *future, int outcome)
+static void backlog_end(struct brood_future *future, int outcome)
 {
     brood__binheap_remove(brood__retry_node(future));
     if (outcome == -ESHUTDOWN)
@@ -135,19 +135,19 @@ bool brood__backlog_forget(struct brood_pool *pool, struct brood_future *future,
     bool forgotten = is_here(pool, future);
 
     if (forgotten)
-        forget(future, outcome);
+        backlog_end(future, outcome);
     return forgotten;
 }
 
-static void forget_all(struct brood_pool *pool, int outcome)
+static void backlog_end_all(struct brood_pool *pool, int outcome)
 {
     const struct binheap_node *node;
 
     while ((node = brood__binheap_first(&pool->backlog)))
-        forget(brood__retry_future(node), outcome);
+        backlog_end(brood__retry_future(node), outcome);
 }
 
-static bool is_waiting(const struct brood_pool *pool)
+static bool backlog_is_waiting(const struct brood_pool *pool)
 {
     return pool->backlog.count > 0;
 }
@@ -155,8 +155,8 @@ static bool is_waiting(const struct brood_pool *pool)
 const struct deferred brood__deferred_backlog = {
     .words = {DEFERRED_WORD(backlog.count)},
     .run = brood__backlog_feed,
-    .is_due = is_due,
-    .is_waiting = is_waiting,
-    .announce = announce,
-    .forget = forget_all,
+    .is_due = backlog_is_due,
+    .is_waiting = backlog_is_waiting,
+    .announce = backlog_announce,
+    .forget = backlog_end_all,
 };

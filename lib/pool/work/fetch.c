@@ -106,7 +106,7 @@ bool brood__fetch_run_deferred(struct brood_pool *pool)
     return true;
 }
 
-static bool is_due(struct brood_pool *pool)
+static bool fetch_is_due(struct brood_pool *pool)
 {
     return pool->fetches != NULL;
 }
@@ -114,5 +114,5 @@ static bool is_due(struct brood_pool *pool)
 const struct deferred brood__deferred_fetches = {
     .words = {DEFERRED_WORD(fetches)},
     .run = brood__fetch_run_deferred,
-    .is_due = is_due,
+    .is_due = fetch_is_due,
 };

@@ -79,7 +79,7 @@ static int say_end(const struct brood_imap *imap)
     return brood_fail(imap->end, "%s", imap->end_words);
 }
 
-static int make_room(struct brood_imap *imap, struct chunk *chunk)
+static int imap_make_room(struct brood_imap *imap, struct chunk *chunk)
 {
     size_t arg = imap->next ? imap->task->arg_size : 0, result = imap->task->result_size;
     char *args, *results;
@@ -148,9 +148,9 @@ static size_t take_from_function(struct brood_imap *imap, struct chunk *chunk)
 }
 
 /* Fills the chunk with the next items.  False: there are none. */
-static bool take(struct brood_imap *imap, struct chunk *chunk)
+static bool chunk_take(struct brood_imap *imap, struct chunk *chunk)
 {
-    if (make_room(imap, chunk) < 0) {
+    if (imap_make_room(imap, chunk) < 0) {
         set_end(imap, -ENOMEM, brood_error());
         return false;
     }
@@ -163,7 +163,7 @@ static bool take(struct brood_imap *imap, struct chunk *chunk)
 
 /* ---- to the workers ---- */
 
-static int start(struct brood_imap *imap, struct chunk *chunk, brood_deadline deadline)
+static int chunk_start(struct brood_imap *imap, struct chunk *chunk, brood_deadline deadline)
 {
     const struct map_call call = {
         .task = imap->task,
@@ -196,7 +196,7 @@ static struct chunk *next_chunk(struct brood_imap *imap)
     if (chunk || imap->end)
         return chunk;
     chunk = find_idle(imap);
-    return chunk && take(imap, chunk) ? chunk : NULL;
+    return chunk && chunk_take(imap, chunk) ? chunk : NULL;
 }
 
 /* The chunk to deliver next: the oldest one, or, of an unordered stream, the oldest that is done. */
@@ -325,7 +325,7 @@ static int feed(struct brood_imap *imap, brood_deadline deadline)
         chunk = next_chunk(imap);
         if (!chunk)
             return 0;
-        r = start(imap, chunk, imap->started > 0 ? BROOD_NOW : deadline);
+        r = chunk_start(imap, chunk, imap->started > 0 ? BROOD_NOW : deadline);
         imap->pending = r == -EAGAIN || r == -ETIMEDOUT ? chunk : NULL;
         if (imap->pending)
             return imap->started > 0 ? 0 : r;
@@ -426,7 +426,7 @@ void brood_imap_close(struct brood_imap *imap)
     brood__pool_release(pool);
 }
 
-static int check(const struct brood_task *task, const struct brood_imap_options *options)
+static int imap_check(const struct brood_task *task, const struct brood_imap_options *options)
 {
     int r = brood__map_check_task(task);
 
@@ -479,7 +479,7 @@ static int open_imap(struct brood_pool *pool, const struct brood_task *task, con
     int r = brood__options(&options, sizeof(options), given, "BROOD_IMAP");
 
     if (r == 0)
-        r = check(task, &options);
+        r = imap_check(task, &options);
     if (r == 0)
         r = brood__pool_enter_open(pool);
     if (r < 0)
@@ -495,7 +495,7 @@ static int open_imap(struct brood_pool *pool, const struct brood_task *task, con
 }
 
 /* Starts the first chunks; if none can start, there is no stream. */
-static int begin(struct brood_imap *imap, struct brood_imap **ret_imap)
+static int imap_begin(struct brood_imap *imap, struct brood_imap **ret_imap)
 {
     int r = feed(imap, BROOD_NOW);
 
@@ -522,7 +522,7 @@ int brood_pool_imap(struct brood_pool *pool, const struct brood_task *task, stru
     imap->args = args;
     imap->n = n;
     imap->chunk = least(imap->chunk, n ? n : 1);
-    return begin(imap, ret_imap);
+    return imap_begin(imap, ret_imap);
 }
 
 int brood_pool_imap_pull(struct brood_pool *pool, const struct brood_task *task, struct brood_imap **ret_imap,
@@ -536,7 +536,7 @@ int brood_pool_imap_pull(struct brood_pool *pool, const struct brood_task *task,
         return r;
     imap->next = next;
     imap->context = context;
-    return begin(imap, ret_imap);
+    return imap_begin(imap, ret_imap);
 }
 
 /* ---- a whole stream in one call ---- */
@@ -557,7 +557,7 @@ static void note_failure(struct first_failure *first, const struct brood_item *i
 }
 
 /* Returns 0 at the end; else why it ended earlier. */
-static int run(struct brood_imap *imap, brood_emit_function emit, void *context, struct first_failure *first)
+static int imap_run(struct brood_imap *imap, brood_emit_function emit, void *context, struct first_failure *first)
 {
     struct brood_item item;
     int r;
@@ -581,7 +581,7 @@ int brood_pool_map_pull(struct brood_pool *pool, const struct brood_task *task, 
 
     if (r < 0)
         return r;
-    r = run(imap, emit, context, &first);
+    r = imap_run(imap, emit, context, &first);
     (void)snprintf(words, sizeof(words), "%s", brood_error());
     brood_imap_close(imap);
     if (r < 0)

@@ -27,7 +27,7 @@ int brood_range_check(struct brood_bytes arg, size_t context_bytes)
     return 0;
 }
 
-static int check(const struct brood_task *task, size_t context_bytes)
+static int loop_check(const struct brood_task *task, size_t context_bytes)
 {
     if (!task || !task->name || !task->run)
         return brood_fail(-EINVAL, "a loop needs a name and a function");
@@ -46,8 +46,8 @@ static uint64_t blocks_of(const struct map_loop *loop)
     return indices / loop->grain + (indices % loop->grain != 0);
 }
 
-static struct map_call describe(const struct brood_task *task, const void *context, size_t context_bytes, uint64_t begin,
-                                uint64_t end, const struct brood_for_options *options)
+static struct map_call loop_describe(const struct brood_task *task, const void *context, size_t context_bytes,
+                                     uint64_t begin, uint64_t end, const struct brood_for_options *options)
 {
     struct map_call call = {
         .task = task,
@@ -79,13 +79,13 @@ int brood_pool_for_async(struct brood_pool *pool, const struct brood_task *loop,
     int r = take_options(&own, options, 1);
 
     if (r == 0)
-        r = check(loop, context_bytes);
+        r = loop_check(loop, context_bytes);
 
     if (r == 0 && loop->result_size > 0)
         r = brood_fail(-EINVAL, "task '%s' has a result: run it with brood_pool_reduce()", loop->name);
     if (r < 0)
         return r;
-    struct map_call call = describe(loop, context, context_bytes, begin, end, &own);
+    struct map_call call = loop_describe(loop, context, context_bytes, begin, end, &own);
 
     return brood__map_start(pool, ret_future, &call, BROOD_FOREVER);
 }
@@ -101,7 +101,7 @@ int brood_pool_for(struct brood_pool *pool, const struct brood_task *loop, const
 
 static int check_reduction(const struct brood_reduction *reduction, size_t context_bytes)
 {
-    int r = check(reduction ? &reduction->task : NULL, context_bytes);
+    int r = loop_check(reduction ? &reduction->task : NULL, context_bytes);
 
     if (r == 0 && (!reduction->start || !reduction->combine))
         return brood_fail(-EINVAL, "task '%s': a reduction needs a start value and a function that combines two parts",
@@ -109,7 +109,7 @@ static int check_reduction(const struct brood_reduction *reduction, size_t conte
     return r;
 }
 
-static int run(struct brood_pool *pool, struct map_call *call)
+static int loop_run(struct brood_pool *pool, struct map_call *call)
 {
     struct brood_future *future;
     int r;
@@ -150,9 +150,9 @@ int brood_pool_reduce(struct brood_pool *pool, const struct brood_reduction *red
         r = check_reduction(reduction, context_bytes);
     if (r < 0)
         return r;
-    struct map_call call = describe(&reduction->task, context, context_bytes, begin, end, &own);
+    struct map_call call = loop_describe(&reduction->task, context, context_bytes, begin, end, &own);
 
-    r = call.items > 0 ? run(pool, &call) : 0;
+    r = call.items > 0 ? loop_run(pool, &call) : 0;
     if (r == 0)
         r = BROOD__UNCANCELLED(combine(reduction, &call, ret_result));
     free(call.results);

@@ -17,7 +17,7 @@
 #define WINDOW_BYTES ((size_t)4 << 20) /* of arguments and results that are copied, in one window */
 #define WINDOW_ITEMS ((size_t)4 << 20) /* the maximum: their status takes two bytes each */
 
-static size_t align(size_t n)
+static size_t align_part(size_t n)
 {
     return (n + 63) / 64 * 64;
 }
@@ -43,14 +43,14 @@ static struct layout lay_out(const struct map *map, size_t arg_copy, size_t resu
 {
     struct layout at;
 
-    at.status = align(sizeof(struct window) + map->workers * sizeof(struct range));
-    at.args = at.status + align(map->window_items * sizeof(int16_t));
-    at.results = at.args + align(map->loop.grain ? arg_copy : map->window_items * arg_copy);
-    at.bytes = at.results + align(map->window_items * result_copy);
+    at.status = align_part(sizeof(struct window) + map->workers * sizeof(struct range));
+    at.args = at.status + align_part(map->window_items * sizeof(int16_t));
+    at.results = at.args + align_part(map->loop.grain ? arg_copy : map->window_items * arg_copy);
+    at.bytes = at.results + align_part(map->window_items * result_copy);
     return at;
 }
 
-static void describe(const struct map *map, const struct map_window *window, const struct layout *at)
+static void window_describe(const struct map *map, const struct map_window *window, const struct layout *at)
 {
     *window->shared = (struct window){
         .args = window->args ? window->block + at->args : map_offset_of(map->future->pool, map->args),
@@ -86,7 +86,7 @@ static int open_window(struct brood_pool *pool, struct map_window *window, struc
     window->status = (_Atomic int16_t *)(void *)(base + at.status);
     window->args = arg_copy ? base + at.args : NULL;
     window->results = result_copy ? base + at.results : NULL;
-    describe(map, window, &at);
+    window_describe(map, window, &at);
     window->invitations = calloc(map->workers, sizeof(*window->invitations));
     if (!window->invitations)
         return brood_fail(-ENOMEM, "out of memory");
@@ -175,7 +175,7 @@ static int loop_item(const struct map *map, uint64_t index)
     return brood_fail(-ENODATA, "of a loop, only the first failure is known");
 }
 
-static int item_outcome(const struct brood_future *future, size_t item)
+static int map_item_outcome(const struct brood_future *future, size_t item)
 {
     const struct map *map = future->map;
 
@@ -186,7 +186,7 @@ static int item_outcome(const struct brood_future *future, size_t item)
     return map->outcomes[item];
 }
 
-static uint64_t item_name(const struct brood_future *future, uint64_t item)
+static uint64_t map_item_name(const struct brood_future *future, uint64_t item)
 {
     const struct map *map = future->map;
 
@@ -195,12 +195,12 @@ static uint64_t item_name(const struct brood_future *future, uint64_t item)
     return item - (item - map->loop.begin) % map->loop.grain;
 }
 
-static uint64_t first_failed(const struct brood_future *future)
+static uint64_t map_first_failed(const struct brood_future *future)
 {
     return future->map ? map_name_of(future->map, future->map->first_failed) : 0;
 }
 
-static bool lost_item(const struct brood_future *future, uint64_t *ret_item)
+static bool map_lost_item(const struct brood_future *future, uint64_t *ret_item)
 {
     const struct map *map = future->map;
 
@@ -231,7 +231,7 @@ static struct job *map_job(struct map *map)
     return NULL;
 }
 
-static struct job *job_in_lane(struct brood_future *future)
+static struct job *map_job_in_lane(struct brood_future *future)
 {
     return future->map ? map_job(future->map) : NULL;
 }
@@ -286,17 +286,17 @@ static bool any_invitation(const struct brood_future *future, bool (*use)(struct
 
 /* ---- the operations of its future; the map is NULL if it has no items ---- */
 
-static void collect(struct brood_future *future)
+static void map_collect(struct brood_future *future)
 {
     (void)any_invitation(future, brood__collect);
 }
 
-static bool is_running(struct brood_future *future)
+static bool map_is_running(struct brood_future *future)
 {
     return (future->map && future->map->has_started) || any_invitation(future, brood__is_claimed);
 }
 
-static int help(struct brood_future *future)
+static int map_help(struct brood_future *future)
 {
     return future->map ? brood__help_map(future->pool, future->map) : 0;
 }
@@ -307,7 +307,7 @@ static bool stays(struct brood_pool *pool, struct job *job)
 }
 
 /* Workers load `stop` before each claim.  Relaxed, as in brood__invitation_ops. */
-static void stop(struct map *map)
+static void map_stop(struct map *map)
 {
     map->cancelled = true;
     for (unsigned i = 0; i < WINDOWS; i++)
@@ -315,11 +315,11 @@ static void stop(struct map *map)
             atomic_store_explicit(&map->windows[i].shared->stop, 1, memory_order_relaxed);
 }
 
-static bool cancel(struct brood_future *future)
+static bool map_cancel(struct brood_future *future)
 {
     if (!future->map)
         return false;
-    stop(future->map);
+    map_stop(future->map);
     return !any_invitation(future, stays) && !future->map->has_started;
 }
 
@@ -328,25 +328,26 @@ static int kill_parts(struct brood_future *future)
     return future->map ? brood__map_each(future->pool, future->map, brood__kill_running) : 0;
 }
 
-static void drop(struct brood_future *future)
+static void map_drop(struct brood_future *future)
 {
     if (future->map)
         map_free(future->map);
 }
 
 const struct future_ops brood__map_future = {
-    .collect = collect,
-    .job = job_in_lane,
-    .is_running = is_running,
-    .help = help,
-    .cancel = cancel,
+    .guard = &brood__pool_guard,
+    .collect = map_collect,
+    .job = map_job_in_lane,
+    .is_running = map_is_running,
+    .help = map_help,
+    .cancel = map_cancel,
     .kill = kill_parts,
     .kill_first = kill_parts, /* before the host takes back its invitations */
-    .item = item_outcome,
-    .item_name = item_name,
-    .first_failed = first_failed,
-    .lost_item = lost_item,
-    .drop = drop,
+    .item = map_item_outcome,
+    .item_name = map_item_name,
+    .first_failed = map_first_failed,
+    .lost_item = map_lost_item,
+    .drop = map_drop,
     .borrows_memory = true,
 };
 
@@ -361,7 +362,7 @@ int brood__map_check_task(const struct brood_task *task)
     return 0;
 }
 
-static int check(const struct brood_task *task, const void *results, const void *args, size_t n)
+static int map_check(const struct brood_task *task, const void *results, const void *args, size_t n)
 {
     int r = brood__map_check_task(task);
     size_t bytes;
@@ -376,8 +377,8 @@ static int check(const struct brood_task *task, const void *results, const void 
 }
 
 /* Locked.  A map without items is finished at once. */
-static int begin(struct brood_pool *pool, struct brood_future *future, const struct map_call *call,
-                 const struct admission *admission)
+static int map_admit(struct brood_pool *pool, struct brood_future *future, const struct map_call *call,
+                     const struct admission *admission)
 {
     future->kind = FUTURE_MAP;
     if (call->items > 0)
@@ -399,7 +400,7 @@ int brood__map_start(struct brood_pool *pool, struct brood_future **ret_future, 
     r = brood__admit(pool, call->task, &call->terms, deadline, &admission);
     future = r == 0 ? brood__future_new(pool) : NULL;
     if (r == 0)
-        r = future ? begin(pool, future, call, &admission) : -ENOMEM;
+        r = future ? map_admit(pool, future, call, &admission) : -ENOMEM;
     if (r == 0) {
         *ret_future = future;
         brood__run_all_deferred(pool);
@@ -427,7 +428,7 @@ int brood_pool_map_async(struct brood_pool *pool, const struct brood_task *task,
     int r = brood__options(&own, sizeof(own), options, "BROOD_MAP");
 
     if (r == 0)
-        r = check(task, results, args, n);
+        r = map_check(task, results, args, n);
     if (r < 0)
         return r;
     struct map_call call = {.task = task,

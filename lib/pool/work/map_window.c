@@ -200,7 +200,7 @@ const struct job_ops brood__invitation_ops = {.settle = settle_invitation, .stop
 
 /* Preempts the invitation's worker.  Names all waiters in the slot, because the worker is to be invited again as soon as
  * it has answered.  Release: the worker that reads `preempted`, which the host writes, sees the urgent task in its lane. */
-static void yield(struct brood_pool *pool, struct job *job)
+static void invitation_preempt(struct brood_pool *pool, struct job *job)
 {
     struct invitation *invitation = (struct invitation *)(void *)job;
 
@@ -221,12 +221,12 @@ void brood__maps_preempt(struct brood_pool *pool, unsigned number)
         return;
     for (uint32_t index = 0; (job = brood__lane_job(pool, number, &index));)
         if (job->ops == &brood__invitation_ops)
-            yield(pool, job);
+            invitation_preempt(pool, job);
 }
 
 /* ---- deferred work: an idle window ---- */
 
-static void fail_item(struct map *map, size_t item, int16_t outcome)
+static void map_fail_item(struct map *map, size_t item, int16_t outcome)
 {
     if (map->outcomes)
         map->outcomes[item] = outcome;
@@ -283,9 +283,9 @@ static void note_failures(struct map_window *window, int16_t never_started)
         int16_t status = status_of(window, i);
 
         if (status == ITEM_WAITING)
-            fail_item(window->map, window->first + i, never_started);
+            map_fail_item(window->map, window->first + i, never_started);
         else if (status != ITEM_DONE)
-            fail_item(window->map, window->first + i, status < 0 ? status : -EPROTO);
+            map_fail_item(window->map, window->first + i, status < 0 ? status : -EPROTO);
     }
 }
 
@@ -299,7 +299,7 @@ static void hand_back(struct map_window *window)
 }
 
 /* The number of workers to invite: those that are wanted now. */
-static unsigned guests(const struct map *map)
+static unsigned wanted_workers(const struct map *map)
 {
     unsigned wanted = map->future->pool->wanted;
 
@@ -308,7 +308,7 @@ static unsigned guests(const struct map *map)
 
 static void share(const struct map *map, struct range *ranges, uint32_t count)
 {
-    unsigned takers = guests(map);
+    unsigned takers = wanted_workers(map);
 
     brood__range_share(ranges, takers, count);
     for (unsigned i = takers; i < map->workers; i++)
@@ -354,7 +354,7 @@ static bool sweep(struct map_window *window, int16_t never_started)
 
 /* ---- back to the workers ---- */
 
-static bool send_helper(struct brood_pool *pool, struct map_window *window, unsigned worker)
+static bool invite(struct brood_pool *pool, struct map_window *window, unsigned worker)
 {
     struct invitation *invitation = &window->invitations[worker];
 
@@ -369,7 +369,7 @@ static bool send_helper(struct brood_pool *pool, struct map_window *window, unsi
  * worker that comes is enough: it steals from all ranges. */
 static bool send_window(struct brood_pool *pool, struct map_window *window)
 {
-    unsigned count = guests(window->map), last = count, here = brood__cpu_here(), sent = 0;
+    unsigned count = wanted_workers(window->map), last = count, here = brood__cpu_here(), sent = 0;
 
     if (count > window->count)
         count = (unsigned)window->count;
@@ -378,10 +378,10 @@ static bool send_window(struct brood_pool *pool, struct map_window *window)
         if (last >= count && brood__placement_is_on(pool, i, here))
             last = i;
         else
-            sent += send_helper(pool, window, i);
+            sent += invite(pool, window, i);
     }
     if (last < count)
-        sent += send_helper(pool, window, last);
+        sent += invite(pool, window, last);
     brood__hooks_move(window->map->future);
     return sent > 0;
 }
@@ -393,7 +393,7 @@ void brood__map_free_blocks(struct brood_pool *pool, struct map *map)
             (void)brood__heap_free(&pool->heap, map->windows[i].block);
 }
 
-static void finish(struct map *map)
+static void map_finish(struct map *map)
 {
     struct brood_future *future = map->future;
     struct brood_pool *pool = future->pool;
@@ -412,7 +412,7 @@ static void end_window(struct map_window *window)
 {
     window->phase = WINDOW_OVER;
     if (--window->map->live == 0)
-        finish(window->map);
+        map_finish(window->map);
 }
 
 /* The number of items that the window gets next, from *ret_first on. */
@@ -428,11 +428,11 @@ static uint32_t next_items(struct map *map, size_t *ret_first)
 static void fail_rest(struct map *map, int16_t outcome)
 {
     if (!map->outcomes && map->next < map->items) {
-        fail_item(map, map->next, outcome);
+        map_fail_item(map, map->next, outcome);
         map->next = map->items;
     }
     for (; map->next < map->items; map->next++)
-        fail_item(map, map->next, outcome);
+        map_fail_item(map, map->next, outcome);
 }
 
 /* Runs an idle window.  No other thread uses it.  True if it has work for the workers.  Locked on entry and return, not
@@ -501,18 +501,18 @@ bool brood__map_run_stalled(struct brood_pool *pool, const struct map *map)
     return true;
 }
 
-static bool are_due(struct brood_pool *pool)
+static bool windows_are_due(struct brood_pool *pool)
 {
     return pool->turns || (pool->stalled && has_any_slot(pool));
 }
 
-static bool are_waiting(const struct brood_pool *pool)
+static bool windows_are_waiting(const struct brood_pool *pool)
 {
     return pool->stalled || pool->preempted > 0;
 }
 
 /* For room in a lane. */
-static void announce(struct brood_pool *pool, unsigned parker)
+static void windows_announce(struct brood_pool *pool, unsigned parker)
 {
     if (pool->stalled)
         brood__announce_each(pool, brood__middle_job, parker);
@@ -542,7 +542,7 @@ static bool run_windows(struct brood_pool *pool)
 const struct deferred brood__deferred_maps = {
     .words = {DEFERRED_WORD(turns), DEFERRED_WORD(stalled), DEFERRED_WORD(preempted)},
     .run = run_windows,
-    .is_due = are_due,
-    .is_waiting = are_waiting,
-    .announce = announce,
+    .is_due = windows_are_due,
+    .is_waiting = windows_are_waiting,
+    .announce = windows_announce,
 };

@@ -102,23 +102,23 @@ static brood_deadline next(const struct brood_pool *pool)
     return node ? (brood_deadline){brood__binheap_key(node)} : BROOD_FOREVER;
 }
 
-static bool is_due(struct brood_pool *pool)
+static bool retry_is_due(struct brood_pool *pool)
 {
     return pool->again.count > 0 && next(pool).ns <= brood__now_ns() && brood__has_slot(pool);
 }
 
-static bool is_waiting(const struct brood_pool *pool)
+static bool retries_are_waiting(const struct brood_pool *pool)
 {
     return pool->again.count > 0;
 }
 
 /* For room in a lane. */
-static void announce(struct brood_pool *pool, unsigned parker)
+static void retries_announce(struct brood_pool *pool, unsigned parker)
 {
     brood__announce_each(pool, brood__middle_job, parker);
 }
 
-static void forget(struct brood_future *future, int outcome)
+static void retry_end(struct brood_future *future, int outcome)
 {
     brood__binheap_remove(brood__retry_node(future));
     brood__future_finish(future, outcome);
@@ -130,16 +130,16 @@ bool brood__retry_forget(struct brood_pool *pool, struct brood_future *future, i
     bool forgotten = node && node->heap == &pool->again;
 
     if (forgotten)
-        forget(future, outcome);
+        retry_end(future, outcome);
     return forgotten;
 }
 
-static void forget_all(struct brood_pool *pool, int outcome)
+static void retries_end(struct brood_pool *pool, int outcome)
 {
     const struct binheap_node *node;
 
     while ((node = brood__binheap_first(&pool->again)))
-        forget(brood__retry_future(node), outcome);
+        retry_end(brood__retry_future(node), outcome);
 }
 
 void brood__retry_never(struct brood_future *future)
@@ -156,9 +156,9 @@ bool brood__retry_is_used_up(const struct brood_future *future)
 const struct deferred brood__deferred_retries = {
     .words = {DEFERRED_WORD(again.count)},
     .run = submit_due,
-    .is_due = is_due,
-    .is_waiting = is_waiting,
-    .announce = announce,
+    .is_due = retry_is_due,
+    .is_waiting = retries_are_waiting,
+    .announce = retries_announce,
     .next = next,
-    .forget = forget_all,
+    .forget = retries_end,
 };

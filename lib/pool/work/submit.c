@@ -23,7 +23,7 @@
 
 /* ---- memory for large arguments and results ---- */
 
-static size_t align(size_t n)
+static size_t align_large(size_t n)
 {
     return (n + 63) / 64 * 64;
 }
@@ -43,14 +43,14 @@ static int place(struct brood_pool *pool, struct brood_future *future, struct re
     bool copy_arg = arg_is_large && !request->arg_offset, copy_result = result_is_large && !request->result_offset;
 
     if (copy_arg || copy_result) {
-        bytes = (copy_arg ? align(request->arg.len) : 0) + (copy_result ? request->result_room : 0);
+        bytes = (copy_arg ? align_large(request->arg.len) : 0) + (copy_result ? request->result_room : 0);
         brood__future_add_more(future);
         r = brood__heap_alloc(&pool->heap, bytes, false, &future->more.block);
         if (r < 0)
             return r;
     }
     if (copy_result)
-        request->result_offset = future->more.block + (copy_arg ? align(request->arg.len) : 0);
+        request->result_offset = future->more.block + (copy_arg ? align_large(request->arg.len) : 0);
     if (result_is_large) {
         brood__future_add_more(future);
         future->more.result_offset = request->result_offset;
@@ -66,7 +66,7 @@ static int place(struct brood_pool *pool, struct brood_future *future, struct re
 
 /* ---- single tasks ---- */
 
-static int check(const struct brood_task *task, struct brood_bytes arg)
+static int submit_check(const struct brood_task *task, struct brood_bytes arg)
 {
     if (!task || !task->name || !task->run)
         return brood_fail(-EINVAL, "a task needs a name and a function");
@@ -90,8 +90,8 @@ static bool takes_more(const struct brood_pool *pool, brood_deadline deadline)
 }
 
 /* Puts the task into a lane or into the backlog.  Returns 1; 0: there is no slot; -ENOMEM. */
-static int enter(struct brood_pool *pool, struct brood_future *future, const struct request *request, int priority,
-                 brood_deadline deadline)
+static int task_enter(struct brood_pool *pool, struct brood_future *future, const struct request *request, int priority,
+                      brood_deadline deadline)
 {
     if (brood__backlog_has(pool, priority))
         return brood__backlog_add(pool, future, request, priority);
@@ -127,7 +127,8 @@ static int submit_task(struct brood_pool *pool, struct brood_future *future, con
         request.region = brood__fetch_prepare(pool, future, capacity);
     if (r == 0 && terms->retries > 0)
         r = brood__retry_prepare(pool, future, &request, terms->retries);
-    while (r == 0 && !(takes_more(pool, deadline) && (r = enter(pool, future, &request, terms->priority, deadline)) != 0))
+    while (r == 0 &&
+           !(takes_more(pool, deadline) && (r = task_enter(pool, future, &request, terms->priority, deadline)) != 0))
         r = brood__wait_for_room(pool, deadline);
     if (r > 0) {
         pool->outstanding++;
@@ -168,7 +169,7 @@ int brood_pool_submit(struct brood_pool *pool, const struct brood_task *task, st
 {
     struct brood_call_options own;
     struct brood_future *future;
-    int r = check(task, arg);
+    int r = submit_check(task, arg);
 
     if (r == 0 && options) { /* most calls have no options: then nothing is cleared and copied */
         own = (struct brood_call_options){.size = sizeof(own)};
@@ -199,7 +200,7 @@ int brood_pool_submit(struct brood_pool *pool, const struct brood_task *task, st
 static int apply(struct brood_pool *pool, const struct brood_task *task, struct brood_space *result, struct brood_bytes arg)
 {
     struct brood_future future;
-    int r = check(task, arg);
+    int r = submit_check(task, arg);
 
     if (r == 0)
         r = brood__pool_enter_open(pool);

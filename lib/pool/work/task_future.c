@@ -100,7 +100,7 @@ const struct job_ops brood__task_job_ops = {.settle = settle};
 /* ---- operations ---- */
 
 /* Also collects the neighbours in the lane: their owners then need no lock. */
-static void collect(struct brood_future *future)
+static void task_collect(struct brood_future *future)
 {
     struct brood_pool *pool = future->pool;
 
@@ -108,27 +108,27 @@ static void collect(struct brood_future *future)
         brood__collect_lane(pool, future->job.lane);
 }
 
-static struct job *job_in_lane(struct brood_future *future)
+static struct job *task_job_in_lane(struct brood_future *future)
 {
     return future->job.in_lane ? &future->job : NULL;
 }
 
-static bool is_in_host(const struct brood_future *future)
+static bool task_is_in_host(const struct brood_future *future)
 {
     return !future->job.in_lane;
 }
 
-static bool is_running(struct brood_future *future)
+static bool single_is_running(struct brood_future *future)
 {
     return future->job.in_lane && brood__is_claimed(future->pool, &future->job);
 }
 
-static int help(struct brood_future *future)
+static int task_help(struct brood_future *future)
 {
     return brood__help_task(future->pool, future);
 }
 
-static bool cancel(struct brood_future *future)
+static bool task_cancel(struct brood_future *future)
 {
     struct brood_pool *pool = future->pool;
 
@@ -136,7 +136,7 @@ static bool cancel(struct brood_future *future)
            brood__backlog_forget(pool, future, -ECANCELED);
 }
 
-static int kill_task(struct brood_future *future)
+static int single_kill(struct brood_future *future)
 {
     int r = future->job.in_lane ? brood__kill_running(future->pool, &future->job) : 0;
 
@@ -146,7 +146,7 @@ static int kill_task(struct brood_future *future)
 
 /* A corrupt slot may show a waiting task that a worker runs, and the worker would continue.  So the host also kills the
  * worker that has the task if it could take the task back.  In an intact pool no worker has it. */
-static int kill_denied(struct brood_future *future)
+static int task_kill_denied(struct brood_future *future)
 {
     struct brood_pool *pool = future->pool;
 
@@ -155,46 +155,47 @@ static int kill_denied(struct brood_future *future)
     return pool->ops->kill_task(pool, future->job.lane, future->job.position);
 }
 
-static int item_outcome(const struct brood_future *future, size_t item)
+static int task_item_outcome(const struct brood_future *future, size_t item)
 {
     return item > 0 ? brood_fail(-ERANGE, "a single task has one item") : future->outcome;
 }
 
-static uint64_t item_name(const struct brood_future *future, uint64_t item)
+static uint64_t task_item_name(const struct brood_future *future, uint64_t item)
 {
     (void)future;
     return item;
 }
 
-static uint64_t first_failed(const struct brood_future *future)
+static uint64_t task_first_failed(const struct brood_future *future)
 {
     (void)future;
     return 0;
 }
 
-static bool lost_item(const struct brood_future *future, uint64_t *ret_item)
+static bool task_lost_item(const struct brood_future *future, uint64_t *ret_item)
 {
     *ret_item = 0;
     return brood__deaths_end_with(future, brood__future_attempt(future));
 }
 
-static void discard(struct brood_future *future)
+static void task_discard(struct brood_future *future)
 {
     brood__fetch_drop(future->pool, future);
 }
 
 const struct future_ops brood__task_future = {
-    .collect = collect,
-    .job = job_in_lane,
-    .is_in_host = is_in_host,
-    .is_running = is_running,
-    .help = help,
-    .cancel = cancel,
-    .kill = kill_task,
-    .kill_cancelled = kill_denied,
-    .item = item_outcome,
-    .item_name = item_name,
-    .first_failed = first_failed,
-    .lost_item = lost_item,
-    .discard = discard,
+    .guard = &brood__pool_guard,
+    .collect = task_collect,
+    .job = task_job_in_lane,
+    .is_in_host = task_is_in_host,
+    .is_running = single_is_running,
+    .help = task_help,
+    .cancel = task_cancel,
+    .kill = single_kill,
+    .kill_cancelled = task_kill_denied,
+    .item = task_item_outcome,
+    .item_name = task_item_name,
+    .first_failed = task_first_failed,
+    .lost_item = task_lost_item,
+    .discard = task_discard,
 };
