@@ -72,12 +72,12 @@ static struct brood_pool *open_pool(void)
     need(pool && brood__shared_open(&pool->shared, SEGMENT_PRIVATE, WORKERS, SLOTS, 1 << 20, false) == 0);
     pool->fork_generation = atomic_load(&brood__fork_generation);
     pool->ops = &nobody;
-    pool->workers = pool->lanes = WORKERS;
-    pool->wanted = WORKERS;
-    pool->workers_min = WORKERS;
+    pool->size.max = pool->size.lanes = WORKERS;
+    pool->size.wanted = WORKERS;
+    pool->size.min = WORKERS;
     pool->queue = FUTURES;
-    pool->parkers_free = ~(uint64_t)1;
-    pool->alive = ALIVE;
+    pool->sleepers.free_parkers = ~(uint64_t)1;
+    pool->life.word = ALIVE;
     atomic_store(&pool->shared.header->life, ALIVE);
     pool->shared.header->cpus = pool->shared.cpus = 2;
     brood__heap_init(&pool->heap, &pool->shared.segment, pool->shared.header->heap_offset);

@@ -41,7 +41,7 @@ static bool has_slot(const struct brood_pool *pool, unsigned lane)
 {
     const struct lane_shadow *shadow = &pool->shadows[lane];
 
-    if (lane >= pool->wanted)
+    if (lane >= pool->size.wanted)
         return false;
     return shadow->outstanding == 0 || (lane_is_deep_enough(&pool->shared.lanes[lane], shadow->tail) &&
                                         !shadow->jobs[lane_index(&pool->shared.lanes[lane], shadow->tail)]);
@@ -49,7 +49,7 @@ static bool has_slot(const struct brood_pool *pool, unsigned lane)
 
 bool brood__has_slot(const struct brood_pool *pool)
 {
-    for (unsigned i = 0; i < pool->workers; i++)
+    for (unsigned i = 0; i < pool->size.max; i++)
         if (has_slot(pool, i))
             return true;
     return false;
@@ -57,21 +57,21 @@ bool brood__has_slot(const struct brood_pool *pool)
 
 static bool has_room(const struct brood_pool *pool)
 {
-    return pool->outstanding < pool->queue && brood__has_slot(pool);
+    return pool->counts.outstanding < pool->queue && brood__has_slot(pool);
 }
 
 static bool room_or_end(struct brood_pool *pool, struct wait_condition *condition)
 {
     (void)condition;
-    if (life_is_ending(pool->life) || brood__is_interrupted(pool) || has_room(pool))
+    if (life_is_ending(pool->life.state) || brood__is_interrupted(pool) || has_room(pool))
         return true;
     brood__collect_all(pool);
-    return life_is_broken(pool->life) || has_room(pool);
+    return life_is_broken(pool->life.state) || has_room(pool);
 }
 
 bool brood__goes_over(const struct brood_pool *pool, brood_deadline deadline)
 {
-    return deadline.ns == BROOD_FOREVER.ns && (brood__calls_inside(&pool->calls) || brood__is_worker_of(pool));
+    return deadline.ns == BROOD_FOREVER.ns && (brood__calls_inside(&pool->callbacks.due) || brood__is_worker_of(pool));
 }
 
 int brood__wait_for_room(struct brood_pool *pool, brood_deadline deadline)
@@ -80,7 +80,7 @@ int brood__wait_for_room(struct brood_pool *pool, brood_deadline deadline)
     int r = has_room(pool) || brood__goes_over(pool, deadline) ? 0 : brood__wait(pool, &condition, deadline);
 
     brood__check_life(pool);
-    if (life_is_ending(pool->life))
+    if (life_is_ending(pool->life.state))
         return brood__pool_takes_no_more(pool);
     if (brood__is_interrupted(pool))
         return brood_fail(-EINTR, "interrupted: the pool takes no more tasks");
@@ -140,8 +140,8 @@ static unsigned shortest_lane(const struct brood_pool *pool)
     unsigned best = pool->last_lane; /* of equals, the one with warm cache lines */
     uint64_t least = wait_in(pool, best), enough = least == 0 ? 0 : patience(pool);
 
-    for (unsigned i = 1; i < pool->workers && least > enough && (i < LANES_COMPARED || least == UINT64_MAX); i++) {
-        unsigned lane = pool->last_lane + i < pool->workers ? pool->last_lane + i : pool->last_lane + i - pool->workers;
+    for (unsigned i = 1; i < pool->size.max && least > enough && (i < LANES_COMPARED || least == UINT64_MAX); i++) {
+        unsigned lane = pool->last_lane + i < pool->size.max ? pool->last_lane + i : pool->last_lane + i - pool->size.max;
         uint64_t wait = wait_in(pool, lane);
 
         if (wait < least) {
@@ -166,7 +166,7 @@ unsigned brood__shallow_lane(const struct brood_pool *pool)
     unsigned best = ANY_LANE;
     uint64_t least = UINT64_MAX;
 
-    for (unsigned i = 0; i < pool->workers; i++) {
+    for (unsigned i = 0; i < pool->size.max; i++) {
         uint64_t wait = pool->shadows[i].outstanding < LANE_SHALLOW || !has_fed(pool, i) ? wait_in(pool, i) : UINT64_MAX;
 
         if (wait < least) {
@@ -235,7 +235,7 @@ static void set_limit(struct slot *slot, struct slot_extension *extension, const
  * outnumber awake workers. */
 static bool are_more_wanted(const struct brood_pool *pool)
 {
-    return pool->may_rest && pool->outstanding + 1 > brood__awake_count(&pool->shared);
+    return pool->size.may_scale_down && pool->counts.outstanding + 1 > brood__awake_count(&pool->shared);
 }
 
 /* Wakes the worker of that lane.  A worker that is about to sleep may just have seen the previous task, which came while
@@ -261,7 +261,7 @@ static void wake_for(struct brood_pool *pool, unsigned lane)
     brood__waiting_set(pool->shared.header, lane);
     bool is_idle = brood__idle_any(&pool->shared);
 
-    if (!is_idle && !pool->may_rest)
+    if (!is_idle && !pool->size.may_scale_down)
         return;
     /* That worker takes this task.  An earlier task that waits in another lane needs one more. */
     if (is_idle && wake_own(pool, lane) && !are_more_wanted(pool))
@@ -269,7 +269,7 @@ static void wake_for(struct brood_pool *pool, unsigned lane)
     if (pool->shadows[lane].outstanding <= 1 && !brood__unavailable_is(pool->shared.header, lane) && !are_more_wanted(pool))
         return;
     /* A watcher wakes idle workers, but starts none that is scaled down. */
-    if (!pool->may_rest && brood__watcher_any(pool->shared.header) && wait_in(pool, lane) <= wake_ns(pool))
+    if (!pool->size.may_scale_down && brood__watcher_any(pool->shared.header) && wait_in(pool, lane) <= wake_ns(pool))
         return;
     if (!is_idle || !brood__idle_wake_any(&pool->shared, NULL))
         brood__scale_up(pool, lane);
@@ -290,10 +290,10 @@ bool brood__submit(struct brood_pool *pool, struct job *job, const struct reques
     uint32_t index = lane_index(lane, job->position);
 
     shadow->jobs[index] = job;
-    shadow->waiters[index] = pool->usual_waiter;
+    shadow->waiters[index] = pool->events.usual_waiter;
     shadow->outstanding++;
     pool->last_lane = number;
-    fill_slot(&lane->slots[index], request, pool->usual_waiter);
+    fill_slot(&lane->slots[index], request, pool->events.usual_waiter);
     if (request->region != LARGE_NONE)
         set_region(&lane->slots[index], &lane->extensions[index], request->region);
     if (limits_are_set(request->limits))
@@ -320,7 +320,7 @@ void brood__run_aside(struct brood_pool *pool, struct job *job, const struct req
     brood__unlock(&pool->lock);
     answer.worker = pool->ops->inside->run_aside(&pool->shared, &slot, &extension, job);
     brood__lock(&pool->lock);
-    pool->settled++;
+    pool->counts.settled++;
     pool->shadows[answer.worker].answered++;
     job->ops->settle(pool, job, &answer);
     brood__wake_waiter(pool->shared.header,
@@ -329,17 +329,17 @@ void brood__run_aside(struct brood_pool *pool, struct job *job, const struct req
 
 int brood__task_index(struct brood_pool *pool, const struct brood_task *task)
 {
-    size_t at = ((uintptr_t)task >> 4) % (sizeof(pool->known) / sizeof(pool->known[0]));
+    size_t at = ((uintptr_t)task >> 4) % (sizeof(pool->tasks.known) / sizeof(pool->tasks.known[0]));
     int index;
 
-    if (brood__tasks_have_gone(&pool->tasks_gone)) /* another task may be at the address now */
-        memset(pool->known, 0, sizeof(pool->known));
-    if (pool->known[at].task == task)
-        return pool->known[at].index;
+    if (brood__tasks_have_gone(&pool->tasks.gone)) /* another task may be at the address now */
+        memset(pool->tasks.known, 0, sizeof(pool->tasks.known));
+    if (pool->tasks.known[at].task == task)
+        return pool->tasks.known[at].index;
     index = brood__header_task(&pool->shared, task);
     if (index >= 0) {
-        pool->known[at].task = task;
-        pool->known[at].index = index;
+        pool->tasks.known[at].task = task;
+        pool->tasks.known[at].index = index;
     }
     return index;
 }

@@ -102,7 +102,7 @@ static int table_enter(struct brood_pool *pool)
     heeding[i].pool = pool;
     atomic_store(&heeding[i].supervisor, supervisor);
     heeding_count++;
-    pool->heeds_interrupts = true;
+    pool->interrupts.are_heeded = true;
     return 0;
 }
 
@@ -119,7 +119,7 @@ int brood_pool_heed_interrupts(struct brood_pool *pool, enum brood_interrupt fir
     r = table_enter(pool);
     (void)pthread_mutex_unlock(&lock);
     if (r == 0)
-        pool->interrupts_cancel = first == BROOD_INTERRUPT_CANCEL;
+        pool->interrupts.cancel = first == BROOD_INTERRUPT_CANCEL;
     brood__pool_leave(pool);
     return r;
 }
@@ -140,7 +140,7 @@ static void table_leave(unsigned i)
 
 void brood__interrupts_forget(struct brood_pool *pool)
 {
-    if (!pool->heeds_interrupts)
+    if (!pool->interrupts.are_heeded)
         return;
     (void)pthread_mutex_lock(&lock);
     for (unsigned i = 0; i < POOLS_MAX; i++)

@@ -11,19 +11,19 @@ extern _Atomic unsigned brood__interrupts; /* SIGINTs since the handler was inst
 
 static inline bool brood__is_interrupted(const struct brood_pool *pool)
 {
-    return pool->heeds_interrupts && atomic_load_explicit(&brood__interrupts, memory_order_relaxed) != 0;
+    return pool->interrupts.are_heeded && atomic_load_explicit(&brood__interrupts, memory_order_relaxed) != 0;
 }
 
 /* The host has to cancel what has not started.  Locked. */
 static inline bool brood__interrupt_cancels(const struct brood_pool *pool)
 {
-    return brood__is_interrupted(pool) && pool->interrupts_cancel && life_outcome(pool->life) == 0;
+    return brood__is_interrupted(pool) && pool->interrupts.cancel && life_outcome(pool->life.state) == 0;
 }
 
 /* The handler has killed the supervisor, at the second SIGINT. */
 static inline bool brood__interrupt_kills(const struct brood_pool *pool)
 {
-    return pool->heeds_interrupts && atomic_load_explicit(&brood__interrupts, memory_order_relaxed) > 1;
+    return pool->interrupts.are_heeded && atomic_load_explicit(&brood__interrupts, memory_order_relaxed) > 1;
 }
 
 /* Stops the handling of interrupts for a pool that has drained.  No handler uses the pool after this. */

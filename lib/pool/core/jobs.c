@@ -45,7 +45,7 @@ struct job *brood__job_from(struct brood_pool *pool, unsigned number, uint64_t p
 struct job *brood__middle_job(struct brood_pool *pool, struct wait_condition *condition, struct job *previous)
 {
     (void)condition;
-    for (unsigned i = previous ? previous->lane + 1 : 0; i < pool->workers; i++) {
+    for (unsigned i = previous ? previous->lane + 1 : 0; i < pool->size.max; i++) {
         struct lane_shadow *shadow = &pool->shadows[i];
 
         if (shadow->outstanding == 0)
@@ -67,7 +67,7 @@ struct job *brood__every_job(struct brood_pool *pool, struct wait_condition *con
     struct job *job = brood__job_from(pool, number, previous ? previous->position + 1 : 0);
 
     (void)condition;
-    while (!job && ++number < pool->workers)
+    while (!job && ++number < pool->size.max)
         job = brood__job_from(pool, number, 0);
     return job;
 }
@@ -76,7 +76,7 @@ struct job *brood__every_job(struct brood_pool *pool, struct wait_condition *con
 static struct job *early_job_after(struct brood_pool *pool, struct wait_condition *condition, struct job *previous)
 {
     condition->unclaimed += !brood__is_claimed(pool, previous);
-    if (condition->unclaimed < pool->workers + pool->helpers || previous->position & MAILBOX)
+    if (condition->unclaimed < pool->size.max + pool->users.helpers || previous->position & MAILBOX)
         return brood__job_from(pool, previous->lane, previous->position + 1);
     return brood__job_from(pool, previous->lane, pool->shadows[previous->lane].tail); /* the mailbox */
 }
@@ -88,7 +88,7 @@ struct job *brood__early_job(struct brood_pool *pool, struct wait_condition *con
 
     if (!job || !previous)
         condition->unclaimed = 0;
-    while (!job && ++number < pool->workers)
+    while (!job && ++number < pool->size.max)
         job = brood__job_from(pool, number, 0);
     return job;
 }

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* Locked by the pool. */
-enum pool_life {
+enum life_state {
     LIFE_OPEN,
     LIFE_INTERRUPTED, /* an interrupt has cancelled what had not started; no thread has shut the pool down yet */
     LIFE_DRAINING,    /* the pool takes no more work, and finishes what it has */
@@ -19,30 +19,30 @@ enum pool_life {
 };
 
 /* Does the pool refuse more work because a call has shut it down, or because it is broken? */
-static inline bool life_is_ending(enum pool_life life)
+static inline bool life_is_ending(enum life_state life)
 {
     return life >= LIFE_DRAINING;
 }
 
-static inline bool life_is_broken(enum pool_life life)
+static inline bool life_is_broken(enum life_state life)
 {
     return life == LIFE_BROKEN || life == LIFE_BROKEN_CLOSED;
 }
 
-static inline bool life_is_closed(enum pool_life life)
+static inline bool life_is_closed(enum life_state life)
 {
     return life >= LIFE_CLOSED;
 }
 
 /* The outcome of work that has not started: -ECANCELED, -ESHUTDOWN, or 0 if it may still start. */
-static inline int16_t life_outcome(enum pool_life life)
+static inline int16_t life_outcome(enum life_state life)
 {
     if (life == LIFE_INTERRUPTED || life == LIFE_CANCELLED)
         return -ECANCELED;
     return life >= LIFE_KILLED ? -ESHUTDOWN : 0;
 }
 
-static inline enum pool_life life_shut_down(enum pool_life life)
+static inline enum life_state life_shut_down(enum life_state life)
 {
     if (life == LIFE_INTERRUPTED)
         return LIFE_CANCELLED;
@@ -50,12 +50,12 @@ static inline enum pool_life life_shut_down(enum pool_life life)
 }
 
 /* From a state in which work may still start. */
-static inline enum pool_life life_cancel(enum pool_life life)
+static inline enum life_state life_cancel(enum life_state life)
 {
     return life == LIFE_OPEN ? LIFE_INTERRUPTED : LIFE_CANCELLED;
 }
 
-static inline enum pool_life life_close(enum pool_life life)
+static inline enum life_state life_close(enum life_state life)
 {
     return life_is_broken(life) ? LIFE_BROKEN_CLOSED : LIFE_CLOSED;
 }

@@ -27,7 +27,7 @@ static unsigned first_on(const struct brood_pool *pool, unsigned cpu)
 {
     unsigned worker = 0;
 
-    while (cpu_of(pool, worker) != cpu && worker + 1 < pool->workers)
+    while (cpu_of(pool, worker) != cpu && worker + 1 < pool->size.max)
         worker++;
     return worker;
 }
@@ -38,7 +38,7 @@ static unsigned find_second(const struct brood_pool *pool, unsigned *ret_first)
     cpu_set_t taken;
 
     CPU_ZERO(&taken);
-    for (unsigned i = 0; i < pool->workers; i++) {
+    for (unsigned i = 0; i < pool->size.max; i++) {
         unsigned cpu = cpu_of(pool, i);
 
         if (cpu < CPU_SETSIZE && CPU_ISSET(cpu, &taken)) {
@@ -73,7 +73,7 @@ void brood__placement_leave(const struct brood_pool *pool)
 
 static bool any_elsewhere(const struct brood_pool *pool, unsigned cpu)
 {
-    for (unsigned i = 0; i < pool->wanted; i++) {
+    for (unsigned i = 0; i < pool->size.wanted; i++) {
         unsigned there = brood__placement_cpu(pool, i);
 
         if (there != cpu && there != CPU_NONE)

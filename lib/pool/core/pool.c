@@ -26,8 +26,8 @@ int brood__pool_is_closed(struct brood_pool *pool)
 
 void brood__pool_leave_closing(struct brood_pool *pool)
 {
-    if (pool->users <= 1) /* the closing thread */
-        brood__lock_tell(&pool->left);
+    if (pool->users.inside <= 1) /* the closing thread */
+        brood__lock_tell(&pool->users.left);
     brood__pool_release(pool);
 }
 
@@ -35,7 +35,7 @@ struct brood_pool *brood_pool_ref(struct brood_pool *pool)
 {
     if (brood__pool_enter(pool) < 0)
         return NULL;
-    pool->references++;
+    pool->users.references++;
     brood__pool_leave(pool);
     return pool;
 }
@@ -45,20 +45,20 @@ void brood_pool_unref(struct brood_pool *pool)
     if (!pool || !brood__pool_is_ours(pool))
         return;
     brood__lock(&pool->lock);
-    pool->references--;
+    pool->users.references--;
     brood__pool_release(pool);
 }
 
 static void free_spares(struct brood_pool *pool)
 {
-    while (pool->free_count > 0)
-        free(pool->free_futures[--pool->free_count]);
-    free(pool->free_futures);
+    while (pool->cache.count > 0)
+        free(pool->cache.futures[--pool->cache.count]);
+    free(pool->cache.futures);
 }
 
 void brood__pool_release_closed(struct brood_pool *pool)
 {
-    bool last = pool->futures == 0 && pool->users == 0 && pool->references == 0;
+    bool last = pool->users.futures == 0 && pool->users.inside == 0 && pool->users.references == 0;
 
     brood__unlock(&pool->lock);
     if (!last)
@@ -72,7 +72,7 @@ void brood__run_inline_now(struct brood_pool *pool)
     brood__unlock(&pool->lock);
     pool->ops->run(pool);
     brood__lock(&pool->lock);
-    if (pool->is_attended)
+    if (pool->events.is_attended)
         brood__collect_all(pool);
 }
 
@@ -104,7 +104,7 @@ void brood_free(struct brood_pool *pool, void *memory)
 
 int brood_pool_workers(const struct brood_pool *pool)
 {
-    return pool ? (int)pool->wanted : 0;
+    return pool ? (int)pool->size.wanted : 0;
 }
 
 pid_t brood__worker_pid(const struct brood_pool *pool, unsigned worker)
@@ -121,7 +121,7 @@ pid_t brood_pool_worker_pid(const struct brood_pool *given, int worker)
 
     if (brood__pool_enter_open(pool) < 0)
         return 0;
-    if (worker >= 0 && (unsigned)worker < pool->workers)
+    if (worker >= 0 && (unsigned)worker < pool->size.max)
         pid = brood__worker_pid(pool, (unsigned)worker);
     brood__pool_leave(pool);
     return pid;
@@ -134,9 +134,9 @@ void brood__scale_up(struct brood_pool *pool, unsigned lane)
 
     if (!membership || atomic_load_explicit(&membership->scaled_down, memory_order_relaxed) == 0)
         return;
-    if (lane < pool->wanted)
+    if (lane < pool->size.wanted)
         called = brood__membership_call(membership, lane);
-    for (unsigned i = 0; i < pool->wanted && !called; i++)
+    for (unsigned i = 0; i < pool->size.wanted && !called; i++)
         called = brood__membership_call(membership, i);
     if (called)
         pool->ops->start_missing(pool);

@@ -75,76 +75,147 @@ struct death_report; /* a death to be logged: death.h */
 struct kind;         /* a kind of worker: kind.h */
 struct map_window;
 
+/* ---- the parts of a pool: the file named is the one that writes it ---- */
+
+/* open.c and resize.c */
+struct pool_size {
+    unsigned max;            /* the largest number of workers … */
+    unsigned lanes;          /* … and the lanes that have memory and a lane shadow: the largest number ever wanted */
+    unsigned min;            /* workers below this number never scale down */
+    _Atomic unsigned wanted; /* workers below this number shall exist.  Host threads write it with the lock held;
+                                brood_pool_workers() reads it without.  A count: relaxed would do */
+    uint32_t resizes;        /* calls that resized the pool so far */
+    bool may_scale_down;
+};
+
+/* Jobs, tasks and maps so far, for struct brood_pool_stats; the file that causes one counts it. */
+struct pool_counts {
+    size_t outstanding;         /* tasks and maps that are not finished */
+    uint64_t settled;           /* jobs: slots.c */
+    uint64_t finished;          /* tasks and maps, … */
+    uint64_t failed, cancelled; /* … and some of these: pool_future.c */
+    uint64_t retried, stolen;
+    uint64_t quarantined; /* tasks, and items of maps */
+    uint64_t lost_tasks;  /* the count of lost tasks that the host has collected: membership.h */
+};
+
+/* wait.c */
+struct sleepers {
+    uint64_t free_parkers; /* a bit for each parker of the pool header */
+    unsigned last_kept;    /* cycles through the parkers of waiters that return to their own */
+    uint64_t asleep;       /* what the host wrote into header->asleep */
+};
+
+/* teardown.c and close.c */
+struct pool_life {
+    enum life_state state;
+    uint32_t word;    /* the value of header->life while the supervisor lives; 0: there is none */
+    const char *torn; /* why the pool is broken, found where the host cannot handle that yet; NULL: it is not */
+    char reason[448]; /* why it is broken, as a message; empty: it is not */
+};
+
+/* map_window.c */
+struct map_windows {
+    struct map_window *idle;    /* no worker works on these … */
+    struct map_window *stalled; /* … and these have found no room in a lane */
+    size_t preempted;           /* workers' parts in maps that are preempted for a task: brood__maps_preempt() */
+};
+
+/* fetch.c */
+struct fetches {
+    struct brood_future *due; /* whose large results are to be fetched */
+    struct large_regions regions;
+};
+
+/* retry.c */
+struct retries {
+    struct binheap heap; /* tasks to be retried because their worker died, by time */
+    int64_t pause_ns;
+};
+
+/* callback.c and event_thread.c */
+struct callbacks {
+    struct calls due;
+    size_t awaited;   /* the number that will become due */
+    bool have_thread; /* only the event thread calls them */
+};
+
+/* event_thread.c */
+struct events {
+    struct event_thread *thread; /* or NULL */
+    int ready_fd;                /* of brood_pool_fd(); -1: there is none */
+    bool is_signalled;           /* `ready_fd` is readable */
+    bool is_attended;            /* the host collects finished jobs although no thread may wait */
+    uint8_t usual_waiter;        /* the waiter that every slot names from the beginning */
+};
+
+/* stats.c and death_report.c */
+struct pool_deaths {
+    struct death_report *reports; /* the first one that is not logged yet */
+    uint64_t reported;            /* deaths of idle workers that brood_pool_deaths() has reported … */
+    uint64_t signalled;           /* … and that the descriptor of brood_pool_fd() has signalled */
+};
+
+struct pool_users {
+    unsigned inside;       /* threads inside a call */
+    unsigned helpers;      /* workers of this pool that run a job for which they wait, from any place in a lane: help.h */
+    unsigned futures;      /* futures that exist */
+    unsigned references;   /* brood_pool_ref() */
+    _Atomic uint32_t left; /* during close: how often only the closing thread was left inside a call.  A thread that leaves
+                              adds; the closing thread reads it and sleeps on it.  Relaxed: the lock orders it */
+    bool has_closer;       /* a thread is in brood_pool_close() */
+};
+
+/* pool_future.c */
+struct future_cache {
+    struct brood_future **futures; /* freed futures, the last one on top; room for all that were allocated */
+    size_t count, room, made;
+};
+
+/* interrupt.c */
+struct interrupts {
+    bool are_heeded;
+    bool cancel; /* the first one cancels what has not started */
+};
+
+/* dispatch.c */
+struct task_cache {
+    struct {
+        const struct brood_task *task;
+        int index;
+    } known[64];   /* the pool header's index of a task, by the task's address … */
+    uint32_t gone; /* … valid while no more tasks than these have gone */
+};
+
 struct brood_pool {
     struct lock lock;
     unsigned fork_generation; /* of the process that opened the pool */
     enum brood_kind kind;
-    struct shared shared;
-    struct heap heap;
     const struct kind *ops;
     void *kind_state;
+    struct shared shared;
+    struct heap heap;
+    struct lane_shadow *shadows; /* by lane: slots.c and dispatch.c */
+    unsigned last_lane;          /* the lane used last, which is the most likely to be hot */
+    size_t queue;                /* the capacity: the host accepts at most so many */
+    struct terms terms;          /* of a call that sets no others */
+    bool has_finalizer;
 
-    struct lane_shadow *shadows;
-    unsigned workers;           /* lanes: the largest number of workers … */
-    unsigned lanes;             /* … and the lanes that have memory and a lane shadow: the largest number ever wanted */
-    _Atomic unsigned wanted;    /* workers below this number shall exist.  Host threads write it with the lock held;
-                                   brood_pool_workers() reads it without.  A count: relaxed would do */
-    unsigned workers_min;       /* workers below this number never scale down */
-    uint32_t resizes;           /* calls that resized the pool so far */
-    unsigned last_lane;         /* the lane used last, which is the most likely to be hot */
-    size_t outstanding;         /* jobs in lanes, and maps */
-    uint64_t settled;           /* jobs so far */
-    uint64_t finished;          /* tasks and maps that are finished, … */
-    uint64_t failed, cancelled; /* … and some of these: struct brood_pool_stats */
-    uint64_t retried, stolen;
-    uint64_t quarantined;         /* quarantined tasks, and quarantined items of maps */
-    uint64_t lost_tasks;          /* the count of lost tasks that the host has collected: membership.h */
-    uint64_t deaths_told;         /* deaths of idle workers: those that brood_pool_deaths() has reported … */
-    uint64_t deaths_rung;         /* … and those that the descriptor of brood_pool_fd() has signalled */
-    size_t queue;                 /* the capacity: the host accepts at most so many */
-    struct map_window *turns;     /* idle windows of maps, which no worker works on: map.h */
-    struct map_window *stalled;   /* … and those that found no room in a lane */
-    size_t preempted;             /* workers' parts in maps that are preempted for a task: brood__maps_preempt() */
-    struct brood_future *fetches; /* large results to be fetched: fetch.h */
-    struct large_regions regions;
-    struct binheap again;   /* tasks to be retried because their worker died, by time: retry.h */
-    struct binheap backlog; /* tasks that wait in the host, by priority: backlog.h */
-    struct terms terms;     /* of a call that sets no others */
-    int64_t retry_pause_ns;
-
-    uint64_t parkers_free; /* a bit for each parker of the pool header */
-    unsigned parkers_kept; /* cycles through the parkers of waiters that return to their own */
-    uint64_t asleep;       /* what the host wrote into header->asleep */
-    uint32_t alive;        /* the value of header->life while the supervisor lives; 0: there is none */
-    const char *torn;      /* why the pool is broken, found where the host cannot handle that yet; NULL: it is not */
-
-    unsigned users;        /* threads inside a call */
-    unsigned helpers;      /* workers of this pool that run a job for which they wait, from any place in a lane: help.h */
-    unsigned futures;      /* futures that exist */
-    _Atomic uint32_t left; /* during close: how often only the closing thread was left inside a call.  A thread that leaves
-                              adds; the closing thread reads it and sleeps on it.  Relaxed: the lock orders it */
-    unsigned references;   /* brood_pool_ref() */
-    enum pool_life life;
-    bool has_closer; /* a thread is in brood_pool_close() */
-    bool heeds_interrupts, interrupts_cancel, has_finalizer, may_rest;
-    uint8_t usual_waiter;               /* the waiter that every slot names from the beginning: event_thread.h */
-    bool is_attended;                   /* the host collects finished jobs although no thread may wait */
-    bool has_callback_thread;           /* only the event thread calls callbacks */
-    bool is_signalled;                  /* `ready_fd` is readable */
-    int ready_fd;                       /* of brood_pool_fd(); -1: there is none */
-    struct event_thread *event_thread;  /* a thread, or NULL */
-    struct calls calls;                 /* callbacks that are due … */
-    struct death_report *death_reports; /* the first death report that is not logged yet */
-    size_t calls_awaited;               /* … and the number that will become due */
-    char broken_reason[448];
-    struct brood_future **free_futures; /* freed futures, the last one on top; room for all that were allocated */
-    size_t free_count, free_room, made;
-
-    struct {
-        const struct brood_task *task;
-        int index;
-    } known[64];         /* the pool header's index of a task, by the task's address … */
-    uint32_t tasks_gone; /* … valid while no more tasks than these have gone */
+    struct pool_size size;
+    struct pool_users users;
+    struct pool_counts counts;
+    struct sleepers sleepers;
+    struct events events;
+    struct map_windows windows;
+    struct fetches fetches;
+    struct retries retries;
+    struct binheap backlog; /* tasks that wait in the host, by priority: backlog.c */
+    struct callbacks callbacks;
+    struct pool_deaths deaths;
+    struct future_cache cache;
+    struct interrupts interrupts;
+    struct pool_life life;
+    struct task_cache tasks;
 };
 
 /* ---- using a pool ---- */
@@ -164,7 +235,7 @@ static inline int brood__pool_enter(struct brood_pool *pool)
     if (!brood__pool_is_ours(pool))
         return brood__pool_not_ours(pool);
     brood__lock(&pool->lock);
-    pool->users++;
+    pool->users.inside++;
     return 0;
 }
 
@@ -176,15 +247,15 @@ static inline int brood__pool_enter_open(struct brood_pool *pool)
 {
     int r = brood__pool_enter(pool);
 
-    return r == 0 && life_is_closed(pool->life) ? brood__pool_is_closed(pool) : r;
+    return r == 0 && life_is_closed(pool->life.state) ? brood__pool_is_closed(pool) : r;
 }
 
 void brood__pool_leave_closing(struct brood_pool *pool);
 
 static inline void brood__pool_leave(struct brood_pool *pool)
 {
-    pool->users--;
-    if (life_is_ending(pool->life))
+    pool->users.inside--;
+    if (life_is_ending(pool->life.state))
         brood__pool_leave_closing(pool);
     else
         brood__unlock(&pool->lock);
@@ -199,7 +270,7 @@ void brood__pool_release_closed(struct brood_pool *pool);
 
 static inline void brood__pool_release(struct brood_pool *pool)
 {
-    if (life_is_closed(pool->life))
+    if (life_is_closed(pool->life.state))
         brood__pool_release_closed(pool);
     else
         brood__unlock(&pool->lock);

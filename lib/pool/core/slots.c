@@ -9,7 +9,7 @@ static void count_answer(struct brood_pool *pool, unsigned lane, unsigned worker
 {
     pool->shadows[worker].answered++;
     if (worker != lane)
-        pool->stolen++;
+        pool->counts.stolen++;
 }
 
 void brood__settle(struct brood_pool *pool, unsigned lane_number, uint32_t index, enum slot_state state, unsigned worker)
@@ -25,7 +25,7 @@ void brood__settle(struct brood_pool *pool, unsigned lane_number, uint32_t index
     shadow->waiters[index] = WAITER_NONE;
     shadow->outstanding--;
     shadow->is_starved = shadow->is_starved && shadow->outstanding > 0;
-    pool->settled++;
+    pool->counts.settled++;
     if (state == SLOT_DONE)
         count_answer(pool, lane_number, worker);
     job->in_lane = false;
@@ -34,7 +34,8 @@ void brood__settle(struct brood_pool *pool, unsigned lane_number, uint32_t index
         brood__certificate_free(&pool->shared, read_once(answer.extension->certificate));
     /* The worker wakes the waiter, too; but it may read `waiter` only after the slot is in use again.  The event thread
      * needs no wake-up: it would only do what this function does. */
-    if (waiter != WAITER_NONE && waiter != EVENT_THREAD_PARKER && (waiter == WAITER_ALL || pool->asleep >> waiter & 1))
+    if (waiter != WAITER_NONE && waiter != EVENT_THREAD_PARKER &&
+        (waiter == WAITER_ALL || pool->sleepers.asleep >> waiter & 1))
         brood__wake_waiter(pool->shared.header, waiter);
 }
 
@@ -43,7 +44,7 @@ static bool is_possible(const struct brood_pool *pool, uint64_t word, uint64_t p
 {
     enum slot_state state = word_state(word);
 
-    return word_position(word) == position && word_worker(word) < pool->workers && state >= SLOT_READY &&
+    return word_position(word) == position && word_worker(word) < pool->size.max && state >= SLOT_READY &&
            state <= SLOT_LOST;
 }
 
@@ -57,7 +58,7 @@ bool brood__collect(struct brood_pool *pool, struct job *job)
     index = lane_index(&pool->shared.lanes[job->lane], job->position);
     word = slot_look(&pool->shared.lanes[job->lane].slots[index]);
     if (!is_possible(pool, word, job->position)) {
-        pool->torn = brood__torn_overwritten;
+        pool->life.torn = brood__torn_overwritten;
         return false;
     }
     if (!brood__word_is_over(word, job->position))
@@ -98,7 +99,7 @@ static void collect_claimed_of(struct brood_pool *pool, unsigned number)
 
 void brood__collect_claimed(struct brood_pool *pool)
 {
-    for (unsigned i = 0; i < pool->workers; i++)
+    for (unsigned i = 0; i < pool->size.max; i++)
         if (pool->shadows[i].outstanding > 0)
             collect_claimed_of(pool, i);
 }
@@ -108,14 +109,14 @@ void brood__collect_scattered(struct brood_pool *pool)
 {
     struct job *job;
 
-    for (unsigned i = 0; i < pool->lanes; i++)
+    for (unsigned i = 0; i < pool->size.lanes; i++)
         for (uint32_t index = 0; (job = brood__lane_job(pool, i, &index));)
             (void)brood__collect(pool, job);
 }
 
 void brood__collect_lost_now(struct brood_pool *pool, uint64_t lost_tasks)
 {
-    pool->lost_tasks = lost_tasks;
+    pool->counts.lost_tasks = lost_tasks;
     brood__collect_claimed(pool);
 }
 

@@ -11,7 +11,7 @@ bool brood__collect(struct brood_pool *pool, struct job *job);
 void brood__collect_lane(struct brood_pool *pool, unsigned lane);
 static inline void brood__collect_all(struct brood_pool *pool)
 {
-    for (unsigned i = 0; i < pool->workers; i++)
+    for (unsigned i = 0; i < pool->size.max; i++)
         if (pool->shadows[i].outstanding > 0)
             brood__collect_lane(pool, i);
 }
@@ -46,7 +46,7 @@ static inline void brood__collect_lost(struct brood_pool *pool)
     const struct membership *membership = pool->shared.membership;
     uint64_t lost_tasks = membership ? atomic_load_explicit(&membership->lost_tasks, memory_order_acquire) : 0;
 
-    if (lost_tasks != pool->lost_tasks)
+    if (lost_tasks != pool->counts.lost_tasks)
         brood__collect_lost_now(pool, lost_tasks);
 }
 
@@ -58,7 +58,7 @@ static inline bool brood__word_is_over(uint64_t word, uint64_t position)
     return word_position(word) == position && (state == SLOT_DONE || state == SLOT_LOST);
 }
 
-/* Reasons for a pool that is broken: struct brood_pool, `torn`. */
+/* Reasons for a pool that is broken: struct pool_life, `torn`. */
 extern const char brood__torn_supervisor_died[], brood__torn_interrupted[], brood__torn_overwritten[];
 
 #endif

@@ -32,7 +32,7 @@ static void job_give_up(struct brood_pool *pool, unsigned lane, uint32_t index)
 {
     struct job *job = pool->shadows[lane].jobs[index];
 
-    if (pool->ops->between_processes || life_is_closed(pool->life))
+    if (pool->ops->between_processes || life_is_closed(pool->life.state))
         brood__settle(pool, lane, index, SLOT_FREE, 0);
     else
         job_withdraw(pool, job, SLOT_FREE);
@@ -42,7 +42,7 @@ void brood__settle_all(struct brood_pool *pool)
 {
     struct job *job;
 
-    for (unsigned i = 0; i < pool->lanes; i++)
+    for (unsigned i = 0; i < pool->size.lanes; i++)
         for (uint32_t index = 0; (job = brood__lane_job(pool, i, &index));)
             if (!brood__collect(pool, job))
                 job_give_up(pool, i, lane_index(&pool->shared.lanes[i], job->position));
@@ -54,7 +54,7 @@ void brood__settle_all(struct brood_pool *pool)
 /* Where the kernel marks the life word at the supervisor's end, that suffices; elsewhere the host asks the kernel. */
 static bool has_lost_supervisor(const struct brood_pool *pool, uint32_t life)
 {
-    if (life != pool->alive)
+    if (life != pool->life.word)
         return brood__life_is_over(life);
     return life != 0 && !brood__life_is_marked(life) && !pool->ops->is_alive(pool);
 }
@@ -66,21 +66,21 @@ static const char *why(const struct brood_pool *pool)
     enum header_state state = brood__header_state(header);
     uint32_t life = atomic_load_explicit(&header->life, memory_order_relaxed);
 
-    if (pool->torn)
-        return pool->torn;
+    if (pool->life.torn)
+        return pool->life.torn;
     if (!brood__header_is_whole(&pool->shared))
         return brood__torn_overwritten;
     if (state == HEADER_BROKEN)
         return header->reason;
     if (has_lost_supervisor(pool, life))
         return brood__interrupt_kills(pool) ? brood__torn_interrupted : brood__torn_supervisor_died;
-    return state != HEADER_OPEN || life != pool->alive ? brood__torn_overwritten : NULL;
+    return state != HEADER_OPEN || life != pool->life.word ? brood__torn_overwritten : NULL;
 }
 
 void brood__mark_broken(struct brood_pool *pool, const char *reason)
 {
-    if (!pool->broken_reason[0])
-        (void)snprintf(pool->broken_reason, sizeof(pool->broken_reason), "the pool is broken: %.*s",
+    if (!pool->life.reason[0])
+        (void)snprintf(pool->life.reason, sizeof(pool->life.reason), "the pool is broken: %.*s",
                        (int)sizeof(pool->shared.header->reason), reason);
 }
 
@@ -90,14 +90,14 @@ void brood__check_life_slowly(struct brood_pool *pool)
 
     if (!reason)
         return;
-    pool->life = LIFE_BROKEN;
+    pool->life.state = LIFE_BROKEN;
     brood__mark_broken(pool, reason);
     brood__settle_all(pool);
 }
 
 int brood__pool_takes_no_more(const struct brood_pool *pool)
 {
-    return brood_fail(-ESHUTDOWN, "%s", life_is_broken(pool->life) ? pool->broken_reason : "the pool is closed");
+    return brood_fail(-ESHUTDOWN, "%s", life_is_broken(pool->life.state) ? pool->life.reason : "the pool is closed");
 }
 
 /* Ends what has not started, as `state` says. */
@@ -105,14 +105,14 @@ void brood__give_up_waiting(struct brood_pool *pool, enum slot_state state)
 {
     struct job *job;
 
-    for (unsigned i = 0; i < pool->lanes; i++)
+    for (unsigned i = 0; i < pool->size.lanes; i++)
         for (uint32_t index = 0; (job = brood__lane_job(pool, i, &index));)
             job_withdraw(pool, job, state);
 }
 
 void brood__pool_cancel(struct brood_pool *pool)
 {
-    pool->life = life_cancel(pool->life);
+    pool->life.state = life_cancel(pool->life.state);
     brood__forget_waiting(pool, -ECANCELED);
     brood__give_up_waiting(pool, SLOT_CANCELLED);
     brood__run_all_deferred(pool);

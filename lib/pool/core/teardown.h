@@ -25,13 +25,13 @@ static inline bool brood__life_is_fine(const struct brood_pool *pool)
 {
     const struct header *header = pool->shared.header;
 
-    return !pool->torn && brood__header_is_whole(&pool->shared) && brood__header_state(header) == HEADER_OPEN &&
-           atomic_load_explicit(&header->life, memory_order_relaxed) == pool->alive;
+    return !pool->life.torn && brood__header_is_whole(&pool->shared) && brood__header_state(header) == HEADER_OPEN &&
+           atomic_load_explicit(&header->life, memory_order_relaxed) == pool->life.word;
 }
 
 static inline void brood__check_life(struct brood_pool *pool)
 {
-    if (pool->life < LIFE_BROKEN && !brood__life_is_fine(pool))
+    if (pool->life.state < LIFE_BROKEN && !brood__life_is_fine(pool))
         brood__check_life_slowly(pool);
 }
 

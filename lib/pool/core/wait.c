@@ -83,13 +83,13 @@ static void poll_job(struct brood_pool *pool, struct wait_condition *condition, 
  * consistent by default: the store of a waiter in a slot, or the waiter's heavy fence, orders it (header.h). */
 static void set_asleep(struct brood_pool *pool, uint64_t asleep)
 {
-    pool->asleep = asleep;
+    pool->sleepers.asleep = asleep;
     atomic_store(&pool->shared.header->asleep, asleep);
 }
 
 static unsigned use_parker(struct brood_pool *pool, unsigned parker)
 {
-    set_asleep(pool, pool->asleep | (uint64_t)1 << parker);
+    set_asleep(pool, pool->sleepers.asleep | (uint64_t)1 << parker);
     return parker;
 }
 
@@ -100,20 +100,20 @@ static unsigned pick_parker(struct brood_pool *pool, const struct wait_condition
     unsigned own = condition->named_parker;
 
     if (condition->announce && own == 0) {
-        pool->parkers_kept = (pool->parkers_kept + 1) % (HEADER_PARKERS / 2 - 1);
-        own = HEADER_PARKERS / 2 + pool->parkers_kept;
+        pool->sleepers.last_kept = (pool->sleepers.last_kept + 1) % (HEADER_PARKERS / 2 - 1);
+        own = HEADER_PARKERS / 2 + pool->sleepers.last_kept;
     }
-    return own > 0 && pool->parkers_free >> own & 1 ? own : (unsigned)__builtin_ctzll(pool->parkers_free);
+    return own > 0 && pool->sleepers.free_parkers >> own & 1 ? own : (unsigned)__builtin_ctzll(pool->sleepers.free_parkers);
 }
 
 static unsigned take_parker(struct brood_pool *pool, const struct wait_condition *condition)
 {
     unsigned parker;
 
-    if (!pool->parkers_free)
+    if (!pool->sleepers.free_parkers)
         return 0;
     parker = pick_parker(pool, condition);
-    pool->parkers_free &= ~((uint64_t)1 << parker);
+    pool->sleepers.free_parkers &= ~((uint64_t)1 << parker);
     return use_parker(pool, parker);
 }
 
@@ -122,8 +122,8 @@ static void give_parker(struct brood_pool *pool, unsigned parker)
     if (parker == 0)
         return;
     if (parker != EVENT_THREAD_PARKER)
-        pool->parkers_free |= (uint64_t)1 << parker;
-    set_asleep(pool, pool->asleep & ~((uint64_t)1 << parker));
+        pool->sleepers.free_parkers |= (uint64_t)1 << parker;
+    set_asleep(pool, pool->sleepers.asleep & ~((uint64_t)1 << parker));
 }
 
 void brood__announce_in(struct brood_pool *pool, const struct job *job, unsigned parker)
@@ -191,7 +191,7 @@ static bool sleep_is_needless(struct brood_pool *pool, struct wait_condition *co
         return true;
     if (awaits_anything(pool, condition))
         brood__collect_claimed(pool);
-    if (pool->settled != settled && awaits_anything(pool, condition))
+    if (pool->counts.settled != settled && awaits_anything(pool, condition))
         return true;
     brood__placement_leave(pool);
     if (brood__watcher_any(pool->shared.header) && brood__any_waiting(&pool->shared))
@@ -204,8 +204,8 @@ static bool sleep_is_needless(struct brood_pool *pool, struct wait_condition *co
 static void look_unasked(struct brood_pool *pool)
 {
     if (!pool->ops->is_alive(pool))
-        pool->torn = brood__interrupt_kills(pool) ? brood__torn_interrupted : brood__torn_supervisor_died;
-    for (unsigned i = 0; i < pool->workers; i++)
+        pool->life.torn = brood__interrupt_kills(pool) ? brood__torn_interrupted : brood__torn_supervisor_died;
+    for (unsigned i = 0; i < pool->size.max; i++)
         if (pool->shadows[i].outstanding > 0) {
             brood__parker_wake(&pool->shared.lanes[i].worker_state->parker);
             brood__scale_up(pool, i);
@@ -237,8 +237,8 @@ static void place_begin(struct brood_pool *pool, struct sleep_place *place, stru
     unsigned own = place->condition->parker;
 
     place->parker = own ? use_parker(pool, own) : take_parker(pool, place->condition);
-    place->alive = life_is_broken(pool->life) ? 0 : pool->alive; /* the host has handled a broken pool already */
-    place->settled = pool->settled;
+    place->alive = life_is_broken(pool->life.state) ? 0 : pool->life.word; /* the host has handled a broken pool already */
+    place->settled = pool->counts.settled;
     place->unasked =
         place->alive ? brood__after_ns(brood__life_is_marked(place->alive) ? UNASKED_NS : UNMARKED_NS) : BROOD_FOREVER;
     struct parker *parker = &header->parkers[place->parker];
@@ -267,7 +267,7 @@ static brood_deadline place_enter(struct sleep_place *place, struct futex_word *
     brood_deadline until;
 
     brood__lock(&pool->lock);
-    pool->users++;
+    pool->users.inside++;
     place->is_inside = true;
     place_begin(pool, place, words);
     until = place_announce(pool, place);
@@ -292,7 +292,7 @@ static void place_leave(struct sleep_place *place, bool has_slept)
     brood__lock(&pool->lock);
     place->is_inside = false;
     give_parker(pool, place->parker);
-    if (has_slept && !life_is_closed(pool->life) && brood__is_past(place->unasked))
+    if (has_slept && !life_is_closed(pool->life.state) && brood__is_past(place->unasked))
         look_unasked(pool);
     /* The kernel notifies one sleeper of the supervisor's death; that one wakes the others. */
     brood__check_life(pool);

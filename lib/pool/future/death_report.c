@@ -15,7 +15,7 @@ struct death_report {
 void brood__death_report_add(struct brood_pool *pool, enum brood_log_level level, const char *words, const char *backtrace)
 {
     size_t length = strcspn(backtrace, "\n");
-    struct death_report *death_report = calloc(1, sizeof(*death_report) + length + 1), **last = &pool->death_reports;
+    struct death_report *death_report = calloc(1, sizeof(*death_report) + length + 1), **last = &pool->deaths.reports;
 
     if (!death_report)
         return;
@@ -43,10 +43,10 @@ static void log_one(const struct death_report *death_report)
 bool brood__death_reports_log(struct brood_pool *pool)
 {
     struct death_report *death_report;
-    bool any = pool->death_reports != NULL;
+    bool any = pool->deaths.reports != NULL;
 
-    while ((death_report = pool->death_reports) != NULL) {
-        pool->death_reports = death_report->next;
+    while ((death_report = pool->deaths.reports) != NULL) {
+        pool->deaths.reports = death_report->next;
         brood__unlock(&pool->lock);
         log_one(death_report);
         free(death_report);
@@ -57,12 +57,12 @@ bool brood__death_reports_log(struct brood_pool *pool)
 
 static bool death_report_is_due(struct brood_pool *pool)
 {
-    return pool->death_reports != NULL;
+    return pool->deaths.reports != NULL;
 }
 
 /* The log may be a function of the program. */
 const struct deferred brood__deferred_death_reports = {
-    .words = {DEFERRED_WORD(death_reports)},
+    .words = {DEFERRED_WORD(deaths.reports)},
     .is_loud = true,
     .run = brood__death_reports_log,
     .is_due = death_report_is_due,

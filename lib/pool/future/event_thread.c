@@ -28,17 +28,17 @@ struct event_thread {
 
 bool brood__callers_wait(const struct brood_pool *pool)
 {
-    return !pool->has_callback_thread || !pool->event_thread;
+    return !pool->callbacks.have_thread || !pool->events.thread;
 }
 
 bool brood__calls_are_due(const struct brood_pool *pool)
 {
-    return brood__calls_can(&pool->calls) && brood__callers_wait(pool);
+    return brood__calls_can(&pool->callbacks.due) && brood__callers_wait(pool);
 }
 
 static int callbacks_run(struct brood_pool *pool)
 {
-    int ran = brood__calls_run(&pool->calls, &pool->lock, NULL);
+    int ran = brood__calls_run(&pool->callbacks.due, &pool->lock, NULL);
 
     if (ran > 0)
         brood__calls_left(pool);
@@ -52,24 +52,24 @@ int brood__call_due_now(struct brood_pool *pool)
 
 void brood__call_awaited(struct brood_pool *pool)
 {
-    uint64_t sleepers = pool->asleep & ~((uint64_t)1 << EVENT_THREAD_PARKER);
+    uint64_t sleepers = pool->sleepers.asleep & ~((uint64_t)1 << EVENT_THREAD_PARKER);
 
-    pool->calls_awaited++;
+    pool->callbacks.awaited++;
     if (sleepers && brood__callers_wait(pool))
         brood__wake_waiter(pool->shared.header, WAITER_ALL);
 }
 
 void brood__calls_left(struct brood_pool *pool)
 {
-    if (pool->asleep)
+    if (pool->sleepers.asleep)
         brood__wake_waiter(pool->shared.header, WAITER_ALL);
-    if (pool->calls.first && pool->ready_fd >= 0)
+    if (pool->callbacks.due.first && pool->events.ready_fd >= 0)
         brood__ready_fd_signal(pool);
 }
 
 void brood__event_thread_notify(struct brood_pool *pool)
 {
-    if (pool->asleep && !pool->calls.caller)
+    if (pool->sleepers.asleep && !pool->callbacks.due.caller)
         brood__wake_waiter(pool->shared.header, brood__callers_wait(pool) ? WAITER_ALL : EVENT_THREAD_PARKER);
 }
 
@@ -85,7 +85,7 @@ static bool callbacks_are_due(struct brood_pool *pool)
 
 static bool are_awaited(const struct brood_pool *pool)
 {
-    return pool->calls_awaited > 0;
+    return pool->callbacks.awaited > 0;
 }
 
 static void callbacks_announce(struct brood_pool *pool, unsigned parker)
@@ -95,7 +95,7 @@ static void callbacks_announce(struct brood_pool *pool, unsigned parker)
 }
 
 const struct deferred brood__deferred_calls = {
-    .words = {DEFERRED_WORD(calls.first), DEFERRED_WORD(calls_awaited)},
+    .words = {DEFERRED_WORD(callbacks.due.first), DEFERRED_WORD(callbacks.awaited)},
     .is_loud = true,
     .run = run_due,
     .is_due = callbacks_are_due,
@@ -113,9 +113,9 @@ static void ring_for_deaths(struct brood_pool *pool)
     const struct membership *membership = pool->shared.membership;
     uint64_t deaths = membership ? atomic_load_explicit(&membership->idle_deaths.count, memory_order_acquire) : 0;
 
-    if (deaths == pool->deaths_rung || pool->ready_fd < 0)
+    if (deaths == pool->deaths.signalled || pool->events.ready_fd < 0)
         return;
-    pool->deaths_rung = deaths;
+    pool->deaths.signalled = deaths;
     brood__ready_fd_signal(pool);
 }
 
@@ -125,7 +125,7 @@ static bool is_called_for(struct brood_pool *pool, struct wait_condition *condit
 
     brood__collect_all(pool);
     ring_for_deaths(pool);
-    return event_thread->is_leaving || (pool->has_callback_thread && brood__calls_can(&pool->calls));
+    return event_thread->is_leaving || (pool->callbacks.have_thread && brood__calls_can(&pool->callbacks.due));
 }
 
 static void *event_thread_attend(void *argument)
@@ -136,11 +136,11 @@ static void *event_thread_attend(void *argument)
     struct event_thread *event_thread;
 
     brood__lock(&pool->lock);
-    pool->users++;
-    condition.subject = event_thread = pool->event_thread;
+    pool->users.inside++;
+    condition.subject = event_thread = pool->events.thread;
     while (!event_thread->is_leaving) {
         (void)brood__wait(pool, &condition, BROOD_FOREVER);
-        if (pool->has_callback_thread)
+        if (pool->callbacks.have_thread)
             (void)callbacks_run(pool);
     }
     brood__pool_leave(pool);
@@ -170,9 +170,9 @@ int brood__event_thread_start(struct brood_pool *pool)
     struct event_thread *event_thread;
     int r;
 
-    if (pool->event_thread || life_is_closed(pool->life))
+    if (pool->events.thread || life_is_closed(pool->life.state))
         return 0;
-    pool->is_attended = true;
+    pool->events.is_attended = true;
     if (pool->ops->run)
         return 0;
     event_thread = calloc(1, sizeof(*event_thread));
@@ -181,8 +181,8 @@ int brood__event_thread_start(struct brood_pool *pool)
         free(event_thread);
         return r;
     }
-    pool->event_thread = event_thread; /* the thread reads this under the lock */
-    pool->usual_waiter = EVENT_THREAD_PARKER;
+    pool->events.thread = event_thread; /* the thread reads this under the lock */
+    pool->events.usual_waiter = EVENT_THREAD_PARKER;
     brood__announce_each(pool, brood__every_job, EVENT_THREAD_PARKER); /* it fences before it sleeps */
     return 0;
 }
@@ -191,14 +191,14 @@ void brood__event_thread_stop(struct brood_pool *pool)
 {
     struct event_thread *event_thread;
 
-    while ((event_thread = pool->event_thread)) { /* another thread may start one meanwhile */
+    while ((event_thread = pool->events.thread)) { /* another thread may start one meanwhile */
         event_thread->is_leaving = true;
         brood__parker_wake(&pool->shared.header->parkers[EVENT_THREAD_PARKER]);
         brood__unlock(&pool->lock);
         (void)pthread_join(event_thread->id, NULL);
         brood__lock(&pool->lock);
-        pool->event_thread = NULL;
-        pool->usual_waiter = WAITER_NONE;
+        pool->events.thread = NULL;
+        pool->events.usual_waiter = WAITER_NONE;
         free(event_thread);
     }
 }
@@ -246,16 +246,16 @@ int brood_future_fd(struct brood_future *future)
 
 void brood__ready_fd_signal(struct brood_pool *pool)
 {
-    if (!pool->is_signalled)
-        (void)eventfd_write(pool->ready_fd, 1);
-    pool->is_signalled = true;
+    if (!pool->events.is_signalled)
+        (void)eventfd_write(pool->events.ready_fd, 1);
+    pool->events.is_signalled = true;
 }
 
 void brood__ready_fd_close(struct brood_pool *pool)
 {
-    if (pool->ready_fd >= 0)
-        (void)close(brood__disown(pool->ready_fd));
-    pool->ready_fd = -1;
+    if (pool->events.ready_fd >= 0)
+        (void)close(brood__disown(pool->events.ready_fd));
+    pool->events.ready_fd = -1;
 }
 
 /* Signals again for callbacks that have become due meanwhile: an edge-triggered reader, as with EPOLLET, would not look
@@ -264,10 +264,10 @@ static void rearm(struct brood_pool *pool)
 {
     eventfd_t count;
 
-    if (!pool->is_signalled)
+    if (!pool->events.is_signalled)
         return;
-    (void)eventfd_read(pool->ready_fd, &count);
-    pool->is_signalled = false;
+    (void)eventfd_read(pool->events.ready_fd, &count);
+    pool->events.is_signalled = false;
     if (brood__calls_are_due(pool))
         brood__ready_fd_signal(pool);
 }
@@ -279,7 +279,7 @@ static int open_bell(struct brood_pool *pool)
 
     if (fd < 0)
         return fd;
-    pool->ready_fd = fd;
+    pool->events.ready_fd = fd;
     brood__ready_fd_signal(pool);
     return 0;
 }
@@ -290,14 +290,14 @@ int brood_pool_fd(struct brood_pool *pool)
 
     if (r < 0)
         return r;
-    if (life_is_closed(pool->life))
+    if (life_is_closed(pool->life.state))
         r = brood_fail(-ESHUTDOWN, "the pool is closed");
     if (r == 0)
         r = brood__event_thread_start(pool);
-    if (r == 0 && pool->ready_fd < 0)
+    if (r == 0 && pool->events.ready_fd < 0)
         r = open_bell(pool);
     if (r == 0)
-        r = pool->ready_fd;
+        r = pool->events.ready_fd;
     brood__pool_leave(pool);
     return r;
 }
@@ -308,7 +308,7 @@ static bool due_or_none(struct brood_pool *pool, struct wait_condition *conditio
 {
     (void)condition;
     brood__collect_all(pool);
-    return brood__calls_are_due(pool) || (pool->calls_awaited == 0 && pool->calls.count == 0);
+    return brood__calls_are_due(pool) || (pool->callbacks.awaited == 0 && pool->callbacks.due.count == 0);
 }
 
 int brood_pool_run(struct brood_pool *pool, brood_deadline deadline)
@@ -318,7 +318,7 @@ int brood_pool_run(struct brood_pool *pool, brood_deadline deadline)
 
     if (r < 0)
         return r;
-    if (brood__calls_inside(&pool->calls) || brood__is_worker_of(pool))
+    if (brood__calls_inside(&pool->callbacks.due) || brood__is_worker_of(pool))
         deadline = BROOD_NOW; /* a callback or a task would wait for itself */
     r = brood__wait(pool, &condition, deadline);
     ran = brood__call_due(pool);

@@ -42,7 +42,7 @@ int brood__call_due_now(struct brood_pool *pool);
 
 static inline int brood__call_due(struct brood_pool *pool)
 {
-    return pool->calls.first ? brood__call_due_now(pool) : 0;
+    return pool->callbacks.due.first ? brood__call_due_now(pool) : 0;
 }
 
 extern const struct deferred brood__deferred_calls;

@@ -15,16 +15,16 @@
 /* Keeps room for every future that exists, so that giving one back cannot fail. */
 static bool make_room_for_futures(struct brood_pool *pool)
 {
-    size_t room = pool->free_room ? 2 * pool->free_room : 64;
+    size_t room = pool->cache.room ? 2 * pool->cache.room : 64;
     struct brood_future **free_futures;
 
-    if (pool->made < pool->free_room)
+    if (pool->cache.made < pool->cache.room)
         return true;
-    free_futures = realloc(pool->free_futures, room * sizeof(struct brood_future *));
+    free_futures = realloc(pool->cache.futures, room * sizeof(struct brood_future *));
     if (!free_futures)
         return false;
-    pool->free_futures = free_futures;
-    pool->free_room = room;
+    pool->cache.futures = free_futures;
+    pool->cache.room = room;
     return true;
 }
 
@@ -33,7 +33,7 @@ static struct brood_future *make_future(struct brood_pool *pool)
     struct brood_future *future = make_room_for_futures(pool) ? aligned_alloc(64, sizeof(*future)) : NULL;
 
     if (future)
-        pool->made++;
+        pool->cache.made++;
     else
         (void)brood_fail(-ENOMEM, "out of memory");
     return future;
@@ -43,21 +43,21 @@ static struct brood_future *make_future(struct brood_pool *pool)
  * would wait for the one before, because the address of the next would be in a line that is not there yet.) */
 static struct brood_future *take_spare(struct brood_pool *pool)
 {
-    struct brood_future *future = pool->free_futures[--pool->free_count];
+    struct brood_future *future = pool->cache.futures[--pool->cache.count];
 
-    if (pool->free_count >= FUTURES_AHEAD)
-        __builtin_prefetch(pool->free_futures[pool->free_count - FUTURES_AHEAD], 1);
+    if (pool->cache.count >= FUTURES_AHEAD)
+        __builtin_prefetch(pool->cache.futures[pool->cache.count - FUTURES_AHEAD], 1);
     return future;
 }
 
 struct brood_future *brood__future_new(struct brood_pool *pool)
 {
-    struct brood_future *future = pool->free_count > 0 ? take_spare(pool) : make_future(pool);
+    struct brood_future *future = pool->cache.count > 0 ? take_spare(pool) : make_future(pool);
 
     if (!future)
         return NULL;
     brood__future_init(future, pool, NULL, 0);
-    pool->futures++;
+    pool->users.futures++;
     return future;
 }
 
@@ -71,8 +71,8 @@ void brood__future_drop(struct brood_future *future)
         brood__future_free_more(future);
     if (brood__future_ops(future)->drop)
         brood__future_ops(future)->drop(future);
-    pool->free_futures[pool->free_count++] = future;
-    pool->futures--;
+    pool->cache.futures[pool->cache.count++] = future;
+    pool->users.futures--;
 }
 
 static bool has_calls(const struct brood_future *future)
@@ -82,8 +82,8 @@ static bool has_calls(const struct brood_future *future)
 
 static void count_failure(struct brood_pool *pool, int outcome)
 {
-    pool->failed++;
-    pool->cancelled += outcome == -ECANCELED;
+    pool->counts.failed++;
+    pool->counts.cancelled += outcome == -ECANCELED;
 }
 
 void brood__future_finish(struct brood_future *future, int outcome)
@@ -97,14 +97,14 @@ void brood__future_finish(struct brood_future *future, int outcome)
     if (brood__future_fetch(future))
         brood__future_ops(future)->discard(future);
     future->outcome = (int16_t)outcome;
-    pool->outstanding--;
-    pool->finished++;
+    pool->counts.outstanding--;
+    pool->counts.finished++;
     if (outcome < 0)
         count_failure(pool, outcome);
     atomic_store_explicit(&future->done, true, memory_order_release); /* pairs with brood__future_is_done() */
     if (future->has_more)
         brood__hooks_tell(future, true);
-    if (pool->ready_fd >= 0)
+    if (pool->events.ready_fd >= 0)
         brood__ready_fd_signal(pool);
     if (future->abandoned && !has_calls(future))
         brood__future_drop(future);
@@ -114,8 +114,8 @@ void brood__future_fail_shut_down(struct brood_future *future)
 {
     const struct brood_pool *pool = future->pool;
 
-    brood__future_keep_message(future, pool->broken_reason[0] ? pool->broken_reason : "the pool was closed first",
-                               sizeof(pool->broken_reason));
+    brood__future_keep_message(future, pool->life.reason[0] ? pool->life.reason : "the pool was closed first",
+                               sizeof(pool->life.reason));
 }
 
 /* ---- waiting ---- */
@@ -174,7 +174,7 @@ static struct lock *pool_lock(struct brood_future *future)
 
 static struct calls *pool_calls(struct brood_future *future)
 {
-    return &future->pool->calls;
+    return &future->pool->callbacks.due;
 }
 
 static void pool_look(struct brood_future *future)
@@ -236,14 +236,14 @@ static void pool_call_added(struct brood_future *future)
 
 static void pool_call_due(struct brood_future *future)
 {
-    future->pool->calls_awaited--;
+    future->pool->callbacks.awaited--;
     brood__event_thread_notify(future->pool);
 }
 
 /* No thread looks into a closed pool any more, and nothing new is submitted to it. */
 static bool pool_can_postpone(const struct brood_future *future)
 {
-    return !life_is_closed(future->pool->life);
+    return !life_is_closed(future->pool->life.state);
 }
 
 static void pool_postpone(struct brood_future *future)
@@ -260,7 +260,7 @@ static void pool_step_out(struct brood_future *future)
 static void pool_step_in(struct brood_future *future)
 {
     brood__lock(&future->pool->lock);
-    future->pool->users++;
+    future->pool->users.inside++;
 }
 
 const struct future_guard brood__pool_guard = {

@@ -19,7 +19,7 @@
 /* Locked. */
 static void take_no_more(struct brood_pool *pool)
 {
-    pool->life = life_shut_down(pool->life);
+    pool->life.state = life_shut_down(pool->life.state);
     brood__wake_waiter(pool->shared.header, WAITER_ALL); /* wakes those that wait for room */
 }
 
@@ -30,7 +30,7 @@ static void take_no_more(struct brood_pool *pool)
  * sees the other's store. */
 static void drain_workers(struct brood_pool *pool)
 {
-    pool->may_rest = true;
+    pool->size.may_scale_down = true;
     atomic_store(&pool->shared.header->is_draining, 1);
     brood__wake_workers(&pool->shared, 0);
 }
@@ -42,7 +42,7 @@ int brood_pool_shutdown(struct brood_pool *pool, bool cancel)
     if (r < 0)
         return r;
     take_no_more(pool);
-    if (cancel && life_outcome(pool->life) == 0)
+    if (cancel && life_outcome(pool->life.state) == 0)
         brood__pool_cancel(pool);
     if (pool->shared.membership)
         drain_workers(pool);
@@ -57,7 +57,7 @@ static void ask_all_to_stop(struct brood_pool *pool)
 {
     struct job *job;
 
-    for (unsigned i = 0; i < pool->lanes; i++)
+    for (unsigned i = 0; i < pool->size.lanes; i++)
         for (uint32_t index = 0; (job = brood__lane_job(pool, i, &index));)
             brood__ask_to_stop(pool, job);
 }
@@ -65,7 +65,7 @@ static void ask_all_to_stop(struct brood_pool *pool)
 /* Ends everything that no worker runs, also idle windows of maps.  Locked. */
 static void drop_all(struct brood_pool *pool)
 {
-    pool->life = LIFE_KILLED;
+    pool->life.state = LIFE_KILLED;
     brood__mark_broken(pool, "its workers were killed on request");
     brood__forget_waiting(pool, -ESHUTDOWN);
     brood__give_up_waiting(pool, SLOT_FREE);
@@ -82,11 +82,11 @@ int brood_pool_kill(struct brood_pool *pool, brood_deadline deadline)
         return r;
     brood__check_life(pool);
     take_no_more(pool);
-    if (pool->life < LIFE_KILLED)
+    if (pool->life.state < LIFE_KILLED)
         drop_all(pool);
     if (!pool->ops->end)
         r = brood_fail(-ENOTSUP, "workers that are no processes cannot be killed; what they run has been asked to stop");
-    else if (!life_is_broken(pool->life)) {
+    else if (!life_is_broken(pool->life.state)) {
         brood__unlock(&pool->lock);
         pool->ops->end(pool, deadline);
         brood__lock(&pool->lock);
@@ -102,14 +102,14 @@ static bool is_drained(struct brood_pool *pool, struct wait_condition *condition
 {
     (void)condition;
     brood__collect_all(pool);
-    return pool->outstanding == 0;
+    return pool->counts.outstanding == 0;
 }
 
 static bool drain(struct brood_pool *pool, brood_deadline deadline)
 {
     struct wait_condition condition = {.is_ready = is_drained, .next_job = brood__middle_job};
 
-    return brood__wait(pool, &condition, deadline) == 0 && !life_is_broken(pool->life);
+    return brood__wait(pool, &condition, deadline) == 0 && !life_is_broken(pool->life.state);
 }
 
 /* A worker without work ends at once; but a finalizer may take as long as the tasks might have. */
@@ -123,8 +123,8 @@ static brood_deadline last_moment(const struct brood_pool *pool, brood_deadline 
 /* Waits until this is the only thread inside a call. */
 static void await_users(struct brood_pool *pool)
 {
-    while (pool->users > 1)
-        brood__lock_await(&pool->lock, &pool->left);
+    while (pool->users.inside > 1)
+        brood__lock_await(&pool->lock, &pool->users.left);
 }
 
 /* Calls the callbacks of futures that have just ended, and of those that other threads ask about meanwhile. */
@@ -133,7 +133,7 @@ static void call_the_last(struct brood_pool *pool)
     do {
         (void)brood__call_due(pool);
         await_users(pool);
-    } while (pool->calls.first);
+    } while (pool->callbacks.due.first);
     brood__ready_fd_close(pool);
 }
 
@@ -147,7 +147,7 @@ int brood_pool_close(struct brood_pool *pool, brood_deadline deadline)
     r = brood__pool_enter_open(pool);
     if (r < 0)
         return r;
-    if (brood__calls_inside(&pool->calls)) {
+    if (brood__calls_inside(&pool->callbacks.due)) {
         brood__pool_leave(pool);
         return brood_fail(-EDEADLK, "a callback of the pool cannot close it: closing waits for the callback");
     }
@@ -155,16 +155,16 @@ int brood_pool_close(struct brood_pool *pool, brood_deadline deadline)
         brood__pool_leave(pool);
         return brood_fail(-EDEADLK, "a task of the pool cannot close it: closing waits for the task");
     }
-    if (pool->has_closer) {
+    if (pool->users.has_closer) {
         brood__pool_leave(pool);
         return brood_fail(-EALREADY, "another thread is closing the pool");
     }
-    pool->has_closer = true;
+    pool->users.has_closer = true;
     take_no_more(pool);
     drained = drain(pool, deadline);
     brood__interrupts_forget(pool);
     brood__event_thread_stop(pool);
-    pool->life = life_close(pool->life);
+    pool->life.state = life_close(pool->life.state);
     if (!drained && !pool->ops->between_processes)
         brood__give_up_waiting(pool, SLOT_FREE); /* threads that run such a task cannot be killed */
     if (pool->kind == BROOD_INLINE)

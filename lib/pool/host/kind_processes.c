@@ -42,7 +42,7 @@ static int count_ready(const struct brood_pool *pool)
     const struct shared *shared = &pool->shared;
     int ready = 0;
 
-    for (unsigned i = 0; i < pool->workers_min; i++)
+    for (unsigned i = 0; i < pool->size.min; i++)
         ready += brood__worker_phase(shared->lanes[i].worker_state) == PHASE_READY &&
                  brood__membership_pid(shared->membership, i) != 0;
     return ready;
@@ -71,7 +71,7 @@ static int processes_look(const struct brood_pool *pool, const struct processes 
         return broken_reason(header);
     if (dead)
         return brood_fail(-ECHILD, "the pool's supervisor died while the pool was opened");
-    return count_ready(pool) == (int)pool->workers_min && atomic_load(&header->watched) ? 0 : 1;
+    return count_ready(pool) == (int)pool->size.min && atomic_load(&header->watched) ? 0 : 1;
 }
 
 static brood_deadline ready_by(const struct brood_pool_options *options)
@@ -85,7 +85,7 @@ static int not_ready(const struct brood_pool *pool)
 {
     return brood_fail(-ETIMEDOUT,
                       "%d of %u workers were not ready in time: if all is well with them, open with more .ready_ms",
-                      (int)pool->workers_min - count_ready(pool), pool->workers_min);
+                      (int)pool->size.min - count_ready(pool), pool->size.min);
 }
 
 static int wait_until_ready(struct brood_pool *pool, const struct processes *processes, brood_deadline deadline)
@@ -102,7 +102,7 @@ static int wait_until_ready(struct brood_pool *pool, const struct processes *pro
         int r = processes_look(pool, processes);
 
         if (r < 0 || (r == 0 && is_born)) {
-            pool->alive = alive;
+            pool->life.word = alive;
             return r;
         }
         if (brood__is_past(deadline))
@@ -137,7 +137,7 @@ static bool has_lost_descriptors(const struct processes *processes)
 static void forget_descriptors(struct brood_pool *pool, struct processes *processes)
 {
     int *lost[] = {&processes->control, &processes->supervisor, &pool->shared.segment.fd, &pool->shared.large.fd,
-                   &pool->ready_fd};
+                   &pool->events.ready_fd};
 
     for (size_t i = 0; i < sizeof(lost) / sizeof(lost[0]); i++) {
         (void)brood__disown(*lost[i]);

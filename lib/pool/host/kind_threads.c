@@ -123,7 +123,7 @@ static void threads_end(struct brood_pool *pool, struct threads *threads)
 {
     brood__header_set_state(pool->shared.header, HEADER_STOPPING);
     brood__wake_workers(&pool->shared, 0);
-    for (unsigned i = 0; i < pool->workers; i++)
+    for (unsigned i = 0; i < pool->size.max; i++)
         end_thread(&threads->threads[i]);
     free(threads);
 }
@@ -173,7 +173,7 @@ static int start_all(struct brood_pool *pool, struct threads *threads)
 
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    for (unsigned i = 0; r == 0 && i < pool->wanted; i++)
+    for (unsigned i = 0; r == 0 && i < pool->size.wanted; i++)
         r = replace_thread(pool, &threads->threads[i], i);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return r;
@@ -182,7 +182,7 @@ static int start_all(struct brood_pool *pool, struct threads *threads)
 /* When memory is short, the host tries again at the next occasion. */
 static void threads_start_missing(struct brood_pool *pool)
 {
-    if (!life_is_closed(pool->life))
+    if (!life_is_closed(pool->life.state))
         (void)start_all(pool, pool->kind_state);
 }
 
@@ -208,22 +208,22 @@ static int await_all(struct brood_pool *pool, struct threads *threads)
 {
     int r = 0;
 
-    for (unsigned i = 0; r == 0 && i < pool->workers_min; i++)
+    for (unsigned i = 0; r == 0 && i < pool->size.min; i++)
         r = await_ready(pool, &threads->threads[i]);
-    for (unsigned i = 0; i < pool->workers; i++)
+    for (unsigned i = 0; i < pool->size.max; i++)
         threads->threads[i].is_late = true;
     return r;
 }
 
 static int threads_start(struct brood_pool *pool, const struct brood_pool_options *options)
 {
-    struct threads *threads = calloc(1, sizeof(*threads) + pool->workers * sizeof(threads->threads[0]));
+    struct threads *threads = calloc(1, sizeof(*threads) + pool->size.max * sizeof(threads->threads[0]));
     int r;
 
     if (!threads)
         return brood_fail(-ENOMEM, "out of memory");
     threads->hooks = (struct hooks){options->initializer, options->finalizer, options->context};
-    for (unsigned i = 0; i < pool->workers; i++) {
+    for (unsigned i = 0; i < pool->size.max; i++) {
         threads->threads[i].pool = pool;
         threads->threads[i].hooks = &threads->hooks;
     }

@@ -148,16 +148,16 @@ static int open_mirror(struct lane_shadow *shadow, const struct lane *lane)
 
 int brood__pool_add_lane(struct brood_pool *pool)
 {
-    struct lane *lane = &pool->shared.lanes[pool->lanes];
-    int r = open_mirror(&pool->shadows[pool->lanes], lane);
+    struct lane *lane = &pool->shared.lanes[pool->size.lanes];
+    int r = open_mirror(&pool->shadows[pool->size.lanes], lane);
 
     if (r == 0)
-        r = brood__lane_commit(&pool->shared, pool->lanes, lane_depth_at_first(lane));
+        r = brood__lane_commit(&pool->shared, pool->size.lanes, lane_depth_at_first(lane));
     if (r < 0)
         return r;
-    pool->lanes++;
+    pool->size.lanes++;
     if (pool->shared.membership) /* pairs with the acquire of the supervisor, before it looks into lanes */
-        atomic_store_explicit(&pool->shared.membership->lanes, pool->lanes, memory_order_release);
+        atomic_store_explicit(&pool->shared.membership->lanes, pool->size.lanes, memory_order_release);
     return 0;
 }
 
@@ -165,17 +165,17 @@ static int open_lanes(struct brood_pool *pool)
 {
     int r = 0;
 
-    pool->shadows = calloc(pool->workers, sizeof(*pool->shadows));
+    pool->shadows = calloc(pool->size.max, sizeof(*pool->shadows));
     if (!pool->shadows)
         return brood_fail(-ENOMEM, "out of memory");
-    while (r == 0 && pool->lanes < pool->wanted)
+    while (r == 0 && pool->size.lanes < pool->size.wanted)
         r = brood__pool_add_lane(pool);
     return r;
 }
 
 static void close_mirrors(struct brood_pool *pool)
 {
-    for (unsigned i = 0; pool->shadows && i < pool->workers; i++) {
+    for (unsigned i = 0; pool->shadows && i < pool->size.max; i++) {
         free(pool->shadows[i].jobs);
         free(pool->shadows[i].waiters);
         free(pool->shadows[i].beyond);
@@ -199,10 +199,10 @@ void brood__pool_close_memory(struct brood_pool *pool)
 {
     close_mirrors(pool);
     brood__binheap_close(&pool->backlog);
-    brood__binheap_close(&pool->again);
+    brood__binheap_close(&pool->retries.heap);
     brood__heap_close(&pool->heap);
-    free(pool->regions.free);
-    pool->regions = (struct large_regions){0};
+    free(pool->fetches.regions.free);
+    pool->fetches.regions = (struct large_regions){0};
     brood__shared_close(&pool->shared);
 }
 
@@ -218,18 +218,18 @@ static enum segment_kind segment_kind(const struct brood_pool *pool, const struc
 static int open_roll(struct brood_pool *pool)
 {
     struct shared *shared = &pool->shared;
-    int r = pool->kind == BROOD_INLINE ? 0 : brood__membership_open(&shared->membership, pool->workers);
+    int r = pool->kind == BROOD_INLINE ? 0 : brood__membership_open(&shared->membership, pool->size.max);
 
     if (r < 0)
         return r;
     /* No worker exists yet, so the order of these two stores does not matter. */
-    atomic_store(&shared->header->wanted, pool->wanted);
+    atomic_store(&shared->header->wanted, pool->size.wanted);
     if (!shared->membership)
         return 0;
-    atomic_store(&shared->membership->wanted, pool->wanted);
-    for (unsigned i = pool->workers_min; i < pool->workers; i++) {
+    atomic_store(&shared->membership->wanted, pool->size.wanted);
+    for (unsigned i = pool->size.min; i < pool->size.max; i++) {
         brood__unavailable_mark(shared->header, i);
-        if (i < pool->wanted)
+        if (i < pool->size.wanted)
             brood__membership_scale_down(shared->membership, i);
     }
     return 0;
@@ -237,10 +237,11 @@ static int open_roll(struct brood_pool *pool)
 
 static int open_memory(struct brood_pool *pool, const struct brood_pool_options *options)
 {
-    uint32_t slots = lane_slots(pool->queue, pool->wanted);
+    uint32_t slots = lane_slots(pool->queue, pool->size.wanted);
     size_t memory = options->memory_bytes ? options->memory_bytes : memory_of_machine();
     /* A sandboxed worker can touch only memory that exists from the beginning. */
-    int r = brood__shared_open(&pool->shared, segment_kind(pool, options), pool->workers, slots, memory, !options->sandbox);
+    int r =
+        brood__shared_open(&pool->shared, segment_kind(pool, options), pool->size.max, slots, memory, !options->sandbox);
 
     if (r < 0)
         return r;
@@ -256,7 +257,7 @@ static int open_memory(struct brood_pool *pool, const struct brood_pool_options 
     header->worker_age_ms = (uint64_t)options->worker_age_ms;
     (void)snprintf(header->name, sizeof(header->name), "%s", options->name ? options->name : "brood");
     header->idle_ns = (uint64_t)options->idle_ms * 1000000;
-    header->workers_min = pool->workers_min;
+    header->workers_min = pool->size.min;
     header->at_limit = options->at_limit;
     header->depth = brood__depth() + 1;
     r = open_roll(pool);
@@ -276,22 +277,22 @@ static struct brood_pool *new_pool(const struct brood_pool_options *options)
     pool->fork_generation = atomic_load(&brood__fork_generation);
     pool->kind = options->kind;
     pool->ops = backend_of(options->kind);
-    pool->workers = (unsigned)options->workers_max;
-    pool->workers_min = (unsigned)options->workers_min;
-    pool->wanted = (unsigned)options->workers;
-    pool->may_rest = options->workers_min < options->workers || options->idle_ms > 0;
-    pool->queue = options->queue ? options->queue : (size_t)QUEUE_PER_WORKER * pool->wanted;
+    pool->size.max = (unsigned)options->workers_max;
+    pool->size.min = (unsigned)options->workers_min;
+    pool->size.wanted = (unsigned)options->workers;
+    pool->size.may_scale_down = options->workers_min < options->workers || options->idle_ms > 0;
+    pool->queue = options->queue ? options->queue : (size_t)QUEUE_PER_WORKER * pool->size.wanted;
     /* Parker 0 is for the thread that opens the pool. */
-    pool->parkers_free = ~((uint64_t)1 | (uint64_t)1 << EVENT_THREAD_PARKER);
-    pool->has_callback_thread = options->callbacks == BROOD_CALLBACK_THREAD;
-    pool->ready_fd = -1;
+    pool->sleepers.free_parkers = ~((uint64_t)1 | (uint64_t)1 << EVENT_THREAD_PARKER);
+    pool->callbacks.have_thread = options->callbacks == BROOD_CALLBACK_THREAD;
+    pool->events.ready_fd = -1;
     pool->terms = (struct terms){
         .limits = {.wall_ns = options->limit_ms * NS_PER_MS,
                    .cpu_ns = options->limit_cpu_ms * NS_PER_MS,
                    .grace_ns = options->grace_ms * NS_PER_MS},
         .retries = options->retries,
     };
-    pool->retry_pause_ns = options->retry_pause_ms * NS_PER_MS;
+    pool->retries.pause_ns = options->retry_pause_ms * NS_PER_MS;
     pool->has_finalizer = options->finalizer || options->worker; /* an executable may have one */
     return pool;
 }
@@ -300,7 +301,7 @@ static int pool_start(struct brood_pool *pool, const struct brood_pool_options *
 {
     int r = pool->ops->start(pool, options);
 
-    if (r < 0 || !pool->has_callback_thread)
+    if (r < 0 || !pool->callbacks.have_thread)
         return r;
     brood__lock(&pool->lock);
     r = brood__event_thread_start(pool);
@@ -336,7 +337,7 @@ int brood_pool_open(struct brood_pool **ret_pool, const struct brood_pool_option
         *ret_pool = pool;
         return 0;
     }
-    pool->life = LIFE_CLOSED;
+    pool->life.state = LIFE_CLOSED;
     brood__lock(&pool->lock);
     brood__pool_release(pool);
     return r;

@@ -14,10 +14,10 @@ static void send_away(struct brood_pool *pool)
 {
     struct header *header = pool->shared.header;
 
-    for (unsigned i = pool->wanted; i < pool->workers; i++)
+    for (unsigned i = pool->size.wanted; i < pool->size.max; i++)
         (void)brood__membership_call(pool->shared.membership, i);
-    atomic_store_explicit(&header->dismissed_work, ++pool->resizes, memory_order_release);
-    brood__wake_workers(&pool->shared, pool->wanted);
+    atomic_store_explicit(&header->dismissed_work, ++pool->size.resizes, memory_order_release);
+    brood__wake_workers(&pool->shared, pool->size.wanted);
     /* Orders the stores above before the loads of `watcher`, `waiting` and `idle` in brood__pass_wake(), as after a death.
      * Pairs with the heavy fence in brood__idle_enter() and the light fence in brood__waiting_restore(). */
     (void)brood__fence_heavy();
@@ -29,12 +29,12 @@ static void send_away(struct brood_pool *pool)
  * are hints for the workers, for which relaxed would do. */
 static void set_wanted(struct brood_pool *pool, unsigned workers)
 {
-    bool fewer = workers < pool->wanted;
+    bool fewer = workers < pool->size.wanted;
 
-    pool->wanted = workers;
+    pool->size.wanted = workers;
     atomic_store(&pool->shared.membership->wanted, workers);
     atomic_store(&pool->shared.header->wanted, workers);
-    for (unsigned i = 0; i < pool->workers; i++)
+    for (unsigned i = 0; i < pool->size.max; i++)
         atomic_store(&pool->shared.lanes[i].worker_state->is_dismissed, i >= workers);
     if (fewer)
         send_away(pool);
@@ -47,13 +47,13 @@ static int resize(struct brood_pool *pool, int workers)
     int r = 0;
 
     brood__check_life(pool);
-    if (workers < 1 || (unsigned)workers > pool->workers)
-        return brood_fail(-EINVAL, "%d workers: 1 to %u, by the pool's .workers_max", workers, pool->workers);
-    if (life_is_ending(pool->life))
+    if (workers < 1 || (unsigned)workers > pool->size.max)
+        return brood_fail(-EINVAL, "%d workers: 1 to %u, by the pool's .workers_max", workers, pool->size.max);
+    if (life_is_ending(pool->life.state))
         return brood__pool_takes_no_more(pool);
-    while (r == 0 && pool->lanes < (unsigned)workers)
+    while (r == 0 && pool->size.lanes < (unsigned)workers)
         r = brood__pool_add_lane(pool);
-    if (r == 0 && (unsigned)workers != pool->wanted)
+    if (r == 0 && (unsigned)workers != pool->size.wanted)
         set_wanted(pool, (unsigned)workers);
     return r;
 }

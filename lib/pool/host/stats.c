@@ -27,14 +27,14 @@ static bool is_busy(const struct brood_pool *pool, unsigned worker)
     unsigned lane;
     uint64_t position;
 
-    return brood__lane_held_by(pool->shared.lanes, pool->workers, worker, &lane, &position) != NULL;
+    return brood__lane_held_by(pool->shared.lanes, pool->size.max, worker, &lane, &position) != NULL;
 }
 
 static void count_workers(const struct brood_pool *pool, struct brood_pool_stats *stats)
 {
     const struct membership *membership = pool->shared.membership;
 
-    for (unsigned i = 0; i < pool->workers; i++) {
+    for (unsigned i = 0; i < pool->size.max; i++) {
         stats->alive += worker_is_alive(pool, i);
         stats->busy += is_busy(pool, i);
     }
@@ -60,14 +60,14 @@ int brood_pool_stats(struct brood_pool *pool, struct brood_pool_stats *ret_stats
     brood__collect_all(pool);
     count_workers(pool, &stats);
     stats.workers = brood_pool_workers(pool);
-    stats.finished = pool->finished;
-    stats.submitted = pool->finished + pool->outstanding;
-    stats.failed = pool->failed;
-    stats.cancelled = pool->cancelled;
-    stats.retried = pool->retried;
-    stats.quarantined = pool->quarantined;
-    stats.stolen = pool->stolen;
-    stats.pending = pool->outstanding;
+    stats.finished = pool->counts.finished;
+    stats.submitted = pool->counts.finished + pool->counts.outstanding;
+    stats.failed = pool->counts.failed;
+    stats.cancelled = pool->counts.cancelled;
+    stats.retried = pool->counts.retried;
+    stats.quarantined = pool->counts.quarantined;
+    stats.stolen = pool->counts.stolen;
+    stats.pending = pool->counts.outstanding;
     stats.queue = pool->queue;
     brood__pool_leave(pool);
     stats.size = ret_stats->size;
@@ -102,10 +102,10 @@ static int take_deaths(struct brood_pool *pool, const struct death_log *log, str
     struct death_entry entry;
     size_t taken = 0;
 
-    if (end - pool->deaths_told > DEATH_LOG_KEPT)
-        pool->deaths_told = end - DEATH_LOG_KEPT;
-    for (; pool->deaths_told < end && taken < count; pool->deaths_told++)
-        if (brood__death_log_read(log, pool->deaths_told, &entry))
+    if (end - pool->deaths.reported > DEATH_LOG_KEPT)
+        pool->deaths.reported = end - DEATH_LOG_KEPT;
+    for (; pool->deaths.reported < end && taken < count; pool->deaths.reported++)
+        if (brood__death_log_read(log, pool->deaths.reported, &entry))
             stats_copy(&ret_deaths[taken++], &entry);
     return (int)taken;
 }
@@ -131,7 +131,7 @@ int brood_pool_worker_stats(struct brood_pool *pool, int worker, struct brood_wo
         r = brood__pool_enter_open(pool);
     if (r < 0)
         return r;
-    if (worker >= 0 && (unsigned)worker < pool->workers) {
+    if (worker >= 0 && (unsigned)worker < pool->size.max) {
         brood__collect_all(pool);
         stats.pid = brood__worker_pid(pool, (unsigned)worker);
         stats.alive = worker_is_alive(pool, (unsigned)worker);
@@ -140,7 +140,7 @@ int brood_pool_worker_stats(struct brood_pool *pool, int worker, struct brood_wo
         stats.size = ret_stats->size;
         memcpy(ret_stats, &stats, stats.size);
     } else
-        r = brood_fail(-EINVAL, "there is no worker %d: the pool has room for %u", worker, pool->workers);
+        r = brood_fail(-EINVAL, "there is no worker %d: the pool has room for %u", worker, pool->size.max);
     brood__pool_leave(pool);
     return r;
 }
@@ -152,12 +152,12 @@ bool brood_pool_is_broken(struct brood_pool *pool)
     if (brood__pool_enter(pool) < 0)
         return false;
     brood__check_life(pool);
-    broken = life_is_broken(pool->life);
+    broken = life_is_broken(pool->life.state);
     brood__pool_leave(pool);
     return broken;
 }
 
 const char *brood_pool_reason(struct brood_pool *pool)
 {
-    return brood_pool_is_broken(pool) ? pool->broken_reason : "";
+    return brood_pool_is_broken(pool) ? pool->life.reason : "";
 }

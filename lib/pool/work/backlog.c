@@ -15,7 +15,7 @@
 /* A lane for the next task, or ANY_LANE. */
 static unsigned next_lane(const struct brood_pool *pool)
 {
-    if (pool->backlog.count == 0 || life_outcome(pool->life))
+    if (pool->backlog.count == 0 || life_outcome(pool->life.state))
         return ANY_LANE;
     return brood__shallow_lane(pool);
 }
@@ -68,7 +68,7 @@ int brood__backlog_add(struct brood_pool *pool, struct brood_future *future, con
         return brood_fail(-ENOMEM, "out of memory");
     brood__binheap_add(backlog, brood__retry_node(future), priority);
     /* Sleeping waiters have not named their parkers for the backlog in the jobs that are in the lanes. */
-    if (backlog->count == 1 && pool->asleep)
+    if (backlog->count == 1 && pool->sleepers.asleep)
         brood__wake_waiter(pool->shared.header, WAITER_ALL);
     (void)brood__backlog_feed(pool);
     return 1;
@@ -101,7 +101,7 @@ static void announce_in_lane(struct brood_pool *pool, unsigned number, unsigned 
 
 static void backlog_announce(struct brood_pool *pool, unsigned parker)
 {
-    for (unsigned i = 0; i < pool->workers; i++)
+    for (unsigned i = 0; i < pool->size.max; i++)
         if (pool->shadows[i].outstanding > 0)
             announce_in_lane(pool, i, parker);
 }

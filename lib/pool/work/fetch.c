@@ -6,7 +6,7 @@
 #include "pool/work/fetch.h"
 
 struct fetch {
-    struct brood_future *next; /* in pool->fetches */
+    struct brood_future *next; /* in pool->fetches.due */
     size_t capacity, length;
     uint32_t region;
     int outcome;
@@ -20,7 +20,7 @@ uint32_t brood__fetch_prepare(struct brood_pool *pool, struct brood_future *futu
     if (!fetch)
         return LARGE_NONE;
     fetch->capacity = capacity;
-    fetch->region = brood__large_take(&pool->shared.large, &pool->regions);
+    fetch->region = brood__large_take(&pool->shared.large, &pool->fetches.regions);
     future->fetch = fetch;
     return fetch->region;
 }
@@ -46,7 +46,7 @@ void brood__fetch_drop(struct brood_pool *pool, struct brood_future *future)
 
     if (!fetch)
         return;
-    brood__large_give(&pool->regions, fetch->region);
+    brood__large_give(&pool->fetches.regions, fetch->region);
     free(fetch);
     future->fetch = NULL;
 }
@@ -59,8 +59,8 @@ bool brood__fetch_later(struct brood_pool *pool, struct brood_future *future, in
         return false;
     fetch->outcome = outcome;
     fetch->length = length;
-    fetch->next = pool->fetches;
-    pool->fetches = future;
+    fetch->next = pool->fetches.due;
+    pool->fetches.due = future;
     return true;
 }
 
@@ -80,14 +80,14 @@ static int fetch_result(struct brood_pool *pool, struct brood_future *future, co
 
 bool brood__fetch_run_deferred(struct brood_pool *pool)
 {
-    struct brood_future *future = pool->fetches;
+    struct brood_future *future = pool->fetches.due;
     struct fetch *fetch;
     int r = 0;
 
     if (!future)
         return false;
     fetch = future->fetch;
-    pool->fetches = fetch->next;
+    pool->fetches.due = fetch->next;
     bool is_wanted = fetch->length > 0 && !future->abandoned;
 
     brood__unlock(&pool->lock);
@@ -108,11 +108,11 @@ bool brood__fetch_run_deferred(struct brood_pool *pool)
 
 static bool fetch_is_due(struct brood_pool *pool)
 {
-    return pool->fetches != NULL;
+    return pool->fetches.due != NULL;
 }
 
 const struct deferred brood__deferred_fetches = {
-    .words = {DEFERRED_WORD(fetches)},
+    .words = {DEFERRED_WORD(fetches.due)},
     .run = brood__fetch_run_deferred,
     .is_due = fetch_is_due,
 };

@@ -37,7 +37,7 @@ bool brood__fetch_run_deferred(struct brood_pool *pool);
 /* Fetches all results that wait, so that dropped results do not accumulate where no thread ever waits. */
 static inline void brood__fetch_all(struct brood_pool *pool)
 {
-    while (pool->fetches)
+    while (pool->fetches.due)
         (void)brood__fetch_run_deferred(pool);
 }
 

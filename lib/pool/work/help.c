@@ -26,13 +26,13 @@ static bool run_job(struct brood_pool *pool, struct job *job)
 
     if (brood__is_claimed(pool, job))
         return false;
-    pool->helpers++;
-    if (pool->asleep)
+    pool->users.helpers++;
+    if (pool->sleepers.asleep)
         brood__wake_waiter(pool->shared.header, WAITER_ALL);
     brood__unlock(&pool->lock);
     pool->ops->inside->run(&pool->shared, lane, position);
     brood__lock(&pool->lock);
-    pool->helpers--;
+    pool->users.helpers--;
     collect_at(pool, lane, position);
     return true;
 }

@@ -422,7 +422,7 @@ void brood_imap_close(struct brood_imap *imap)
     }
     free(imap);
     brood__lock(&pool->lock);
-    pool->futures--;
+    pool->users.futures--;
     brood__pool_release(pool);
 }
 
@@ -456,7 +456,7 @@ static void size_chunks(struct brood_imap *imap)
 static struct brood_imap *new_imap(const struct brood_pool *pool, const struct brood_task *task,
                                    const struct brood_imap_options *options)
 {
-    size_t count = (size_t)pool->wanted * CHUNKS_PER_WORKER, window = options->window;
+    size_t count = (size_t)pool->size.wanted * CHUNKS_PER_WORKER, window = options->window;
 
     if (window && window < count)
         count = window;
@@ -487,7 +487,7 @@ static int open_imap(struct brood_pool *pool, const struct brood_task *task, con
     imap = new_imap(pool, task, &options);
     if (imap) {
         imap->pool = pool;
-        pool->futures++; /* as a future does, the stream keeps the pool's memory after close */
+        pool->users.futures++; /* as a future does, the stream keeps the pool's memory after close */
         *ret_imap = imap;
     }
     brood__pool_leave(pool);

@@ -144,7 +144,7 @@ static int map_begin(struct brood_pool *pool, struct brood_future *future, const
                         .items = call->items,
                         .loop = call->loop,
                         .chunk = call->chunk < UINT32_MAX ? (uint32_t)call->chunk : UINT32_MAX,
-                        .workers = call->by_one ? 1 : pool->workers,
+                        .workers = call->by_one ? 1 : pool->size.max,
                         .outcomes = call->loop.grain ? NULL : calloc(call->items, sizeof(int16_t)),
                         .terms = admission->terms,
                         .first_failed = SIZE_MAX,
@@ -156,7 +156,7 @@ static int map_begin(struct brood_pool *pool, struct brood_future *future, const
         return r;
     }
     future->map = map;
-    pool->outstanding++;
+    pool->counts.outstanding++;
     for (unsigned i = map->live; i-- > 0;)
         map_window_queue(pool, &map->windows[i]);
     return 0;
@@ -383,7 +383,7 @@ static int map_admit(struct brood_pool *pool, struct brood_future *future, const
     future->kind = FUTURE_MAP;
     if (call->items > 0)
         return map_begin(pool, future, call, admission);
-    pool->outstanding++;
+    pool->counts.outstanding++;
     brood__future_finish(future, 0);
     return 0;
 }

@@ -81,12 +81,12 @@ static void lose_item(struct map_window *window, uint32_t index, const struct an
 
     brood__deaths_keep(map->future, answer, map_name_of(map, item), times, map->task->name);
     if (outcome != -ECANCELED && times <= (uint32_t)map->terms.retries) {
-        pool->retried++;
+        pool->counts.retried++;
         return;
     }
     /* Relaxed: the worker that had claimed the item is dead, so no process races with this store. */
     atomic_store_explicit(&window->status[index], (int16_t)outcome, memory_order_relaxed);
-    pool->quarantined += outcome != -ECANCELED;
+    pool->counts.quarantined += outcome != -ECANCELED;
     note_death(map, item, outcome != -ECANCELED);
 }
 
@@ -109,7 +109,7 @@ static void note_time(struct map *map, int64_t took_ns)
 /* Why items that have not started never start, or 0. */
 static int16_t ending(const struct brood_pool *pool, const struct map *map)
 {
-    int16_t outcome = life_outcome(pool->life);
+    int16_t outcome = life_outcome(pool->life.state);
 
     return outcome ? outcome : map->cancelled ? -ECANCELED : 0;
 }
@@ -141,7 +141,7 @@ static void end_preemption(struct brood_pool *pool, struct invitation *invitatio
 {
     atomic_store_explicit(&range_beside(invitation)->preempted, 0, memory_order_relaxed);
     invitation->is_preempted = false;
-    pool->preempted--;
+    pool->windows.preempted--;
 }
 
 /* Invites the worker again, after the task that preempted the map.  False: there is nothing left for it to do, or no
@@ -210,7 +210,7 @@ static void invitation_preempt(struct brood_pool *pool, struct job *job)
     atomic_store_explicit(&range_beside(invitation)->preempted, 1, memory_order_release);
     invitation->is_preempted = true;
     invitation->window->handed = 0; /* the worker may leave something undone */
-    pool->preempted++;
+    pool->windows.preempted++;
 }
 
 void brood__maps_preempt(struct brood_pool *pool, unsigned number)
@@ -301,7 +301,7 @@ static void hand_back(struct map_window *window)
 /* The number of workers to invite: those that are wanted now. */
 static unsigned wanted_workers(const struct map *map)
 {
-    unsigned wanted = map->future->pool->wanted;
+    unsigned wanted = map->future->pool->size.wanted;
 
     return wanted < map->workers ? wanted : map->workers;
 }
@@ -402,8 +402,8 @@ static void map_finish(struct map *map)
     brood__map_free_blocks(pool, map);
     if (map->words_item != map->first_failed) {
         brood__future_drop_message(future); /* the message is about another item */
-        if (outcome == -ESHUTDOWN && life_is_broken(pool->life))
-            brood__future_keep_message(future, pool->broken_reason, sizeof(pool->broken_reason));
+        if (outcome == -ESHUTDOWN && life_is_broken(pool->life.state))
+            brood__future_keep_message(future, pool->life.reason, sizeof(pool->life.reason));
     }
     brood__future_finish(future, outcome);
 }
@@ -474,19 +474,19 @@ static bool has_any_slot(struct brood_pool *pool)
 /* If every lane is full, a filled window waits for the next slot to be settled. */
 static bool send_stalled(struct brood_pool *pool)
 {
-    if (!pool->stalled || !has_any_slot(pool))
+    if (!pool->windows.stalled || !has_any_slot(pool))
         return false;
-    struct map_window *window = pop(&pool->stalled);
+    struct map_window *window = pop(&pool->windows.stalled);
 
     if (send_window(pool, window))
         return true;
-    push(&pool->stalled, window);
+    push(&pool->windows.stalled, window);
     return false;
 }
 
 bool brood__map_run_stalled(struct brood_pool *pool, const struct map *map)
 {
-    struct map_window **place = &pool->stalled, *window;
+    struct map_window **place = &pool->windows.stalled, *window;
 
     while (*place && (*place)->map != map)
         place = &(*place)->next_turn;
@@ -503,18 +503,18 @@ bool brood__map_run_stalled(struct brood_pool *pool, const struct map *map)
 
 static bool windows_are_due(struct brood_pool *pool)
 {
-    return pool->turns || (pool->stalled && has_any_slot(pool));
+    return pool->windows.idle || (pool->windows.stalled && has_any_slot(pool));
 }
 
 static bool windows_are_waiting(const struct brood_pool *pool)
 {
-    return pool->stalled || pool->preempted > 0;
+    return pool->windows.stalled || pool->windows.preempted > 0;
 }
 
 /* For room in a lane. */
 static void windows_announce(struct brood_pool *pool, unsigned parker)
 {
-    if (pool->stalled)
+    if (pool->windows.stalled)
         brood__announce_each(pool, brood__middle_job, parker);
 }
 
@@ -522,25 +522,25 @@ static bool run_windows(struct brood_pool *pool)
 {
     struct map_window *window;
 
-    if (pool->preempted > 0)
+    if (pool->windows.preempted > 0)
         brood__collect_all(pool);
-    if (!pool->turns && pool->stalled && ending(pool, pool->stalled->map))
-        map_window_queue(pool, pop(&pool->stalled));
-    if (!pool->turns)
+    if (!pool->windows.idle && pool->windows.stalled && ending(pool, pool->windows.stalled->map))
+        map_window_queue(pool, pop(&pool->windows.stalled));
+    if (!pool->windows.idle)
         return send_stalled(pool);
-    window = pop(&pool->turns);
+    window = pop(&pool->windows.idle);
     if (!turn(pool, window))
         end_window(window);
     else if (ending(pool, window->map))
         map_window_queue(pool, window);
     else if (!send_window(pool, window))
-        push(&pool->stalled, window);
+        push(&pool->windows.stalled, window);
     brood__wake_waiter(pool->shared.header, WAITER_ALL); /* they found no job of this map to wait for */
     return true;
 }
 
 const struct deferred brood__deferred_maps = {
-    .words = {DEFERRED_WORD(turns), DEFERRED_WORD(stalled), DEFERRED_WORD(preempted)},
+    .words = {DEFERRED_WORD(windows.idle), DEFERRED_WORD(windows.stalled), DEFERRED_WORD(windows.preempted)},
     .run = run_windows,
     .is_due = windows_are_due,
     .is_waiting = windows_are_waiting,

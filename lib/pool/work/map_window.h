@@ -79,8 +79,8 @@ static inline uint64_t map_offset_of(const struct brood_pool *pool, const void *
 static inline void map_window_queue(struct brood_pool *pool, struct map_window *window)
 {
     window->phase = WINDOW_TURNING;
-    window->next_turn = pool->turns;
-    pool->turns = window;
+    window->next_turn = pool->windows.idle;
+    pool->windows.idle = window;
 }
 
 /* Gives back the memory in the segment.  Locked. */

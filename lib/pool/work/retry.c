@@ -13,7 +13,7 @@
 #define PAUSE_DOUBLINGS_MAX 10
 
 struct retry {
-    struct binheap_node node; /* in pool->again, by the earliest time of the retry, or in pool->backlog */
+    struct binheap_node node; /* in pool->retries.heap, by the earliest time of the retry, or in pool->backlog */
     struct brood_future *future;
     struct request request;
     int left; /* negative: no retry, whatever happens */
@@ -24,7 +24,7 @@ int brood__retry_prepare(struct brood_pool *pool, struct brood_future *future, c
 {
     /* Reserves room for all futures that exist, of which each thread inside a call may have one on its stack: so a retry
      * needs no memory later. */
-    bool has_room = retries <= 0 || brood__binheap_reserve(&pool->again, pool->made + pool->users);
+    bool has_room = retries <= 0 || brood__binheap_reserve(&pool->retries.heap, pool->cache.made + pool->users.inside);
     struct retry *retry = has_room ? malloc(sizeof(*retry)) : NULL;
 
     if (!retry)
@@ -64,25 +64,25 @@ static int64_t pause_before(const struct brood_pool *pool, uint32_t attempt)
 {
     uint32_t doublings = attempt - 2;
 
-    return pool->retry_pause_ns << (doublings < PAUSE_DOUBLINGS_MAX ? doublings : PAUSE_DOUBLINGS_MAX);
+    return pool->retries.pause_ns << (doublings < PAUSE_DOUBLINGS_MAX ? doublings : PAUSE_DOUBLINGS_MAX);
 }
 
 bool brood__retry(struct brood_pool *pool, struct brood_future *future)
 {
     struct retry *retry = retry_of(future);
 
-    if (!retry || retry->left <= 0 || life_outcome(pool->life))
+    if (!retry || retry->left <= 0 || life_outcome(pool->life.state))
         return false;
     retry->left--;
     future->more.attempt++;
-    pool->retried++;
-    brood__binheap_add(&pool->again, &retry->node, brood__now_ns() + pause_before(pool, future->more.attempt));
+    pool->counts.retried++;
+    brood__binheap_add(&pool->retries.heap, &retry->node, brood__now_ns() + pause_before(pool, future->more.attempt));
     return true;
 }
 
 static bool submit_due(struct brood_pool *pool)
 {
-    struct binheap_node *node = brood__binheap_first(&pool->again);
+    struct binheap_node *node = brood__binheap_first(&pool->retries.heap);
     struct brood_future *future;
 
     if (!node || brood__binheap_key(node) > brood__now_ns())
@@ -97,19 +97,19 @@ static bool submit_due(struct brood_pool *pool)
 
 static brood_deadline next(const struct brood_pool *pool)
 {
-    const struct binheap_node *node = brood__binheap_first(&pool->again);
+    const struct binheap_node *node = brood__binheap_first(&pool->retries.heap);
 
     return node ? (brood_deadline){brood__binheap_key(node)} : BROOD_FOREVER;
 }
 
 static bool retry_is_due(struct brood_pool *pool)
 {
-    return pool->again.count > 0 && next(pool).ns <= brood__now_ns() && brood__has_slot(pool);
+    return pool->retries.heap.count > 0 && next(pool).ns <= brood__now_ns() && brood__has_slot(pool);
 }
 
 static bool retries_are_waiting(const struct brood_pool *pool)
 {
-    return pool->again.count > 0;
+    return pool->retries.heap.count > 0;
 }
 
 /* For room in a lane. */
@@ -127,7 +127,7 @@ static void retry_end(struct brood_future *future, int outcome)
 bool brood__retry_forget(struct brood_pool *pool, struct brood_future *future, int outcome)
 {
     const struct binheap_node *node = brood__retry_node(future);
-    bool forgotten = node && node->heap == &pool->again;
+    bool forgotten = node && node->heap == &pool->retries.heap;
 
     if (forgotten)
         retry_end(future, outcome);
@@ -138,7 +138,7 @@ static void retries_end(struct brood_pool *pool, int outcome)
 {
     const struct binheap_node *node;
 
-    while ((node = brood__binheap_first(&pool->again)))
+    while ((node = brood__binheap_first(&pool->retries.heap)))
         retry_end(brood__retry_future(node), outcome);
 }
 
@@ -154,7 +154,7 @@ bool brood__retry_is_used_up(const struct brood_future *future)
 }
 
 const struct deferred brood__deferred_retries = {
-    .words = {DEFERRED_WORD(again.count)},
+    .words = {DEFERRED_WORD(retries.heap.count)},
     .run = submit_due,
     .is_due = retry_is_due,
     .is_waiting = retries_are_waiting,

@@ -85,8 +85,8 @@ static int submit_check(const struct brood_task *task, struct brood_bytes arg)
 /* The usual case, without the slow path of brood__wait_for_room(). */
 static bool takes_more(const struct brood_pool *pool, brood_deadline deadline)
 {
-    return (pool->outstanding < pool->queue || brood__goes_over(pool, deadline)) && !life_is_ending(pool->life) &&
-           !brood__is_interrupted(pool) && brood__life_is_fine(pool);
+    return (pool->counts.outstanding < pool->queue || brood__goes_over(pool, deadline)) &&
+           !life_is_ending(pool->life.state) && !brood__is_interrupted(pool) && brood__life_is_fine(pool);
 }
 
 /* Puts the task into a lane or into the backlog.  Returns 1; 0: there is no slot; -ENOMEM. */
@@ -131,7 +131,7 @@ static int submit_task(struct brood_pool *pool, struct brood_future *future, con
            !(takes_more(pool, deadline) && (r = task_enter(pool, future, &request, terms->priority, deadline)) != 0))
         r = brood__wait_for_room(pool, deadline);
     if (r > 0) {
-        pool->outstanding++;
+        pool->counts.outstanding++;
         return 0;
     }
     if (future->has_more && future->more.block)

@@ -69,7 +69,7 @@ static bool settle_death(struct brood_pool *pool, struct brood_future *future, c
     if (!is_killed && brood__retry(pool, future))
         return true;
     is_quarantined = !is_killed && brood__retry_is_used_up(future);
-    pool->quarantined += is_quarantined;
+    pool->counts.quarantined += is_quarantined;
     brood__deaths_say(future, 0, is_quarantined);
     return false;
 }
