@@ -1,8 +1,8 @@
 /* check_namespaces.c - processes of several PID namespaces share memory, and nobody takes the living of another one for
  * dead.
  *
- *     check_namespaces --namespaces     with PID, time and control group namespaces of one's own, which not everybody may
- * make
+ *     check_namespaces --namespaces     with PID, time and control group namespaces of its own
+ *     check_namespaces --quota          with a control group that has a quota of CPU time, and such a namespace
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -317,7 +317,7 @@ static bool put(const char *directory, const char *name, const char *text)
 
 #define GROUP "brood-check-namespaces"
 
-/* A group with a quota of half a CPU.  False: nobody may make one here, or it has no quotas. */
+/* A group with a quota of half a CPU.  False: this process may not make one, or it has no quotas. */
 static bool make_group(const char **ret_directory)
 {
     static const struct {
@@ -333,6 +333,16 @@ static bool make_group(const char **ret_directory)
         (void)rmdir(kinds[i].directory);
     }
     return false;
+}
+
+/* If it may, the group is left to the test, which makes it anew. */
+static bool may_have_quota(void)
+{
+    const char *directory;
+
+    if (unshare(CLONE_NEWCGROUP) < 0 || !make_group(&directory))
+        return false;
+    return put(directory, "cgroup.procs", "0") || (rmdir(directory), false);
 }
 
 static void find_the_quota(void *argument)
@@ -353,10 +363,7 @@ START_TEST(the_quota_of_a_group_holds_in_a_namespace_that_came_without_a_mount)
 {
     const char *directory;
 
-    if (!make_group(&directory)) {
-        printf("not told: the quota in a control group, which nobody may make here\n");
-        return;
-    }
+    ck_assert(make_group(&directory));
     in_child(find_the_quota, (void *)(uintptr_t)directory);
     ck_assert_int_eq(rmdir(directory), 0);
 }
@@ -407,24 +414,41 @@ START_TEST(what_is_unknown_is_not_refused)
 }
 END_TEST
 
-int main(int argc, char **argv)
+static int skip(const char *what)
 {
-    Suite *suite = suite_create("namespaces");
+    printf("skipped: this process may not make %s\n", what);
+    return 77;
+}
 
-    if (argc < 2 || strcmp(argv[1], "--namespaces") != 0) {
-        add_tests(suite, "noted", what_was_made_elsewhere_is_refused_in_words, what_is_unknown_is_not_refused, NULL);
-        return run_suite(suite);
-    }
-    if (!may_child(may_have_namespaces)) {
-        printf("skipped: namespaces of one's own, which not everybody may make\n");
-        return 77;
-    }
+static int run_with_quota(Suite *suite)
+{
+    if (!may_child(may_have_quota))
+        return skip("a control group with a quota of CPU time");
+    add_tests(suite, "control groups", the_quota_of_a_group_holds_in_a_namespace_that_came_without_a_mount, NULL);
+    return run_suite(suite);
+}
+
+static int run_with_namespaces(Suite *suite)
+{
+    if (!may_child(may_have_namespaces))
+        return skip("PID and mount namespaces");
     add_tests(suite, "locks", a_lock_held_in_another_pid_namespace_is_refused_and_not_inherited,
               nor_is_one_whose_holder_is_in_a_namespace_below,
               a_waiter_gets_its_lock_back_from_a_holder_in_another_namespace, NULL);
     add_tests(suite, "objects", objects_that_look_for_the_dead_are_refused_in_another_namespace_and_others_work,
               a_queue_is_refused_in_another_namespace, memory_of_a_creator_in_another_namespace_is_never_stale,
-              a_process_under_the_proc_of_another_namespace_is_not_taken_for_a_stranger,
-              the_quota_of_a_group_holds_in_a_namespace_that_came_without_a_mount, NULL);
+              a_process_under_the_proc_of_another_namespace_is_not_taken_for_a_stranger, NULL);
+    return run_suite(suite);
+}
+
+int main(int argc, char **argv)
+{
+    Suite *suite = suite_create("namespaces");
+
+    if (argc > 1 && strcmp(argv[1], "--namespaces") == 0)
+        return run_with_namespaces(suite);
+    if (argc > 1 && strcmp(argv[1], "--quota") == 0)
+        return run_with_quota(suite);
+    add_tests(suite, "noted", what_was_made_elsewhere_is_refused_in_words, what_is_unknown_is_not_refused, NULL);
     return run_suite(suite);
 }
