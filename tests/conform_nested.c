@@ -317,6 +317,45 @@ static void overfill_by_callback(struct brood_future *future, void *context)
         outcome = brood_map(own, one_more, results, args, 10);
 }
 
+static _Atomic int may_go;
+
+BROOD_TASK(wait_to_go, int, int)
+{
+    *result = *arg;
+    await(atomic_load(&may_go) != 0);
+    return 0;
+}
+
+/* The slots that its tasks take are free again when it has ended, and not before. */
+BROOD_TASK(map_without_room, int, int)
+{
+    int sum = 0, r = 0;
+
+    for (int i = 0; i < *arg && r == 0; i++)
+        r = brood_apply(own, one_more, &sum, &i);
+    *result = 0;
+    return r < 0 ? r : by_map(result);
+}
+
+/* The task is in the ring of its lane, since another has the mailbox. */
+START_TEST(a_task_runs_a_map_for_which_there_is_no_room_itself)
+{
+    brood_auto(future) *first = NULL, *second = NULL;
+    int result = 0;
+
+    open_own(_i, BROOD_POOL(.queue = 16));
+    atomic_store(&may_go, kinds[_i].kind == BROOD_INLINE);
+    ck_assert_int_eq(brood_apply_async(own, wait_to_go, &first, &(int){1}), 0);
+    ck_assert_int_eq(brood_apply_async(own, map_without_room, &second, &(int){300}), 0);
+    atomic_store(&may_go, 1);
+    ck_assert_int_eq(brood_future_wait(second, brood_after_ms(60000)), 0);
+    ck_assert_msg(brood_future_result(second, &result, sizeof(result)) == 0, "%s", brood_future_error(second));
+    ck_assert_int_eq(result, 10);
+    ck_assert_int_eq(brood_future_wait(first, BROOD_FOREVER), 0);
+    close_own();
+}
+END_TEST
+
 START_TEST(a_callback_submits_more_than_the_queue_takes)
 {
     struct gate gate = new_gate();
@@ -497,7 +536,8 @@ int main(int argc, char **argv)
 
     add_loop_tests(suite, "tasks", 0, PROCESSES, a_task_waits_in_its_own_pool_in_every_way,
                    all_workers_wait_in_their_own_pool_at_once, tasks_divide_and_conquer_in_their_own_pool,
-                   a_task_submits_more_to_its_own_pool_than_the_queue_takes, a_task_cannot_close_its_own_pool, NULL);
+                   a_task_submits_more_to_its_own_pool_than_the_queue_takes,
+                   a_task_runs_a_map_for_which_there_is_no_room_itself, a_task_cannot_close_its_own_pool, NULL);
     add_loop_tests(suite, "one thread", 1, 2, a_wait_with_a_deadline_keeps_it,
                    a_callback_that_asks_for_room_now_is_told_that_there_is_none,
                    a_callback_does_not_wait_for_workers_that_wait_for_it, NULL);

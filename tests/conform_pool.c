@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "pool/core/pool.h"
 #include "pools.h"
 #include "support.h"
 #include "tasks.h"
@@ -27,6 +28,8 @@ static const struct kind {
 #define KINDS (int)(sizeof(kinds) / sizeof(kinds[0]))
 #define CONCURRENT 1 /* the first kind whose tasks run beside the caller */
 #define PROCESSES 2  /* the first whose tasks run in other processes */
+
+enum { CROWD_MAPS = 8, CROWD_ITEMS = 2200 };
 
 static struct brood_pool *open_pool(int kind, int workers, size_t queue)
 {
@@ -690,80 +693,97 @@ START_TEST(a_map_that_has_not_started_is_cancelled_whole)
 }
 END_TEST
 
-/* Both workers are busy, and their lanes have 16 slots: seven maps of two windows take 14 in each, two tasks one in each,
- * and the first window of the last map the rest. */
+/* Both workers stand at a gate, and behind them the lanes are full, of 17 slots each: seven maps of two windows take 14, the
+ * tasks at the gates and two others one each, and the first window of the last map the rest.  (A map of threads has one
+ * window, in the caller's memory.) */
+struct crowd {
+    struct gate gates[2];
+    struct brood_future *slow[2], *quick[2], *maps[CROWD_MAPS];
+    struct block *in, *out;
+};
+
+static struct crowd new_crowd(struct brood_pool *pool)
+{
+    struct crowd crowd = {.gates = {make_gate(), make_gate()},
+                          .in = calloc(CROWD_ITEMS, sizeof(struct block)),
+                          .out = calloc((size_t)CROWD_MAPS * CROWD_ITEMS, sizeof(struct block))};
+
+    for (int i = 0; i < CROWD_ITEMS; i++)
+        crowd.in[i].bytes[0] = (unsigned char)i;
+    for (int i = 0; i < 2; i++)
+        crowd.slow[i] = submit_waiter(pool, &crowd.gates[i]);
+    for (int i = 0; i < 2; i++) {
+        wait_until_running(crowd.slow[i], &crowd.gates[i]);
+        ck_assert_int_eq(brood_apply_async(pool, square, &crowd.quick[i], &(double){i}), 0);
+    }
+    for (int i = 0; i < CROWD_MAPS; i++)
+        ck_assert_int_eq(
+            brood_map_async(pool, rotate, &crowd.maps[i], crowd.out + (size_t)i * CROWD_ITEMS, crowd.in, CROWD_ITEMS), 0);
+    return crowd;
+}
+
+/* Does a window of a map wait for a slot? */
+static bool has_stalled(struct brood_pool *pool)
+{
+    bool has;
+
+    ck_assert_int_eq(brood__pool_enter(pool), 0);
+    has = pool->windows.stalled != NULL;
+    brood__pool_leave(pool);
+    return has;
+}
+
+static void let_crowd_through(struct crowd *crowd)
+{
+    for (int i = 0; i < 2; i++)
+        open_gate(&crowd->gates[i]);
+}
+
+static void end_crowd(struct crowd *crowd)
+{
+    for (int i = 0; i < 2; i++) {
+        expect_done(crowd->slow[i], 0);
+        expect_done(crowd->quick[i], 0);
+        brood_future_free(crowd->slow[i]);
+        brood_future_free(crowd->quick[i]);
+        remove_gate(&crowd->gates[i]);
+    }
+    for (int i = 0; i < CROWD_MAPS; i++)
+        brood_future_free(crowd->maps[i]);
+    free(crowd->in);
+    free(crowd->out);
+}
+
 START_TEST(a_map_waits_for_room_when_every_lane_is_full)
 {
-    enum { MAPS = 8, ITEMS = 2200 };
     brood_auto(pool) *pool = open_pool(_i, 2, 16);
-    struct gate gates[2] = {make_gate(), make_gate()};
-    struct brood_future *slow[2] = {submit_waiter(pool, &gates[0]), submit_waiter(pool, &gates[1])}, *maps[MAPS], *quick[2];
-    struct block *in = calloc(ITEMS, sizeof(*in)), *out = calloc(MAPS * ITEMS, sizeof(*out));
+    struct crowd crowd = new_crowd(pool);
 
-    for (int i = 0; i < ITEMS; i++)
-        in[i].bytes[0] = (unsigned char)i;
-    for (int i = 0; i < 2; i++) {
-        wait_until_running(slow[i], &gates[i]);
-        ck_assert_int_eq(brood_apply_async(pool, square, &quick[i], &(double){i}), 0);
-    }
-    for (int i = 0; i < MAPS; i++)
-        ck_assert_int_eq(brood_map_async(pool, rotate, &maps[i], out + (size_t)i * ITEMS, in, ITEMS), 0);
-    for (int i = 0; i < 2; i++)
-        open_gate(&gates[i]);
-    for (int i = MAPS - 1; i >= 0; i--) {
-        expect_done(maps[i], 0);
-        brood_future_free(maps[i]);
-    }
-    for (int i = 0; i < MAPS * ITEMS; i++)
-        if (out[i].bytes[1] != (unsigned char)(i % ITEMS))
-            ck_abort_msg("item %d of map %d is wrong", i % ITEMS, i / ITEMS);
-    for (int i = 0; i < 2; i++) {
-        expect_done(slow[i], 0);
-        expect_done(quick[i], 0);
-        brood_future_free(slow[i]);
-        brood_future_free(quick[i]);
-        remove_gate(&gates[i]);
-    }
-    free(in);
-    free(out);
+    ck_assert_int_eq(has_stalled(pool), _i >= PROCESSES);
+    let_crowd_through(&crowd);
+    for (int i = CROWD_MAPS - 1; i >= 0; i--)
+        expect_done(crowd.maps[i], 0);
+    for (int i = 0; i < CROWD_MAPS * CROWD_ITEMS; i++)
+        if (crowd.out[i].bytes[1] != (unsigned char)(i % CROWD_ITEMS))
+            ck_abort_msg("item %d of map %d is wrong", i % CROWD_ITEMS, i / CROWD_ITEMS);
+    end_crowd(&crowd);
 }
 END_TEST
 
-/* As above; then the map whose window waits for a slot is cancelled: what stands in lanes already is all that may still
- * run. */
+/* It ends at once, though its second window waits for a slot, and no slot gets free. */
 START_TEST(a_map_that_waits_for_room_can_be_cancelled)
 {
-    enum { MAPS = 8, ITEMS = 2200 };
     brood_auto(pool) *pool = open_pool(_i, 2, 16);
-    struct gate gates[2] = {make_gate(), make_gate()};
-    struct brood_future *slow[2] = {submit_waiter(pool, &gates[0]), submit_waiter(pool, &gates[1])}, *maps[MAPS], *quick[2];
-    struct block *in = calloc(ITEMS, sizeof(*in)), *out = calloc(MAPS * ITEMS, sizeof(*out));
+    struct crowd crowd = new_crowd(pool);
 
-    for (int i = 0; i < 2; i++) {
-        wait_until_running(slow[i], &gates[i]);
-        ck_assert_int_eq(brood_apply_async(pool, square, &quick[i], &(double){i}), 0);
-    }
-    for (int i = 0; i < MAPS; i++)
-        ck_assert_int_eq(brood_map_async(pool, rotate, &maps[i], out + (size_t)i * ITEMS, in, ITEMS), 0);
-    (void)brood_future_cancel(maps[MAPS - 1]);
-    ck_assert_int_le(brood_future_wait(maps[MAPS - 1], brood_after_ms(20)), 0);
-    for (int i = 0; i < 2; i++)
-        open_gate(&gates[i]);
-    ck_assert_int_eq(brood_future_wait(maps[MAPS - 1], brood_after_ms(60000)), 0);
-    ck_assert_int_eq(brood_future_item(maps[MAPS - 1], ITEMS - 1), -ECANCELED);
-    for (int i = MAPS - 2; i >= 0; i--)
-        expect_done(maps[i], 0);
-    for (int i = 0; i < MAPS; i++)
-        brood_future_free(maps[i]);
-    for (int i = 0; i < 2; i++) {
-        expect_done(slow[i], 0);
-        expect_done(quick[i], 0);
-        brood_future_free(slow[i]);
-        brood_future_free(quick[i]);
-        remove_gate(&gates[i]);
-    }
-    free(in);
-    free(out);
+    ck_assert_int_eq(brood_future_cancel(crowd.maps[CROWD_MAPS - 1]), 0);
+    ck_assert_int_eq(brood_future_wait(crowd.maps[CROWD_MAPS - 1], brood_after_ms(60000)), 0);
+    ck_assert_int_eq(brood_future_item(crowd.maps[CROWD_MAPS - 1], 0), -ECANCELED);
+    ck_assert_int_eq(brood_future_item(crowd.maps[CROWD_MAPS - 1], CROWD_ITEMS - 1), -ECANCELED);
+    let_crowd_through(&crowd);
+    for (int i = CROWD_MAPS - 2; i >= 0; i--)
+        expect_done(crowd.maps[i], 0);
+    end_crowd(&crowd);
 }
 END_TEST
 
