@@ -273,11 +273,13 @@ START_TEST(a_future_keeps_a_thousand_deaths_those_that_its_outcome_is_about)
 
     ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.workers = 1, .kind = BROOD_THREADS)), 0);
     brood__future_init(&future, pool, NULL, 0);
+    brood__lock(&pool->lock);
     for (uint32_t attempt = 1; attempt <= DEATHS_KEPT + 10; attempt++)
         brood__deaths_keep(&future, &answer, 7, attempt, "poison");
     for (uint32_t attempt = 1; attempt <= 20; attempt++)
         brood__deaths_keep(&future, &answer, 3, attempt, "poison");
     brood__deaths_keep(&future, &answer, 9, 1, "poison");
+    brood__unlock(&pool->lock);
     atomic_store(&future.done, true);
     ck_assert_int_eq(brood_future_deaths(&future, 3, deaths, DEATHS_KEPT), 20);
     ck_assert_int_eq(brood_future_deaths(&future, 9, deaths, DEATHS_KEPT), 0);

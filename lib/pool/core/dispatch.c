@@ -49,6 +49,7 @@ static bool has_slot(const struct brood_pool *pool, unsigned lane)
 
 bool brood__has_slot(const struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     for (unsigned i = 0; i < pool->size.max; i++)
         if (has_slot(pool, i))
             return true;
@@ -71,11 +72,13 @@ static bool room_or_end(struct brood_pool *pool, struct wait_condition *conditio
 
 bool brood__goes_over(const struct brood_pool *pool, brood_deadline deadline)
 {
+    brood__assert_locked(pool);
     return deadline.ns == BROOD_FOREVER.ns && (brood__calls_inside(&pool->callbacks.due) || brood__is_worker_of(pool));
 }
 
 int brood__wait_for_room(struct brood_pool *pool, brood_deadline deadline)
 {
+    brood__assert_locked(pool);
     struct wait_condition condition = {.is_ready = room_or_end, .next_job = brood__middle_job, .is_silent = true};
     int r = has_room(pool) || brood__goes_over(pool, deadline) ? 0 : brood__wait(pool, &condition, deadline);
 
@@ -163,6 +166,7 @@ static bool has_fed(const struct brood_pool *pool, unsigned lane)
 
 unsigned brood__shallow_lane(const struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     unsigned best = ANY_LANE;
     uint64_t least = UINT64_MAX;
 
@@ -277,6 +281,7 @@ static void wake_for(struct brood_pool *pool, unsigned lane)
 
 bool brood__submit(struct brood_pool *pool, struct job *job, const struct request *request, unsigned lane_number)
 {
+    brood__assert_locked(pool);
     unsigned number = lane_number == ANY_LANE ? pick_lane(pool) : lane_number;
     struct lane_shadow *shadow = &pool->shadows[number];
     struct lane *lane = &pool->shared.lanes[number];
@@ -308,6 +313,7 @@ bool brood__submit(struct brood_pool *pool, struct job *job, const struct reques
 
 void brood__run_aside(struct brood_pool *pool, struct job *job, const struct request *request)
 {
+    brood__assert_locked(pool);
     struct slot slot = {0};
     struct slot_extension extension = {0};
     struct answer answer = {.state = SLOT_DONE, .slot = &slot, .extension = &extension};
@@ -329,6 +335,7 @@ void brood__run_aside(struct brood_pool *pool, struct job *job, const struct req
 
 int brood__task_index(struct brood_pool *pool, const struct brood_task *task)
 {
+    brood__assert_locked(pool);
     size_t at = ((uintptr_t)task >> 4) % (sizeof(pool->tasks.known) / sizeof(pool->tasks.known[0]));
     int index;
 
@@ -370,6 +377,7 @@ struct terms brood__terms(const struct brood_pool *pool, const struct call_terms
 int brood__admit(struct brood_pool *pool, const struct brood_task *task, const struct call_terms *call,
                  brood_deadline deadline, struct admission *ret_admission)
 {
+    brood__assert_locked(pool);
     int r = brood__wait_for_room(pool, deadline);
 
     if (r == 0)

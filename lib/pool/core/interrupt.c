@@ -81,6 +81,7 @@ static int install(void)
 /* Locked. */
 static int table_enter(struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     unsigned i = 0;
     int r, supervisor;
 

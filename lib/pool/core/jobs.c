@@ -32,6 +32,7 @@ static uint64_t next_taken(struct lane_shadow *shadow, const struct lane *lane, 
 
 struct job *brood__job_from(struct brood_pool *pool, unsigned number, uint64_t position)
 {
+    brood__assert_locked(pool);
     struct lane_shadow *shadow = &pool->shadows[number];
     const struct lane *lane = &pool->shared.lanes[number];
     uint64_t first = first_position(pool, number);
@@ -44,6 +45,7 @@ struct job *brood__job_from(struct brood_pool *pool, unsigned number, uint64_t p
 
 struct job *brood__middle_job(struct brood_pool *pool, struct wait_condition *condition, struct job *previous)
 {
+    brood__assert_locked(pool);
     (void)condition;
     for (unsigned i = previous ? previous->lane + 1 : 0; i < pool->size.max; i++) {
         struct lane_shadow *shadow = &pool->shadows[i];
@@ -63,6 +65,7 @@ struct job *brood__middle_job(struct brood_pool *pool, struct wait_condition *co
 
 struct job *brood__every_job(struct brood_pool *pool, struct wait_condition *condition, struct job *previous)
 {
+    brood__assert_locked(pool);
     unsigned number = previous ? previous->lane : 0;
     struct job *job = brood__job_from(pool, number, previous ? previous->position + 1 : 0);
 
@@ -83,6 +86,7 @@ static struct job *early_job_after(struct brood_pool *pool, struct wait_conditio
 
 struct job *brood__early_job(struct brood_pool *pool, struct wait_condition *condition, struct job *previous)
 {
+    brood__assert_locked(pool);
     unsigned number = previous ? previous->lane : 0;
     struct job *job = previous ? early_job_after(pool, condition, previous) : brood__job_from(pool, 0, 0);
 
@@ -95,6 +99,7 @@ struct job *brood__early_job(struct brood_pool *pool, struct wait_condition *con
 
 struct job *brood__no_job(struct brood_pool *pool, struct wait_condition *condition, struct job *previous)
 {
+    brood__assert_locked(pool);
     (void)pool, (void)condition, (void)previous;
     return NULL;
 }

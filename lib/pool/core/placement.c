@@ -53,6 +53,7 @@ static unsigned find_second(const struct brood_pool *pool, unsigned *ret_first)
 
 void brood__placement_leave(const struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     unsigned awake = brood__awake_count(&pool->shared), first, second;
     pid_t one, other;
     unsigned cpu;
@@ -84,6 +85,7 @@ static bool any_elsewhere(const struct brood_pool *pool, unsigned cpu)
 
 void brood__placement_spread(struct brood_pool *pool, unsigned worker)
 {
+    brood__assert_locked(pool);
     struct lane_shadow *shadow = &pool->shadows[worker];
     unsigned here = brood__cpu_here();
     bool is_here = brood__placement_is_on(pool, worker, here), was_here = shadow->moved_from == here;

@@ -69,6 +69,7 @@ void brood__pool_release_closed(struct brood_pool *pool)
 
 void brood__run_inline_now(struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     brood__unlock(&pool->lock);
     pool->ops->run(pool);
     brood__lock(&pool->lock);
@@ -109,6 +110,7 @@ int brood_pool_workers(const struct brood_pool *pool)
 
 pid_t brood__worker_pid(const struct brood_pool *pool, unsigned worker)
 {
+    brood__assert_locked(pool);
     if (brood__worker_phase(pool->shared.lanes[worker].worker_state) != PHASE_READY)
         return 0;
     return brood__membership_pid(pool->shared.membership, worker);
@@ -129,6 +131,7 @@ pid_t brood_pool_worker_pid(const struct brood_pool *given, int worker)
 
 void brood__scale_up(struct brood_pool *pool, unsigned lane)
 {
+    brood__assert_locked(pool);
     struct membership *membership = pool->shared.membership;
     bool called = false;
 

@@ -218,6 +218,9 @@ struct brood_pool {
     struct task_cache tasks;
 };
 
+/* In a function that requires the lock. */
+#define brood__assert_locked(pool) brood__assert(brood__lock_is_held(&(pool)->lock))
+
 /* ---- using a pool ---- */
 
 /* Is this the process that opened the pool? */

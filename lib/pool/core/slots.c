@@ -50,6 +50,7 @@ static bool is_possible(const struct brood_pool *pool, uint64_t word, uint64_t p
 
 bool brood__collect(struct brood_pool *pool, struct job *job)
 {
+    brood__assert_locked(pool);
     uint32_t index;
     uint64_t word;
 
@@ -69,6 +70,7 @@ bool brood__collect(struct brood_pool *pool, struct job *job)
 
 void brood__collect_lane(struct brood_pool *pool, unsigned number)
 {
+    brood__assert_locked(pool);
     struct lane_shadow *shadow = &pool->shadows[number];
     const struct lane *lane = &pool->shared.lanes[number];
     struct job *last = shadow->jobs[lane_index(lane, MAILBOX)];
@@ -99,6 +101,7 @@ static void collect_claimed_of(struct brood_pool *pool, unsigned number)
 
 void brood__collect_claimed(struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     for (unsigned i = 0; i < pool->size.max; i++)
         if (pool->shadows[i].outstanding > 0)
             collect_claimed_of(pool, i);
@@ -122,6 +125,7 @@ void brood__collect_lost_now(struct brood_pool *pool, uint64_t lost_tasks)
 
 bool brood__is_claimed(struct brood_pool *pool, struct job *job)
 {
+    brood__assert_locked(pool);
     const struct lane *lane = &pool->shared.lanes[job->lane];
 
     return slot_look(&lane->slots[lane_index(lane, job->position)]) != word_of(SLOT_READY, 0, job->position);
@@ -129,6 +133,7 @@ bool brood__is_claimed(struct brood_pool *pool, struct job *job)
 
 bool brood__take_back(struct brood_pool *pool, struct job *job, enum slot_state state)
 {
+    brood__assert_locked(pool);
     struct lane *lane;
     uint32_t index;
 
@@ -144,6 +149,7 @@ bool brood__take_back(struct brood_pool *pool, struct job *job, enum slot_state 
 
 void brood__ask_to_stop(struct brood_pool *pool, const struct job *job)
 {
+    brood__assert_locked(pool);
     struct lane *lane = &pool->shared.lanes[job->lane];
 
     /* The worker loads it when the task asks.  Relaxed: no other memory depends on it. */

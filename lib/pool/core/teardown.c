@@ -14,6 +14,7 @@ const char brood__torn_overwritten[] = "a worker has written over its memory";
 
 void brood__forget_waiting(struct brood_pool *pool, int outcome)
 {
+    brood__assert_locked(pool);
     for (const struct deferred *const *kind = brood__deferred; *kind; kind++)
         if ((*kind)->forget)
             (*kind)->forget(pool, outcome);
@@ -40,6 +41,7 @@ static void job_give_up(struct brood_pool *pool, unsigned lane, uint32_t index)
 
 void brood__settle_all(struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     struct job *job;
 
     for (unsigned i = 0; i < pool->size.lanes; i++)
@@ -79,6 +81,7 @@ static const char *why(const struct brood_pool *pool)
 
 void brood__mark_broken(struct brood_pool *pool, const char *reason)
 {
+    brood__assert_locked(pool);
     if (!pool->life.reason[0])
         (void)snprintf(pool->life.reason, sizeof(pool->life.reason), "the pool is broken: %.*s",
                        (int)sizeof(pool->shared.header->reason), reason);
@@ -86,6 +89,7 @@ void brood__mark_broken(struct brood_pool *pool, const char *reason)
 
 void brood__check_life_slowly(struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     const char *reason = why(pool);
 
     if (!reason)
@@ -103,6 +107,7 @@ int brood__pool_takes_no_more(const struct brood_pool *pool)
 /* Ends what has not started, as `state` says. */
 void brood__give_up_waiting(struct brood_pool *pool, enum slot_state state)
 {
+    brood__assert_locked(pool);
     struct job *job;
 
     for (unsigned i = 0; i < pool->size.lanes; i++)
@@ -112,6 +117,7 @@ void brood__give_up_waiting(struct brood_pool *pool, enum slot_state state)
 
 void brood__pool_cancel(struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     pool->life.state = life_cancel(pool->life.state);
     brood__forget_waiting(pool, -ECANCELED);
     brood__give_up_waiting(pool, SLOT_CANCELLED);

@@ -128,6 +128,7 @@ static void give_parker(struct brood_pool *pool, unsigned parker)
 
 void brood__announce_in(struct brood_pool *pool, const struct job *job, unsigned parker)
 {
+    brood__assert_locked(pool);
     struct lane *lane = &pool->shared.lanes[job->lane];
     uint32_t index = lane_index(lane, job->position);
     uint8_t *waiter = &pool->shadows[job->lane].waiters[index];
@@ -149,6 +150,7 @@ static void condition_announce(struct brood_pool *pool, struct wait_condition *c
 
 void brood__announce_each(struct brood_pool *pool, next_job_fn *next_job, unsigned parker)
 {
+    brood__assert_locked(pool);
     condition_announce(pool, &(struct wait_condition){.next_job = next_job}, parker);
 }
 
@@ -323,6 +325,7 @@ void brood__sleep(struct sleep_place *first, const struct sleep_extra *extra, st
 
 bool brood__make_progress(struct brood_pool *pool, struct wait_condition *condition)
 {
+    brood__assert_locked(pool);
     brood__check_life(pool);
     if (brood__interrupt_cancels(pool))
         brood__pool_cancel(pool);
@@ -391,6 +394,7 @@ static const struct wait_ops waiter_ops = {
 
 int brood__wait(struct brood_pool *pool, struct wait_condition *condition, brood_deadline deadline)
 {
+    brood__assert_locked(pool);
     int r = wait_by(&waiter_ops, &(struct pool_waiter){pool, condition}, deadline);
 
     if (r == 0)

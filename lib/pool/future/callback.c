@@ -47,12 +47,14 @@ static struct hook *hook_of(struct link *link)
 
 void brood__hook_add(struct brood_future *future, struct hook *hook)
 {
+    brood__assert_guarded(future);
     brood__future_add_more(future);
     add_last(&future->more.hooks, &hook->link);
 }
 
 void brood__hook_remove(struct brood_future *future, struct hook *hook)
 {
+    brood__assert_guarded(future);
     if (future->has_more)
         take_out(&future->more.hooks, &hook->link);
 }
@@ -64,6 +66,7 @@ static bool is_to_be_told(const struct hook *hook, bool also_patient)
 
 void brood__hooks_tell(struct brood_future *future, bool also_patient)
 {
+    brood__assert_guarded(future);
     struct link *next = future->more.hooks, *last = next ? next->previous : NULL;
 
     if (future->more.fd_plus_1)
@@ -81,6 +84,7 @@ void brood__hooks_tell(struct brood_future *future, bool also_patient)
 
 void brood__hooks_move_each(struct brood_future *future)
 {
+    brood__assert_guarded(future);
     struct link *first = future->more.hooks, *link = first;
 
     if (!first)
@@ -293,6 +297,7 @@ static void add_late(struct brood_future *future, struct call *call)
 /* Locked. */
 static void callback_add(struct brood_future *future, struct call *call)
 {
+    brood__assert_guarded(future);
     bool is_done = brood__future_look(future);
 
     brood__future_add_more(future);

@@ -166,6 +166,7 @@ static void forget_one(struct brood_future *future)
 void brood__deaths_keep(struct brood_future *future, const struct answer *answer, uint64_t item, uint32_t attempt,
                         const char *task)
 {
+    brood__assert_locked(future->pool);
     const struct slot_extension *extension = answer->extension;
     struct record *record = new_record(task, brood__certificate(&future->pool->shared, read_once(extension->certificate)));
 
@@ -252,6 +253,7 @@ static void say_attempt(char *to, size_t size, uint32_t attempt, bool is_quarant
 
 void brood__deaths_say(struct brood_future *future, uint64_t item, bool is_quarantined)
 {
+    brood__assert_locked(future->pool);
     const struct record *record = last_of(future, item);
     char words[384], attempt[64] = "";
 

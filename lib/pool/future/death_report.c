@@ -14,6 +14,7 @@ struct death_report {
 
 void brood__death_report_add(struct brood_pool *pool, enum brood_log_level level, const char *words, const char *backtrace)
 {
+    brood__assert_locked(pool);
     size_t length = strcspn(backtrace, "\n");
     struct death_report *death_report = calloc(1, sizeof(*death_report) + length + 1), **last = &pool->deaths.reports;
 
@@ -42,6 +43,7 @@ static void log_one(const struct death_report *death_report)
 
 bool brood__death_reports_log(struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     struct death_report *death_report;
     bool any = pool->deaths.reports != NULL;
 

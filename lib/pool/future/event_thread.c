@@ -28,11 +28,13 @@ struct event_thread {
 
 bool brood__callers_wait(const struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     return !pool->callbacks.have_thread || !pool->events.thread;
 }
 
 bool brood__calls_are_due(const struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     return brood__calls_can(&pool->callbacks.due) && brood__callers_wait(pool);
 }
 
@@ -47,11 +49,13 @@ static int callbacks_run(struct brood_pool *pool)
 
 int brood__call_due_now(struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     return brood__calls_are_due(pool) ? callbacks_run(pool) : 0;
 }
 
 void brood__call_awaited(struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     uint64_t sleepers = pool->sleepers.asleep & ~((uint64_t)1 << EVENT_THREAD_PARKER);
 
     pool->callbacks.awaited++;
@@ -61,6 +65,7 @@ void brood__call_awaited(struct brood_pool *pool)
 
 void brood__calls_left(struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     if (pool->sleepers.asleep)
         brood__wake_waiter(pool->shared.header, WAITER_ALL);
     if (pool->callbacks.due.first && pool->events.ready_fd >= 0)
@@ -69,6 +74,7 @@ void brood__calls_left(struct brood_pool *pool)
 
 void brood__event_thread_notify(struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     if (pool->sleepers.asleep && !pool->callbacks.due.caller)
         brood__wake_waiter(pool->shared.header, brood__callers_wait(pool) ? WAITER_ALL : EVENT_THREAD_PARKER);
 }
@@ -167,6 +173,7 @@ static int event_thread_create(struct brood_pool *pool, struct event_thread *eve
 
 int brood__event_thread_start(struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     struct event_thread *event_thread;
     int r;
 
@@ -189,6 +196,7 @@ int brood__event_thread_start(struct brood_pool *pool)
 
 void brood__event_thread_stop(struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     struct event_thread *event_thread;
 
     while ((event_thread = pool->events.thread)) { /* another thread may start one meanwhile */
@@ -215,6 +223,7 @@ static int open_eventfd(void)
 /* Locked. */
 static int open_fd_of(struct brood_future *future)
 {
+    brood__assert_guarded(future);
     int fd = open_eventfd();
 
     if (fd < 0)
@@ -246,6 +255,7 @@ int brood_future_fd(struct brood_future *future)
 
 void brood__ready_fd_signal(struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     if (!pool->events.is_signalled)
         (void)eventfd_write(pool->events.ready_fd, 1);
     pool->events.is_signalled = true;
@@ -253,6 +263,7 @@ void brood__ready_fd_signal(struct brood_pool *pool)
 
 void brood__ready_fd_close(struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     if (pool->events.ready_fd >= 0)
         (void)close(brood__disown(pool->events.ready_fd));
     pool->events.ready_fd = -1;

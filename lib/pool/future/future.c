@@ -13,6 +13,7 @@
 
 void brood__future_add_more(struct brood_future *future)
 {
+    brood__assert_guarded(future);
     if (atomic_load_explicit(&future->has_more, memory_order_relaxed))
         return;
     memset(&future->more, 0, sizeof(future->more));
@@ -44,6 +45,7 @@ int brood__future_enter(struct brood_future *future)
 
 void brood__future_drop_message(struct brood_future *future)
 {
+    brood__assert_guarded(future);
     if (!future->has_more)
         return;
     free(future->more.words);
@@ -52,6 +54,7 @@ void brood__future_drop_message(struct brood_future *future)
 
 void brood__future_keep_message(struct brood_future *future, const char *words, size_t size)
 {
+    brood__assert_guarded(future);
     brood__future_add_more(future);
     free(future->more.words);
     future->more.words = strndup(words, size); /* NULL when memory is short: the outcome stays without a message */
@@ -244,6 +247,7 @@ static bool never_ran(const struct brood_future *future)
 
 bool brood__future_has_failed(const struct brood_future *future)
 {
+    brood__assert_guarded(future);
     return future->outcome < 0 && !never_ran(future);
 }
 
@@ -275,6 +279,7 @@ enum brood_future_state brood_future_state(struct brood_future *future)
 /* Locked. */
 static bool cancel_locked(struct brood_future *future)
 {
+    brood__assert_guarded(future);
     const struct future_guard *guard = brood__future_guard(future);
     bool cancelled = brood__future_ops(future)->cancel(future);
 

@@ -187,6 +187,10 @@ static inline void brood__future_init(struct brood_future *future, struct brood_
     future->map = NULL;
 }
 
+/* In a function that requires the guard's lock. */
+#define brood__assert_guarded(future) \
+    brood__assert(brood__lock_is_held(brood__future_guard(future)->lock((struct brood_future *)(uintptr_t)(future))))
+
 /* The second line, for rarely used fields.  Locked. */
 void brood__future_add_more(struct brood_future *future);
 void brood__future_free_more(struct brood_future *future);

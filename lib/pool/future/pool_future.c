@@ -52,6 +52,7 @@ static struct brood_future *take_spare(struct brood_pool *pool)
 
 struct brood_future *brood__future_new(struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     struct brood_future *future = pool->cache.count > 0 ? take_spare(pool) : make_future(pool);
 
     if (!future)
@@ -63,6 +64,7 @@ struct brood_future *brood__future_new(struct brood_pool *pool)
 
 void brood__future_drop(struct brood_future *future)
 {
+    brood__assert_locked(future->pool);
     struct brood_pool *pool = future->pool;
 
     if (future->owns_result)
@@ -88,6 +90,7 @@ static void count_failure(struct brood_pool *pool, int outcome)
 
 void brood__future_finish(struct brood_future *future, int outcome)
 {
+    brood__assert_locked(future->pool);
     struct brood_pool *pool = future->pool;
 
     if (future->has_more && future->more.block) {
@@ -112,6 +115,7 @@ void brood__future_finish(struct brood_future *future, int outcome)
 
 void brood__future_fail_shut_down(struct brood_future *future)
 {
+    brood__assert_locked(future->pool);
     const struct brood_pool *pool = future->pool;
 
     brood__future_keep_message(future, pool->life.reason[0] ? pool->life.reason : "the pool was closed first",
@@ -150,6 +154,7 @@ static int pool_help(struct brood_pool *pool, struct wait_condition *condition)
 
 int brood__future_wait(struct brood_future *future, brood_deadline deadline)
 {
+    brood__assert_locked(future->pool);
     struct wait_condition condition = {.is_ready = is_done, .next_job = job_of, .help = pool_help, .subject = future};
 
     return brood__wait(future->pool, &condition, deadline);

@@ -19,6 +19,7 @@
 /* Locked. */
 static void take_no_more(struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     pool->life.state = life_shut_down(pool->life.state);
     brood__wake_waiter(pool->shared.header, WAITER_ALL); /* wakes those that wait for room */
 }

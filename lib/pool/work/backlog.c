@@ -47,6 +47,7 @@ static bool feed_one(struct brood_pool *pool)
 
 bool brood__backlog_feed(struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     bool fed = false;
 
     if (pool->backlog.count == 0)
@@ -59,6 +60,7 @@ bool brood__backlog_feed(struct brood_pool *pool)
 
 int brood__backlog_add(struct brood_pool *pool, struct brood_future *future, const struct request *request, int priority)
 {
+    brood__assert_locked(pool);
     struct binheap *backlog = &pool->backlog;
     int r = brood__retry_request(future) ? 0 : brood__retry_prepare(pool, future, request, 0);
 
@@ -115,6 +117,7 @@ static bool is_here(const struct brood_pool *pool, const struct brood_future *fu
 
 bool brood__backlog_run(struct brood_pool *pool, struct brood_future *future)
 {
+    brood__assert_locked(pool);
     if (!is_here(pool, future))
         return false;
     brood__binheap_remove(brood__retry_node(future));
@@ -132,6 +135,7 @@ static void backlog_end(struct brood_future *future, int outcome)
 
 bool brood__backlog_forget(struct brood_pool *pool, struct brood_future *future, int outcome)
 {
+    brood__assert_locked(pool);
     bool forgotten = is_here(pool, future);
 
     if (forgotten)

@@ -15,6 +15,7 @@ struct fetch {
 
 uint32_t brood__fetch_prepare(struct brood_pool *pool, struct brood_future *future, size_t capacity)
 {
+    brood__assert_locked(pool);
     struct fetch *fetch = calloc(1, sizeof(*fetch));
 
     if (!fetch)
@@ -34,6 +35,7 @@ uint32_t brood__fetch_region(const struct brood_future *future)
 
 void brood__fetch_mark_dirty(struct brood_future *future)
 {
+    brood__assert_locked(future->pool);
     struct fetch *fetch = brood__future_fetch(future);
 
     if (fetch)
@@ -42,6 +44,7 @@ void brood__fetch_mark_dirty(struct brood_future *future)
 
 void brood__fetch_drop(struct brood_pool *pool, struct brood_future *future)
 {
+    brood__assert_locked(pool);
     struct fetch *fetch = brood__future_fetch(future);
 
     if (!fetch)
@@ -53,6 +56,7 @@ void brood__fetch_drop(struct brood_pool *pool, struct brood_future *future)
 
 bool brood__fetch_later(struct brood_pool *pool, struct brood_future *future, int outcome, size_t length)
 {
+    brood__assert_locked(pool);
     struct fetch *fetch = brood__future_fetch(future);
 
     if (!fetch || fetch->region == LARGE_NONE || (length == 0 && !fetch->is_soiled))
@@ -80,6 +84,7 @@ static int fetch_result(struct brood_pool *pool, struct brood_future *future, co
 
 bool brood__fetch_run_deferred(struct brood_pool *pool)
 {
+    brood__assert_locked(pool);
     struct brood_future *future = pool->fetches.due;
     struct fetch *fetch;
     int r = 0;

@@ -50,6 +50,7 @@ static int check_own(struct brood_pool *pool, const struct job *job)
 
 int brood__help_map(struct brood_pool *pool, struct map *map)
 {
+    brood__assert_locked(pool);
     struct job *job = brood__map_waiting(pool, map);
 
     if (job)
@@ -59,6 +60,7 @@ int brood__help_map(struct brood_pool *pool, struct map *map)
 
 int brood__help_task(struct brood_pool *pool, struct brood_future *future)
 {
+    brood__assert_locked(pool);
     struct job *job = &future->job;
 
     if (!job->in_lane)

@@ -7,6 +7,7 @@
 
 int brood__kill_running(struct brood_pool *pool, const struct job *job)
 {
+    brood__assert_locked(pool);
     int r;
 
     brood__ask_to_stop(pool, job);

@@ -131,6 +131,7 @@ static int open_windows(struct brood_pool *pool, struct map *map)
 static int map_begin(struct brood_pool *pool, struct brood_future *future, const struct map_call *call,
                      const struct admission *admission)
 {
+    brood__assert_locked(pool);
     struct map *map = calloc(1, sizeof(*map));
     int r;
 
@@ -251,6 +252,7 @@ static struct job *next_in_lane(const struct map *map, unsigned *at)
 
 struct job *brood__map_waiting(struct brood_pool *pool, struct map *map)
 {
+    brood__assert_locked(pool);
     unsigned at = 0;
     struct job *job;
 
@@ -262,6 +264,7 @@ struct job *brood__map_waiting(struct brood_pool *pool, struct map *map)
 
 int brood__map_each(struct brood_pool *pool, struct map *map, int (*use)(struct brood_pool *, const struct job *))
 {
+    brood__assert_locked(pool);
     const struct job *job;
     int first = 0;
 
@@ -380,6 +383,7 @@ static int map_check(const struct brood_task *task, const void *results, const v
 static int map_admit(struct brood_pool *pool, struct brood_future *future, const struct map_call *call,
                      const struct admission *admission)
 {
+    brood__assert_locked(pool);
     future->kind = FUTURE_MAP;
     if (call->items > 0)
         return map_begin(pool, future, call, admission);

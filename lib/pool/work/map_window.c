@@ -215,6 +215,7 @@ static void invitation_preempt(struct brood_pool *pool, struct job *job)
 
 void brood__maps_preempt(struct brood_pool *pool, unsigned number)
 {
+    brood__assert_locked(pool);
     struct job *job;
 
     if (pool->shadows[number].outstanding < 2)
@@ -388,6 +389,7 @@ static bool send_window(struct brood_pool *pool, struct map_window *window)
 
 void brood__map_free_blocks(struct brood_pool *pool, struct map *map)
 {
+    brood__assert_locked(pool);
     for (unsigned i = 0; i < WINDOWS; i++)
         if (map->windows[i].block)
             (void)brood__heap_free(&pool->heap, map->windows[i].block);
@@ -486,6 +488,7 @@ static bool send_stalled(struct brood_pool *pool)
 
 bool brood__map_run_stalled(struct brood_pool *pool, const struct map *map)
 {
+    brood__assert_locked(pool);
     struct map_window **place = &pool->windows.stalled, *window;
 
     while (*place && (*place)->map != map)

@@ -22,6 +22,7 @@ struct retry {
 
 int brood__retry_prepare(struct brood_pool *pool, struct brood_future *future, const struct request *request, int retries)
 {
+    brood__assert_locked(pool);
     /* Reserves room for all futures that exist, of which each thread inside a call may have one on its stack: so a retry
      * needs no memory later. */
     bool has_room = retries <= 0 || brood__binheap_reserve(&pool->retries.heap, pool->cache.made + pool->users.inside);
@@ -47,11 +48,13 @@ static struct retry *retry_of(const struct brood_future *future)
 
 const struct request *brood__retry_request(const struct brood_future *future)
 {
+    brood__assert_locked(future->pool);
     return retry_of(future) ? &retry_of(future)->request : NULL;
 }
 
 struct binheap_node *brood__retry_node(const struct brood_future *future)
 {
+    brood__assert_locked(future->pool);
     return retry_of(future) ? &retry_of(future)->node : NULL;
 }
 
@@ -69,6 +72,7 @@ static int64_t pause_before(const struct brood_pool *pool, uint32_t attempt)
 
 bool brood__retry(struct brood_pool *pool, struct brood_future *future)
 {
+    brood__assert_locked(pool);
     struct retry *retry = retry_of(future);
 
     if (!retry || retry->left <= 0 || life_outcome(pool->life.state))
@@ -126,6 +130,7 @@ static void retry_end(struct brood_future *future, int outcome)
 
 bool brood__retry_forget(struct brood_pool *pool, struct brood_future *future, int outcome)
 {
+    brood__assert_locked(pool);
     const struct binheap_node *node = brood__retry_node(future);
     bool forgotten = node && node->heap == &pool->retries.heap;
 
@@ -144,12 +149,14 @@ static void retries_end(struct brood_pool *pool, int outcome)
 
 void brood__retry_never(struct brood_future *future)
 {
+    brood__assert_locked(future->pool);
     if (retry_of(future))
         retry_of(future)->left = -1;
 }
 
 bool brood__retry_is_used_up(const struct brood_future *future)
 {
+    brood__assert_locked(future->pool);
     return !retry_of(future) || retry_of(future)->left == 0;
 }
 

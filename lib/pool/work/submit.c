@@ -110,6 +110,7 @@ static size_t put_aside(const struct brood_task *task)
 static int submit_task(struct brood_pool *pool, struct brood_future *future, const struct brood_task *task,
                        struct brood_bytes arg, const struct terms *terms, brood_deadline deadline)
 {
+    brood__assert_locked(pool);
     /* The worker may write as much as the task promised, and no more than there is room for. */
     size_t promised = put_aside(task), capacity = future->owns_result ? SIZE_MAX : future->room;
     size_t room = future->room < promised ? future->room : promised;
