@@ -44,7 +44,7 @@ static inline void brood__unlock(struct lock *lock)
         (void)brood__futex_wake(&lock->state, 1);
 }
 
-/* Sleeps, without the lock, until a thread that holds the lock reports a change by brood__lock_tell(); may wake up
+/* Sleeps, without the lock, until a thread that holds the lock reports a change by brood__lock_notify(); may wake up
  * spuriously. */
 static inline void brood__lock_await(struct lock *lock, _Atomic uint32_t *changes)
 {
@@ -56,7 +56,7 @@ static inline void brood__lock_await(struct lock *lock, _Atomic uint32_t *change
 }
 
 /* Wakes all threads that await a change.  The caller holds the lock. */
-static inline void brood__lock_tell(_Atomic uint32_t *changes)
+static inline void brood__lock_notify(_Atomic uint32_t *changes)
 {
     (void)atomic_fetch_add_explicit(changes, 1, memory_order_relaxed); /* the lock orders it */
     (void)brood__futex_wake(changes, INT32_MAX);

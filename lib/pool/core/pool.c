@@ -27,7 +27,7 @@ int brood__pool_is_closed(struct brood_pool *pool)
 void brood__pool_leave_closing(struct brood_pool *pool)
 {
     if (pool->users.inside <= 1) /* the closing thread */
-        brood__lock_tell(&pool->users.left);
+        brood__lock_notify(&pool->users.left);
     brood__pool_release(pool);
 }
 
@@ -49,7 +49,7 @@ void brood_pool_unref(struct brood_pool *pool)
     brood__pool_release(pool);
 }
 
-static void free_spares(struct brood_pool *pool)
+static void future_cache_free(struct brood_pool *pool)
 {
     while (pool->cache.count > 0)
         free(pool->cache.futures[--pool->cache.count]);
@@ -63,7 +63,7 @@ void brood__pool_release_closed(struct brood_pool *pool)
     brood__unlock(&pool->lock);
     if (!last)
         return;
-    free_spares(pool);
+    future_cache_free(pool);
     free(pool);
 }
 

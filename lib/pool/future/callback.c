@@ -59,12 +59,12 @@ void brood__hook_remove(struct brood_future *future, struct hook *hook)
         take_out(&future->more.hooks, &hook->link);
 }
 
-static bool is_to_be_told(const struct hook *hook, bool also_patient)
+static bool is_to_be_notified(const struct hook *hook, bool also_patient)
 {
-    return hook->tell && (also_patient || !hook->is_patient);
+    return hook->notify && (also_patient || !hook->is_patient);
 }
 
-void brood__hooks_tell(struct brood_future *future, bool also_patient)
+void brood__hooks_notify(struct brood_future *future, bool also_patient)
 {
     brood__assert_guarded(future);
     struct link *next = future->more.hooks, *last = next ? next->previous : NULL;
@@ -75,10 +75,10 @@ void brood__hooks_tell(struct brood_future *future, bool also_patient)
         struct hook *hook = hook_of(next);
 
         next = next != last ? next->next : NULL; /* new due callbacks are appended after the last */
-        if (!is_to_be_told(hook, also_patient))
+        if (!is_to_be_notified(hook, also_patient))
             continue;
         take_out(&future->more.hooks, &hook->link);
-        hook->tell(hook, future);
+        hook->notify(hook, future);
     }
 }
 
@@ -107,7 +107,7 @@ static void make_due(struct call *call)
 {
     struct calls *calls = brood__future_guard(call->future)->calls(call->future);
 
-    call->hook.tell = NULL;
+    call->hook.notify = NULL;
     add_last(&call->future->more.hooks, &call->hook.link);
     add_last(&calls->first, &call->due);
     calls->count++;
@@ -126,7 +126,7 @@ static struct call *first_callback(const struct brood_future *future)
 {
     struct link *first = future->more.hooks, *link = first;
 
-    while (link && hook_of(link)->tell)
+    while (link && hook_of(link)->notify)
         link = link->next != first ? link->next : NULL;
     return (struct call *)(void *)link; /* its first member's first member */
 }
@@ -254,7 +254,7 @@ void brood__calls_forget(struct brood_future *future)
         struct hook *hook = hook_of(future->more.hooks);
 
         take_out(&future->more.hooks, &hook->link);
-        if (hook->tell == callback_notify)
+        if (hook->notify == callback_notify)
             free(hook);
     }
 }
@@ -321,7 +321,7 @@ int brood_future_on_done(struct brood_future *future, brood_done *function, void
     call = malloc(sizeof(*call));
     if (!call)
         return brood_fail(-ENOMEM, "out of memory");
-    *call = (struct call){.hook.tell = callback_notify, .future = future, .function = function, .context = context};
+    *call = (struct call){.hook.notify = callback_notify, .future = future, .function = function, .context = context};
     r = brood__future_enter(future);
     if (r < 0) {
         free(call);

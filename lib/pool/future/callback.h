@@ -31,7 +31,7 @@ struct hook {
     struct link link;
     /* Called once, with the future's lock held, when the hook is out of the list.  NULL: the hook is a callback that has
      * been notified and is due. */
-    void (*tell)(struct hook *hook, struct brood_future *future);
+    void (*notify)(struct hook *hook, struct brood_future *future);
     /* Called with the lock held when the future has a new job in a lane.  NULL: the hook does not need that. */
     void (*move)(struct hook *hook);
     /* If a promise is cancelled, the hook is notified only when the producer knows, too. */
@@ -45,7 +45,7 @@ void brood__hook_add(struct brood_future *future, struct hook *hook);
 void brood__hook_remove(struct brood_future *future, struct hook *hook);
 
 /* Notifies all hooks, or only those that are not patient. */
-void brood__hooks_tell(struct brood_future *future, bool also_patient);
+void brood__hooks_notify(struct brood_future *future, bool also_patient);
 
 /* The future, which waited in the host or is a map, has another job in a lane: a waiter that has named its parker in the
  * earlier jobs has to name it there, too. */

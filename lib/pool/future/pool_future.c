@@ -41,7 +41,7 @@ static struct brood_future *make_future(struct brood_pool *pool)
 
 /* Prefetches, because the next futures are likely to be long out of the cache.  (They are in an array: in a list, each
  * would wait for the one before, because the address of the next would be in a line that is not there yet.) */
-static struct brood_future *take_spare(struct brood_pool *pool)
+static struct brood_future *future_cache_take(struct brood_pool *pool)
 {
     struct brood_future *future = pool->cache.futures[--pool->cache.count];
 
@@ -53,7 +53,7 @@ static struct brood_future *take_spare(struct brood_pool *pool)
 struct brood_future *brood__future_new(struct brood_pool *pool)
 {
     brood__assert_locked(pool);
-    struct brood_future *future = pool->cache.count > 0 ? take_spare(pool) : make_future(pool);
+    struct brood_future *future = pool->cache.count > 0 ? future_cache_take(pool) : make_future(pool);
 
     if (!future)
         return NULL;
@@ -106,7 +106,7 @@ void brood__future_finish(struct brood_future *future, int outcome)
         count_failure(pool, outcome);
     atomic_store_explicit(&future->done, true, memory_order_release); /* pairs with brood__future_is_done() */
     if (future->has_more)
-        brood__hooks_tell(future, true);
+        brood__hooks_notify(future, true);
     if (pool->events.ready_fd >= 0)
         brood__ready_fd_signal(pool);
     if (future->abandoned && !has_calls(future))

@@ -65,7 +65,7 @@ static int producer_enter(struct brood_future *future)
 static int acknowledge_cancellation(struct promise *promise)
 {
     promise->state = PROMISE_OVER;
-    brood__hooks_tell(&promise->future, true);
+    brood__hooks_notify(&promise->future, true);
     return brood_fail(-ECANCELED, "it was cancelled");
 }
 
@@ -104,7 +104,7 @@ static void promise_finish(struct promise *promise, enum promise_state state, in
     future->outcome = (int16_t)outcome;
     atomic_store_explicit(&future->done, true, memory_order_release); /* pairs with brood__future_is_done() */
     if (future->has_more)
-        brood__hooks_tell(future, state == PROMISE_OVER);
+        brood__hooks_notify(future, state == PROMISE_OVER);
     brood__calls_run_promise(promise);
 }
 
@@ -171,7 +171,7 @@ int brood_promise_set_error(struct brood_future *future, int error, const char *
 
 struct sleeper {
     struct hook hook;
-    _Atomic uint32_t is_told; /* The notifying thread writes; the sleeper reads, and sleeps on it.  Relaxed: the sleeper
+    _Atomic uint32_t is_notified; /* The notifying thread writes; the sleeper reads, and sleeps on it.  Relaxed: the sleeper
                                  takes the lock before it reads the future */
 };
 
@@ -180,18 +180,18 @@ static void wake(struct hook *hook, struct brood_future *future)
     struct sleeper *sleeper = (struct sleeper *)(void *)hook; /* its first member */
 
     (void)future;
-    atomic_store_explicit(&sleeper->is_told, 1, memory_order_relaxed);
-    (void)brood__futex_wake(&sleeper->is_told, 1); /* the sleeper still exists: it needs the lock to leave */
+    atomic_store_explicit(&sleeper->is_notified, 1, memory_order_relaxed);
+    (void)brood__futex_wake(&sleeper->is_notified, 1); /* the sleeper still exists: it needs the lock to leave */
 }
 
 static int sleep_until_done(struct promise *promise, brood_deadline deadline)
 {
-    struct sleeper sleeper = {.hook.tell = wake};
+    struct sleeper sleeper = {.hook.notify = wake};
 
     brood__hook_add(&promise->future, &sleeper.hook);
     brood__unlock(&promise->lock);
-    while (!atomic_load_explicit(&sleeper.is_told, memory_order_relaxed) && !brood__is_past(deadline))
-        (void)brood__futex_wait(&sleeper.is_told, 0, deadline);
+    while (!atomic_load_explicit(&sleeper.is_notified, memory_order_relaxed) && !brood__is_past(deadline))
+        (void)brood__futex_wait(&sleeper.is_notified, 0, deadline);
     brood__lock(&promise->lock);
     brood__hook_remove(&promise->future, &sleeper.hook);
     return brood__future_is_done(&promise->future)

@@ -16,7 +16,7 @@
 /* Locked by the wait set, as the next function. */
 static void make_ready(struct wait_set *wait_set, struct entry *entry)
 {
-    entry->is_told = true;
+    entry->is_notified = true;
     entry->next = NULL;
     *wait_set->ready_end = entry;
     wait_set->ready_end = &entry->next;
@@ -62,9 +62,9 @@ static void set_wake(struct wait_set *wait_set)
 {
     brood__lock(&wait_set->lock);
     wait_set->has_moved = true;
-    (void)atomic_fetch_add(&wait_set->told, 1);
+    (void)atomic_fetch_add_explicit(&wait_set->notifications, 1, memory_order_relaxed);
     brood__unlock(&wait_set->lock);
-    (void)brood__futex_wake(&wait_set->told, 1);
+    (void)brood__futex_wake(&wait_set->notifications, 1);
 }
 
 /* Another thread may have moved the job into a lane: so this wakes a sleeping waiter, which names its parker there.  For
@@ -93,11 +93,11 @@ static void entry_notify(struct hook *hook, struct brood_future *future)
     wait_set->unfinished--;
     if (entry->waited_pool)
         entry->waited_pool->unfinished--;
-    (void)atomic_fetch_add(&wait_set->told, 1);
+    (void)atomic_fetch_add_explicit(&wait_set->notifications, 1, memory_order_relaxed);
     is_asleep = wait_set->is_asleep && is_over(wait_set);
     brood__unlock(&wait_set->lock);
     if (is_asleep) /* the wait set may be gone by now; then this wakes no thread */
-        (void)brood__futex_wake(&wait_set->told, 1);
+        (void)brood__futex_wake(&wait_set->notifications, 1);
 }
 
 /* ---- the wait set ---- */
@@ -190,7 +190,7 @@ static int set_add(struct wait_set *wait_set, struct entry *entry, struct brood_
     r = brood__future_enter(future);
     if (r < 0)
         return r;
-    *entry = (struct entry){.hook = {.tell = entry_notify, .move = future->pool ? entry_move : NULL, .is_patient = true},
+    *entry = (struct entry){.hook = {.notify = entry_notify, .move = future->pool ? entry_move : NULL, .is_patient = true},
                             .wait_set = wait_set,
                             .future = future,
                             .is_given = false};
@@ -244,7 +244,7 @@ static int make_words(struct wait_set *wait_set)
     return wait_set->words ? 0 : brood_fail(-ENOMEM, "out of memory");
 }
 
-/* On failure there is nothing to disband. */
+/* On failure there is nothing to close. */
 static int set_open(struct wait_set *wait_set, struct brood_future *const *futures, size_t n, enum brood_until until)
 {
     int r;
@@ -356,7 +356,8 @@ static bool set_sleep_is_needless(void *waiter, struct futex_word *ret_word)
     bool needless;
 
     brood__lock(&wait_set->lock);
-    *ret_word = (struct futex_word){&wait_set->told, atomic_load_explicit(&wait_set->told, memory_order_relaxed)};
+    *ret_word =
+        (struct futex_word){&wait_set->notifications, atomic_load_explicit(&wait_set->notifications, memory_order_relaxed)};
     wait_set->is_asleep = true;
     needless = is_over(wait_set) || wait_set->has_moved;
     brood__unlock(&wait_set->lock);
@@ -486,7 +487,7 @@ static bool has_timed_out(int r)
 static void report(struct wait_set *wait_set, struct brood_future *const *futures, size_t n, bool *ret_done)
 {
     for (size_t i = 0; ret_done && i < n; i++)
-        ret_done[i] = (*place_of(wait_set, futures[i]))->is_told;
+        ret_done[i] = (*place_of(wait_set, futures[i]))->is_notified;
 }
 
 int brood_futures_wait(struct brood_future *const *futures, size_t n, enum brood_until until, bool *ret_done,

@@ -25,7 +25,7 @@ struct entry {
     struct waited_pool *waited_pool; /* NULL: a promise */
     struct entry *next, **place; /* in a list of the waited pool until the future is done, guarded by the pool's lock; then
                                     in the queue */
-    bool is_told;                /* in the queue, or was; guarded by the wait set's lock */
+    bool is_notified;            /* in the queue, or was; guarded by the wait set's lock */
     bool is_given;               /* returned to the program, so the future may be freed; used by the waiter only */
 };
 
@@ -45,8 +45,8 @@ struct waited_pool {
 struct wait_set {
     struct lock lock;
     /* A count.  A thread that finishes or moves a future adds, with the set's lock held; the waiter reads it and sleeps on
-     * it.  Sequentially consistent by default; the lock orders it. */
-    _Atomic uint32_t told;
+     * it.  Relaxed: the lock orders it. */
+    _Atomic uint32_t notifications;
     bool is_asleep;
     bool has_moved; /* since the waiter prepared its sleep, an entry has got a job that may not name its parker */
     enum brood_until until;

@@ -98,7 +98,7 @@ static int wait_until_ready(struct brood_pool *pool, const struct processes *pro
         uint32_t alive = atomic_load(&header->life);
         /* Not started yet; or dying: the kernel has marked the word, but the pidfd does not report the death yet. */
         bool is_born = alive != 0 && !brood__life_is_over(alive);
-        bool is_told = is_born && brood__life_is_marked(alive); /* the kernel will notify the host of its death */
+        bool is_marked = is_born && brood__life_is_marked(alive); /* the kernel will notify the host of its death */
         int r = processes_look(pool, processes);
 
         if (r < 0 || (r == 0 && is_born)) {
@@ -110,7 +110,7 @@ static int wait_until_ready(struct brood_pool *pool, const struct processes *pro
         if (r == 0)
             continue; /* the supervisor started between the two checks */
         brood__parker_sleep(&header->parkers[0], seen, &header->life, alive,
-                            is_told ? deadline : brood__after_ns(UNBORN_NS));
+                            is_marked ? deadline : brood__after_ns(UNBORN_NS));
     }
 }
 

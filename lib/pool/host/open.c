@@ -130,7 +130,7 @@ static uint32_t lane_slots(size_t queue, unsigned workers)
     return slots;
 }
 
-static int open_mirror(struct lane_shadow *shadow, const struct lane *lane)
+static int lane_shadow_open(struct lane_shadow *shadow, const struct lane *lane)
 {
     size_t slots = lane->mask + 2;
 
@@ -149,7 +149,7 @@ static int open_mirror(struct lane_shadow *shadow, const struct lane *lane)
 int brood__pool_add_lane(struct brood_pool *pool)
 {
     struct lane *lane = &pool->shared.lanes[pool->size.lanes];
-    int r = open_mirror(&pool->shadows[pool->size.lanes], lane);
+    int r = lane_shadow_open(&pool->shadows[pool->size.lanes], lane);
 
     if (r == 0)
         r = brood__lane_commit(&pool->shared, pool->size.lanes, lane_depth_at_first(lane));
@@ -173,7 +173,7 @@ static int open_lanes(struct brood_pool *pool)
     return r;
 }
 
-static void close_mirrors(struct brood_pool *pool)
+static void lane_shadows_close(struct brood_pool *pool)
 {
     for (unsigned i = 0; pool->shadows && i < pool->size.max; i++) {
         free(pool->shadows[i].jobs);
@@ -184,7 +184,7 @@ static void close_mirrors(struct brood_pool *pool)
     pool->shadows = NULL;
 }
 
-static const struct kind *backend_of(enum brood_kind kind)
+static const struct kind *kind_of(enum brood_kind kind)
 {
     static const struct kind *const backends[] = {
         [BROOD_PROCESSES] = &brood__kind_processes,
@@ -197,7 +197,7 @@ static const struct kind *backend_of(enum brood_kind kind)
 
 void brood__pool_close_memory(struct brood_pool *pool)
 {
-    close_mirrors(pool);
+    lane_shadows_close(pool);
     brood__binheap_close(&pool->backlog);
     brood__binheap_close(&pool->retries.heap);
     brood__heap_close(&pool->heap);
@@ -276,7 +276,7 @@ static struct brood_pool *new_pool(const struct brood_pool_options *options)
         return NULL;
     pool->fork_generation = atomic_load(&brood__fork_generation);
     pool->kind = options->kind;
-    pool->ops = backend_of(options->kind);
+    pool->ops = kind_of(options->kind);
     pool->size.max = (unsigned)options->workers_max;
     pool->size.min = (unsigned)options->workers_min;
     pool->size.wanted = (unsigned)options->workers;

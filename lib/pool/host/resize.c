@@ -10,7 +10,7 @@
 
 /* Dismisses the workers from `wanted` on.  Those that are scaled down only change their membership entry; the others are
  * woken, and so is one of the remaining workers, which drains the dismissed lanes and wakes others if there is more. */
-static void send_away(struct brood_pool *pool)
+static void dismiss_workers(struct brood_pool *pool)
 {
     struct header *header = pool->shared.header;
 
@@ -37,7 +37,7 @@ static void set_wanted(struct brood_pool *pool, unsigned workers)
     for (unsigned i = 0; i < pool->size.max; i++)
         atomic_store(&pool->shared.lanes[i].worker_state->is_dismissed, i >= workers);
     if (fewer)
-        send_away(pool);
+        dismiss_workers(pool);
     pool->ops->start_missing(pool);
     brood__wake_waiter(pool->shared.header, WAITER_ALL); /* the room for which they wait may have changed */
 }

@@ -439,7 +439,7 @@ static void fail_rest(struct map *map, int16_t outcome)
 
 /* Runs an idle window.  No other thread uses it.  True if it has work for the workers.  Locked on entry and return, not
  * in between. */
-static bool turn(struct brood_pool *pool, struct map_window *window)
+static bool window_run(struct brood_pool *pool, struct map_window *window)
 {
     struct map *map = window->map;
     int16_t end = ending(pool, map);
@@ -532,7 +532,7 @@ static bool run_windows(struct brood_pool *pool)
     if (!pool->windows.idle)
         return send_stalled(pool);
     window = pop(&pool->windows.idle);
-    if (!turn(pool, window))
+    if (!window_run(pool, window))
         end_window(window);
     else if (ending(pool, window->map))
         map_window_queue(pool, window);
