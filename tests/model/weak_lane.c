@@ -137,7 +137,7 @@ static void submits_and_sleeps(void)
     for (int laps = 0; laps < 3; laps++) {
         uint32_t seen = brood__parker_look(parker);
 
-        atomic_store(&header.asleep, (uint64_t)1 << HOST_PARKER);
+        atomic_store_explicit(&header.asleep, (uint64_t)1 << HOST_PARKER, memory_order_relaxed);
         (void)slot_add_waiter(slot_of(position), WAITER_NONE, HOST_PARKER);
         (void)brood__fence_heavy();
         if (is_answered(position))

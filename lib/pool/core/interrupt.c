@@ -30,7 +30,7 @@ static struct sigaction before;
 
 static void kill_supervisor(unsigned i)
 {
-    int supervisor = atomic_load(&heeding[i].supervisor);
+    int supervisor = atomic_load_explicit(&heeding[i].supervisor, memory_order_seq_cst);
 
     if (supervisor > 0)
         (void)brood__pidfd_kill(supervisor, SIGKILL);
@@ -38,7 +38,7 @@ static void kill_supervisor(unsigned i)
 
 static void wake_waiters(unsigned i)
 {
-    const struct brood_pool *pool = atomic_load(&heeding[i].pool);
+    const struct brood_pool *pool = atomic_load_explicit(&heeding[i].pool, memory_order_seq_cst);
 
     if (pool)
         brood__wake_host(pool->shared.header);
@@ -52,14 +52,14 @@ static void interrupted(int number)
     bool is_first;
 
     (void)number;
-    atomic_fetch_add(&handlers, 1);
-    is_first = atomic_fetch_add(&brood__interrupts, 1) == 0;
+    atomic_fetch_add_explicit(&handlers, 1, memory_order_seq_cst);
+    is_first = atomic_fetch_add_explicit(&brood__interrupts, 1, memory_order_relaxed) == 0;
     for (unsigned i = 0; i < POOLS_MAX; i++)
         if (is_first)
             wake_waiters(i);
         else
             kill_supervisor(i);
-    atomic_fetch_sub(&handlers, 1);
+    atomic_fetch_sub_explicit(&handlers, 1, memory_order_seq_cst);
     errno = error;
 }
 
@@ -72,7 +72,7 @@ static int install(void)
         return 0;
     if (sigaction(SIGINT, NULL, &before) < 0 || (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN))
         return brood_fail(-EBUSY, "the program handles SIGINT itself");
-    atomic_store(&brood__interrupts, 0);
+    atomic_store_explicit(&brood__interrupts, 0, memory_order_relaxed);
     if (before.sa_handler == SIG_IGN) /* a background job, for example: SIGINT stays ignored */
         return 0;
     return sigaction(SIGINT, &action, NULL) == 0 ? 0 : brood_fail(-errno, "sigaction: %s", strerror(errno));
@@ -100,8 +100,8 @@ static int table_enter(struct brood_pool *pool)
             (void)close(brood__disown(supervisor));
         return r;
     }
-    heeding[i].pool = pool;
-    atomic_store(&heeding[i].supervisor, supervisor);
+    atomic_store_explicit(&heeding[i].pool, pool, memory_order_seq_cst);
+    atomic_store_explicit(&heeding[i].supervisor, supervisor, memory_order_seq_cst);
     heeding_count++;
     pool->interrupts.are_heeded = true;
     return 0;
@@ -128,12 +128,13 @@ int brood_pool_heed_interrupts(struct brood_pool *pool, enum brood_interrupt fir
 /* Locked. */
 static void table_leave(unsigned i)
 {
-    int supervisor = atomic_exchange(&heeding[i].supervisor, 0);
+    int supervisor = atomic_exchange_explicit(&heeding[i].supervisor, 0, memory_order_seq_cst);
 
-    heeding[i].pool = NULL;
+    atomic_store_explicit(&heeding[i].pool, NULL, memory_order_seq_cst);
     if (--heeding_count == 0)
         (void)sigaction(SIGINT, &before, NULL);
-    while (atomic_load(&handlers) > 0) /* a handler in another thread may be about to use it */
+    while (atomic_load_explicit(&handlers, memory_order_seq_cst) >
+           0) /* a handler in another thread may be about to use it */
         (void)sched_yield();
     if (supervisor > 0)
         (void)close(brood__disown(supervisor));

@@ -79,12 +79,12 @@ static void poll_job(struct brood_pool *pool, struct wait_condition *condition, 
     brood__spin_end(&spinner, brood__word_is_over(slot_look(slot), position));
 }
 
-/* Host threads write `asleep` with the lock held; workers and the supervisor read it, relaxed.  The store is sequentially
- * consistent by default: the store of a waiter in a slot, or the waiter's heavy fence, orders it (header.h). */
+/* Host threads write `asleep` with the lock held; workers and the supervisor read it.  Relaxed, both: the store of a
+ * waiter in a slot, or the waiter's heavy fence, orders it (header.h). */
 static void set_asleep(struct brood_pool *pool, uint64_t asleep)
 {
     pool->sleepers.asleep = asleep;
-    atomic_store(&pool->shared.header->asleep, asleep);
+    atomic_store_explicit(&pool->shared.header->asleep, asleep, memory_order_relaxed);
 }
 
 static unsigned use_parker(struct brood_pool *pool, unsigned parker)

@@ -32,7 +32,7 @@ static void take_no_more(struct brood_pool *pool)
 static void drain_workers(struct brood_pool *pool)
 {
     pool->size.may_scale_down = true;
-    atomic_store(&pool->shared.header->is_draining, 1);
+    atomic_store_explicit(&pool->shared.header->is_draining, 1, memory_order_seq_cst);
     brood__wake_workers(&pool->shared, 0);
 }
 

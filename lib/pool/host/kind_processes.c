@@ -55,7 +55,8 @@ static bool is_dead(const struct processes *processes)
 
 static int broken_reason(const struct header *header)
 {
-    int error = atomic_load(&header->error); /* stored by the supervisor before `state`, which the host has acquired */
+    int error = atomic_load_explicit(
+        &header->error, memory_order_relaxed); /* stored by the supervisor before `state`, which the host has acquired */
 
     return brood_fail(error < 0 ? error : -ECHILD, "%.*s", (int)sizeof(header->reason), header->reason);
 }
@@ -71,7 +72,7 @@ static int processes_look(const struct brood_pool *pool, const struct processes 
         return broken_reason(header);
     if (dead)
         return brood_fail(-ECHILD, "the pool's supervisor died while the pool was opened");
-    return count_ready(pool) == (int)pool->size.min && atomic_load(&header->watched) ? 0 : 1;
+    return count_ready(pool) == (int)pool->size.min && atomic_load_explicit(&header->watched, memory_order_acquire) ? 0 : 1;
 }
 
 static brood_deadline ready_by(const struct brood_pool_options *options)
@@ -94,8 +95,8 @@ static int wait_until_ready(struct brood_pool *pool, const struct processes *pro
 
     for (;;) {
         uint32_t seen = brood__parker_look(&header->parkers[0]);
-        /* The supervisor stores it, release; the kernel marks it.  Sequentially consistent by default; acquire would do. */
-        uint32_t alive = atomic_load(&header->life);
+        /* The supervisor stores it, release; the kernel marks it. */
+        uint32_t alive = atomic_load_explicit(&header->life, memory_order_acquire);
         /* Not started yet; or dying: the kernel has marked the word, but the pidfd does not report the death yet. */
         bool is_born = alive != 0 && !brood__life_is_over(alive);
         bool is_marked = is_born && brood__life_is_marked(alive); /* the kernel will notify the host of its death */

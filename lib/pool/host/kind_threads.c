@@ -29,14 +29,14 @@ struct threads {
 };
 
 /* Reports why the worker cannot serve.  The opening thread reads it for the first workers; a later worker breaks the
- * pool, as a worker process does.  The store of `error` is sequentially consistent by default; relaxed
- * would do, since the release of the phase or of the header's state follows. */
+ * pool, as a worker process does.  The store of `error` is relaxed: the release of the phase or of the
+ * header's state follows. */
 static void threads_give_up(struct thread *thread, int error)
 {
     struct header *header = thread->pool->shared.header;
     struct worker_state *worker_state = thread->pool->shared.lanes[thread->server.worker].worker_state;
 
-    atomic_store(&worker_state->error, error);
+    atomic_store_explicit(&worker_state->error, error, memory_order_relaxed);
     if (thread->is_late) {
         (void)snprintf(header->reason, sizeof(header->reason), "%s", brood_error());
         brood__header_set_state(header, HEADER_BROKEN);
@@ -54,8 +54,9 @@ static bool enter_again(struct thread *thread)
 {
     int32_t nobody = MEMBER_NONE;
 
-    return atomic_compare_exchange_strong(&thread->pool->shared.membership->entries[thread->server.worker], &nobody,
-                                          MEMBER_THREAD);
+    return atomic_compare_exchange_strong_explicit(&thread->pool->shared.membership->entries[thread->server.worker],
+                                                   &nobody, MEMBER_THREAD, memory_order_seq_cst,
+                                                   memory_order_relaxed); /* with is_wanted_again() */
 }
 
 /* The worker is scaled down or dismissed.  As the supervisor does for a process, it checks again after it has changed
@@ -67,8 +68,8 @@ static bool is_wanted_again(struct thread *thread)
     unsigned worker = thread->server.worker;
 
     if (!thread->server.scales_down) {
-        atomic_store(&shared->membership->entries[worker], MEMBER_NONE);
-        return worker < atomic_load(&shared->membership->wanted) && enter_again(thread);
+        atomic_store_explicit(&shared->membership->entries[worker], MEMBER_NONE, memory_order_seq_cst);
+        return worker < atomic_load_explicit(&shared->membership->wanted, memory_order_seq_cst) && enter_again(thread);
     }
     return !brood__scale_down(shared, worker) && enter_again(thread);
 }
@@ -82,7 +83,7 @@ static bool worker_thread_leave(struct thread *thread)
         return true;
     brood__unavailable_enter(header, thread->server.worker);
     brood__present_add(header, -1);
-    atomic_store(&thread->tid, 0); /* the kernel may soon reuse the id */
+    atomic_store_explicit(&thread->tid, 0, memory_order_relaxed); /* the kernel may soon reuse the id */
     if (!is_wanted_again(thread))
         return true;
     brood__present_add(header, 1);
@@ -97,7 +98,7 @@ static void *serve(void *argument)
 
     (void)brood__cancel_off(); /* for good: a cancelled task would end the lane's worker, too */
     do {
-        atomic_store(&thread->tid, gettid());
+        atomic_store_explicit(&thread->tid, gettid(), memory_order_relaxed);
         r = brood__server_begin(&thread->server, thread->hooks);
         if (r < 0) {
             threads_give_up(thread, -r);
@@ -149,19 +150,19 @@ static int thread_start(struct brood_pool *pool, struct thread *thread, unsigned
 }
 
 /* The host takes the entry before it joins the thread that had it: otherwise that thread might take it back and continue to
- * serve. */
+ * serve.  Sequentially consistent: see is_wanted_again(). */
 static int replace_thread(struct brood_pool *pool, struct thread *thread, unsigned worker)
 {
     _Atomic int32_t *entry = &pool->shared.membership->entries[worker];
     int32_t nobody = MEMBER_NONE;
     int r;
 
-    if (!atomic_compare_exchange_strong(entry, &nobody, MEMBER_THREAD))
+    if (!atomic_compare_exchange_strong_explicit(entry, &nobody, MEMBER_THREAD, memory_order_seq_cst, memory_order_relaxed))
         return 0;
     end_thread(thread); /* which has nothing left to do but return */
     r = thread_start(pool, thread, worker);
     if (r < 0)
-        atomic_store(entry, MEMBER_NONE);
+        atomic_store_explicit(entry, MEMBER_NONE, memory_order_seq_cst);
     return r;
 }
 
@@ -199,7 +200,7 @@ static int await_ready(struct brood_pool *pool, const struct thread *thread)
         if (brood__worker_phase(worker_state) == PHASE_READY)
             return 0;
         if (brood__worker_phase(worker_state) == PHASE_FAILED)
-            return brood_fail(-atomic_load(&worker_state->error), "%s", thread->words);
+            return brood_fail(-atomic_load_explicit(&worker_state->error, memory_order_relaxed), "%s", thread->words);
         brood__parker_sleep(parker, seen, NULL, 0, BROOD_FOREVER);
     }
 }
@@ -248,7 +249,7 @@ static pid_t threads_id(const struct brood_pool *pool, unsigned worker)
 {
     struct threads *threads = pool->kind_state;
 
-    return atomic_load(&threads->threads[worker].tid);
+    return atomic_load_explicit(&threads->threads[worker].tid, memory_order_relaxed);
 }
 
 const struct kind brood__kind_threads = {

@@ -215,18 +215,18 @@ static enum segment_kind segment_kind(const struct brood_pool *pool, const struc
 }
 
 /* A worker that does not exist at first is unavailable: no worker serves its lane. */
-static int open_roll(struct brood_pool *pool)
+static int membership_open(struct brood_pool *pool)
 {
     struct shared *shared = &pool->shared;
     int r = pool->kind == BROOD_INLINE ? 0 : brood__membership_open(&shared->membership, pool->size.max);
 
     if (r < 0)
         return r;
-    /* No worker exists yet, so the order of these two stores does not matter. */
-    atomic_store(&shared->header->wanted, pool->size.wanted);
+    /* Relaxed: no worker exists yet. */
+    atomic_store_explicit(&shared->header->wanted, pool->size.wanted, memory_order_relaxed);
     if (!shared->membership)
         return 0;
-    atomic_store(&shared->membership->wanted, pool->size.wanted);
+    atomic_store_explicit(&shared->membership->wanted, pool->size.wanted, memory_order_relaxed);
     for (unsigned i = pool->size.min; i < pool->size.max; i++) {
         brood__unavailable_mark(shared->header, i);
         if (i < pool->size.wanted)
@@ -260,7 +260,7 @@ static int open_memory(struct brood_pool *pool, const struct brood_pool_options 
     header->workers_min = pool->size.min;
     header->at_limit = options->at_limit;
     header->depth = brood__depth() + 1;
-    r = open_roll(pool);
+    r = membership_open(pool);
     if (r == 0)
         r = open_lanes(pool);
     if (r < 0)
@@ -274,7 +274,7 @@ static struct brood_pool *new_pool(const struct brood_pool_options *options)
 
     if (!pool)
         return NULL;
-    pool->fork_generation = atomic_load(&brood__fork_generation);
+    pool->fork_generation = atomic_load_explicit(&brood__fork_generation, memory_order_relaxed);
     pool->kind = options->kind;
     pool->ops = kind_of(options->kind);
     pool->size.max = (unsigned)options->workers_max;

@@ -24,18 +24,18 @@ static void dismiss_workers(struct brood_pool *pool)
     brood__pass_wake(&pool->shared, NULL);
 }
 
-/* Sets the membership first: a dismissed worker must not be replaced.  The stores are sequentially consistent by
- * default.  `membership->wanted` has to be, for worker threads: see is_wanted_again() in kind_threads.c; the other two
- * are hints for the workers, for which relaxed would do. */
+/* Sets the membership first: a dismissed worker must not be replaced.  `membership->wanted`
+ * is stored sequentially consistent, for worker threads: see is_wanted_again() in kind_threads.c.  The other two are hints
+ * for the workers: relaxed. */
 static void set_wanted(struct brood_pool *pool, unsigned workers)
 {
     bool fewer = workers < pool->size.wanted;
 
     pool->size.wanted = workers;
-    atomic_store(&pool->shared.membership->wanted, workers);
-    atomic_store(&pool->shared.header->wanted, workers);
+    atomic_store_explicit(&pool->shared.membership->wanted, workers, memory_order_seq_cst);
+    atomic_store_explicit(&pool->shared.header->wanted, workers, memory_order_relaxed);
     for (unsigned i = 0; i < pool->size.max; i++)
-        atomic_store(&pool->shared.lanes[i].worker_state->is_dismissed, i >= workers);
+        atomic_store_explicit(&pool->shared.lanes[i].worker_state->is_dismissed, i >= workers, memory_order_relaxed);
     if (fewer)
         dismiss_workers(pool);
     pool->ops->start_missing(pool);

@@ -16,10 +16,11 @@ static int check_size(size_t size, size_t known)
                       known);
 }
 
-/* An inline pool has no membership, and its worker, the caller, always exists.  The load is a snapshot: relaxed would do. */
+/* An inline pool has no membership, and its worker, the caller, always exists.  Relaxed: the load is a snapshot. */
 static bool worker_is_alive(const struct brood_pool *pool, unsigned worker)
 {
-    return !pool->shared.membership || atomic_load(&pool->shared.membership->entries[worker]) > MEMBER_NONE;
+    return !pool->shared.membership ||
+           atomic_load_explicit(&pool->shared.membership->entries[worker], memory_order_relaxed) > MEMBER_NONE;
 }
 
 static bool is_busy(const struct brood_pool *pool, unsigned worker)
