@@ -1,7 +1,8 @@
 #!/bin/sh
 # usage: tests/atomics.sh [--shrink]
 #
-# Each atomic operation of lib/ names its memory order (programs do not: tests/floors.sh keeps memory orders in lib/): memory_order_seq_cst too, where it is needed, and the code says why.
+# Each atomic operation of lib/ names its memory order: memory_order_seq_cst too, where it is needed, and the code says why.
+# (Programs name none: tests/floors.sh.)
 # tests/atomics.txt lists the files that still have operations without one, and how many: "path count".  The list only
 # shrinks: a count that is too high is an error, too, and --shrink corrects it.  Prints what breaks the rule; exits 1 if anything does.
 set -u
