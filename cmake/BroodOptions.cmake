@@ -16,7 +16,7 @@ option(BROOD_CHECK_VALID "Walk data structures at the end of calls" OFF)
 option(BROOD_COVERAGE "Measure what the tests reach" OFF)
 option(BROOD_FUZZ "Build the fuzz targets for libFuzzer" OFF)
 option(BROOD_WERROR "Warnings are errors" OFF)
-# The cache belongs to whoever has this as a part of their own: an option there would make all their libraries shared.
+# The cache belongs to a project that includes this one: an option there would make all its libraries shared.
 if(PROJECT_IS_TOP_LEVEL)
     option(BUILD_SHARED_LIBS "brood::brood is the shared library" ON)
 elseif(NOT DEFINED BUILD_SHARED_LIBS)

@@ -20,7 +20,7 @@
 static int workers_main(int argc, char **argv)
 {
     static const struct argp argp = {
-        .doc = "Prints how many workers a pool has when nobody says how many (workers = 0), and why."};
+        .doc = "Prints how many workers a pool has when the program does not say how many (workers = 0), and why."};
     char reason[512]; /* begins with the number */
 
     argp_parse(&argp, argc, argv, 0, NULL, NULL);

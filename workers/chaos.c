@@ -241,8 +241,8 @@ static int run(struct storm *storm, struct json_out *json)
     return storm_is_even(storm) ? r : -EIO;
 }
 
-/* One CPU is left to those who watch: with all of them busy, what is measured is how long a process that is to die, or to
- * hear of a death, waits for a CPU. */
+/* One CPU is left to the processes that watch: with all of them busy, what is measured is how long a process that is to die, or to
+ * notice a death, waits for a CPU. */
 static int default_workers(void)
 {
     int cpus = brood_workers_default(NULL, 0);

@@ -16,7 +16,7 @@
 #define EXIT_CODE 23
 #define STACK_BYTES (256 * 1024)
 
-/* ---- who began ---- */
+/* ---- which worker began ---- */
 
 static _Atomic int32_t *begun_by; /* by worker; written by workers, in memory of its own that they inherit */
 

@@ -1,4 +1,4 @@
-/* chore.h - a task for a storm: a result that can be checked, a record of who ran it, and for some a way to die.
+/* chore.h - a task for a storm: a result that can be checked, a record of which worker ran it, and for some a way to die.
  *
  * A worker marks in the chore's cell, in memory that it shares with the host, that it began and that it came to the end. So
  * the host can tell, whatever became of the worker, how often the chore ran and in which process.

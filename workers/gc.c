@@ -60,7 +60,8 @@ static void sum_up(const struct findings *findings, bool remove)
         say(stdout, "%d of %d %s removed.", findings->removed, findings->count, names);
     else
         say(stdout,
-            "%d %s of shared memory, %s KiB, that nobody has and whose creators are dead. `brood gc --remove' removes %s.",
+            "%d %s of shared memory, %s KiB, that no process has and whose creators are dead. `brood gc --remove' removes "
+            "%s.",
             findings->count, names, grouped((int64_t)(findings->bytes >> 10)).text, findings->count == 1 ? "it" : "them");
 }
 

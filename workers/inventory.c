@@ -33,7 +33,7 @@ static int count_mappings(void)
     return count;
 }
 
-/* One that has ended counts too: somebody should have reaped it. */
+/* One that has ended counts too: its parent should have reaped it. */
 static int has_children(void)
 {
     siginfo_t info;

@@ -8,7 +8,7 @@
  *     fabs(area - kernel->integral(0, 10)) <= kernel_tolerance(&span)
  *
  * kernel_integrate() is never inlined, and brood and brood-worker are linked with one compilation of kernels.c, so that
- * what is compared is who runs the loop and not how it was compiled.
+ * what is compared is which worker runs the loop and not how it was compiled.
  */
 #ifndef BROOD_WORKERS_KERNELS_H
 #define BROOD_WORKERS_KERNELS_H
@@ -44,7 +44,7 @@ int kernel_integrate(const struct span *span, double *ret_area);
 /* How far a correct result may be from the true value: what the midpoint rule leaves at this step size, and rounding. */
 double kernel_tolerance(const struct span *span);
 
-/* kernels.c also defines the task of it: BROOD_TASK(speedup_span, struct span, double).  Whoever hands it to a pool
+/* kernels.c also defines the task of it: BROOD_TASK(speedup_span, struct span, double).  A file that hands it to a pool
  * declares it for itself, since the file that defines a task cannot see a declaration too. */
 
 #endif

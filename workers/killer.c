@@ -81,7 +81,7 @@ static bool may_kill(struct mark *mark, int worker)
     return true;
 }
 
-/* Books it first: who sees the death must find it in the ledger.  The number is certainly the worker's: the pool forgets it
+/* Books it first: a thread that sees the death must find it in the ledger.  The number is certainly the worker's: the pool forgets it
  * a few instructions after it has reaped the process, and by then the kernel has not gone once around all the numbers. */
 static bool strike(struct killer *killer, struct mark *mark)
 {
@@ -138,7 +138,7 @@ void killer_stop(struct killer *killer)
     pthread_join(killer->thread, NULL);
 }
 
-/* Until whoever was killed is dead, and replaced. */
+/* Until the killed process is dead, and replaced. */
 static void await_replacements(struct killer *killer)
 {
     int64_t end = latency_now_ns() + REPLACED_NS;

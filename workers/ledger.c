@@ -1,4 +1,4 @@
-/* ledger.c - who died. */
+/* ledger.c - which processes died. */
 #include "ledger.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* ledger.h - who died: an account for each process id, so that no task is charged to a worker that did not die of it, or
+/* ledger.h - which processes died: an account for each process id, so that no task is charged to a worker that did not die of it, or
  * after another one.
  *
  * A number may be used again by a later process; so an account has counts, and only their balance says something.

@@ -231,7 +231,7 @@ static int run_kind(const struct problem *problem, enum kind kind, int workers, 
     }
 }
 
-/* A chunk that nobody computes must not pass with the area that the run before left there. */
+/* A chunk that no worker computes must not pass with the area that the run before left there. */
 static void forget_areas(const struct problem *problem)
 {
     for (int i = 0; i < problem->chunks; i++)

@@ -35,7 +35,7 @@ struct problem {
     double exact;       /* the true value */
     double tolerance;   /* how far a correct result may be from it */
     struct span *spans; /* one for each chunk */
-    double *areas;      /* of the chunks, by whoever ran last */
+    double *areas;      /* of the chunks, by the worker that ran last */
 };
 
 /* Cuts the problem into chunks of equal length.  0; -ENOMEM; -ERANGE: its value does not fit a double. */

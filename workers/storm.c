@@ -361,7 +361,7 @@ static int open_host(struct storm *storm, struct host *host, struct tally *tally
     return host->cells ? 0 : -ENOMEM;
 }
 
-/* Kills that find nothing to do must cost nothing: who is dead when the map begins can take no item with it. */
+/* Kills that find nothing to do must cost nothing: a worker that is dead when the map begins can take no item with it. */
 static void kill_at_rest(struct storm *storm, struct host *host)
 {
     struct map map = {0};

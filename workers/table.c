@@ -99,7 +99,7 @@ static const char *why_not_faster(const struct table *table, const struct row *b
     if (table->cores == 1)
         return ": there is one core, and the one loop had it already";
     if (best->workers == 1)
-        return ": a single worker has nobody to share with";
+        return ": a single worker shares with no other";
     if (table->serial_seconds < 1e-3 || table->serial_seconds < 10 * best->startup_seconds)
         return ": the work is too short to be worth handing out (try more --steps)";
     return ": other programs had the cores, or the chunks are too few or too unequal";

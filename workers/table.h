@@ -33,7 +33,7 @@ struct table {
 
 void table_print(FILE *out, const struct table *table);
 
-/* Two sentences for those who see such a table for the first time, made from its numbers. */
+/* Two sentences for readers that see such a table for the first time, made from its numbers. */
 void table_explain(FILE *out, const struct table *table);
 
 /* An array with an object for each row, the caller's; NULL when memory ran out. */

@@ -62,7 +62,7 @@ BROOD_API BROOD_MUST_USE int brood_future_item(struct brood_future *future, size
 BROOD_API const char *brood_future_error(const struct brood_future *future);
 
 enum brood_cause {
-    BROOD_DIED,          /* of the task, or of somebody's signal: -EOWNERDEAD */
+    BROOD_DIED,          /* of the task, or of another process's signal: -EOWNERDEAD */
     BROOD_TIMED_OUT,     /* however it died, the task had had its time: -ETIMEDOUT */
     BROOD_KILLED,        /* by brood_future_kill(): -ECANCELED */
     BROOD_TIMED_OUT_CPU, /* the same as BROOD_TIMED_OUT, of its CPU time (`.limit_cpu_ms`): -ETIMEDOUT */
@@ -81,7 +81,7 @@ struct brood_death {
     int64_t system_us;      /* … and the kernel's, for it */
     int64_t peak_rss_kib;   /* of memory that it had */
     bool dumped_core;       /* see core(5) */
-    bool out_of_memory;     /* of SIGKILL, when the kernel has killed somebody for memory since the last such death */
+    bool out_of_memory;     /* of SIGKILL, when the kernel's OOM killer has killed a process since the last such death */
     int32_t fault_code;     /* a fault's si_code, see sigaction(2), else 0 */
     uint64_t fault_address; /* what it touched, or where it was */
     const char *task;       /* its name */
@@ -123,10 +123,10 @@ BROOD_API bool brood_future_running(struct brood_future *future);
 BROOD_API bool brood_future_is_late(const struct brood_future *future);
 
 enum brood_future_state {
-    BROOD_FUTURE_PENDING,        /* nobody has begun */
-    BROOD_FUTURE_RUNNING,        /* a worker, or whoever keeps the promise, has begun */
-    BROOD_FUTURE_CANCELLED,      /* a promise was, and whoever keeps it does not know yet */
-    BROOD_FUTURE_CANCELLED_TOLD, /* it never ran and never will, and everybody knows */
+    BROOD_FUTURE_PENDING,        /* no worker has begun it */
+    BROOD_FUTURE_RUNNING,        /* a worker, or the producer of a promise, has begun it */
+    BROOD_FUTURE_CANCELLED,      /* a promise is cancelled, and its producer does not know yet */
+    BROOD_FUTURE_CANCELLED_TOLD, /* it never ran and never will, and the producer knows */
     BROOD_FUTURE_DONE,           /* it succeeded */
     BROOD_FUTURE_FAILED,         /* its outcome is an error of its own, or it was dropped when the pool closed or broke */
     BROOD_FUTURE_WORKER_LOST,    /* its worker died, or was killed: brood_future_death() */
@@ -149,16 +149,16 @@ typedef void brood_done(struct brood_future *future, void *context);
  * BROOD_CALLBACK_THREAD` in one thread, which that starts, and nowhere else before the pool closes.  Those of a promise:
  * in the thread that completes or cancels it.  A wait for a future returns when the callbacks of the future have been
  * called, unless another thread does that.  No lock is held meanwhile, and one thread at a time calls the callbacks of a
- * pool, so one that takes long holds up the others, but nobody's work or results.
+ * pool, so one that takes long delays the other callbacks, but no work and no results.
  *
  * Callbacks within callbacks.  A callback may add one to a future that is done, which is called at once, and so on, sixteen
  * deep.  So that no chain uses up the stack, the next one is only due then: of a pool's future it is called as those are
  * whose future was not done yet, of a promise by the same thread when it has left the outermost callback.
  *
  * A callback may do all that the caller of brood_pool_run() may, submit tasks among that, but not close the pool
- * (-EDEADLK); one that is called at once, because the future was done, may do that, too, since nobody waits for it.  It may
+ * (-EDEADLK); one that is called at once, because the future was done, may do that, too, since no thread waits for it.  It may
  * free its future.  It returns: brood/base.h says what is forbidden, and that it cannot be cancelled.  A future that was
- * freed before still calls its callbacks, and is given back behind the last. */
+ * freed before still calls its callbacks, and is given back after the last. */
 BROOD_API BROOD_MUST_USE int brood_future_on_done(struct brood_future *future, brood_done *function, void *context);
 
 /* A descriptor that poll(2) finds readable when the future is done; made by the first call, with a thread that attends to

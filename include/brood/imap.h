@@ -11,7 +11,7 @@
  *         fprintf(stderr, "%s\n", brood_error());
  *
  * Where a map takes an array of arguments and fills one with results, a stream has a window: so many items are out of the
- * source and not yet delivered, at most, and who asks for the next result lets the source go on.  The source is an array,
+ * source and not yet delivered, at most; a thread that asks for the next result lets the source go on.  The source is an array,
  * or a function that gives the next argument, a billion times if need be.
  *
  * Items come in the order of the source, or with `.unordered` as they are done; `item.index` counts from 0 either way.
@@ -19,8 +19,8 @@
  * travel alone.
  *
  * An item that fails is an item, with its error as `outcome`, and the stream goes on; of those that fail in one chunk the
- * first has its words, the others those of the errno.  When a worker dies, the item that it was at is -EOWNERDEAD, and
- * somebody else goes on with the rest.
+ * first has its own message, the others that of the errno.  When a worker dies, the item that it was running ends with
+ * -EOWNERDEAD, and another worker runs the rest.
  *
  * Threads: one at a time uses a stream.  Different streams of one pool are independent.
  */
@@ -58,8 +58,8 @@ struct brood_imap_options {
 #endif
 
 /* Where a stream's arguments come from: writes the next one, of task->arg_size bytes, to `ret_arg`.  1: it did; 0: there
- * are no more; a negative errno, with words by brood_fail() if it likes: it failed, and there are no more.  Called by who
- * opens the stream or asks for results, ahead of what is delivered, and never by two threads at once. */
+ * are no more; a negative errno, with a message by brood_fail() if it likes: it failed, and there are no more.  Called by
+ * the thread that opens the stream or asks for results, ahead of what is delivered, and never by two threads at once. */
 typedef int (*brood_next_function)(void *context, void *ret_arg);
 
 /* Opens a stream over an array of `n` arguments, which stays borrowed; the first ones go to the workers at once.
@@ -85,7 +85,7 @@ BROOD_API void brood_imap_close(struct brood_imap *imap);
 /* What is done with a result, in the caller's thread.  0: goes on; a negative errno ends the stream. */
 typedef int (*brood_emit_function)(void *context, const struct brood_item *item);
 
-/* A whole stream in one call: pulls arguments from `next`, and hands every item to `emit` (NULL: nobody).  Every item runs,
+/* A whole stream in one call: pulls arguments from `next`, and hands every item to `emit` (NULL: to no function).  Every item runs,
  * also when others fail.  0; else what `emit` returned, or `next`, or else the error of the first failing item. */
 BROOD_API BROOD_MUST_USE int brood_pool_map_pull(struct brood_pool *pool, const struct brood_task *task,
                                                  brood_next_function next, brood_emit_function emit, void *context,

@@ -39,7 +39,7 @@ BROOD_API int brood_log_to(int fd, enum brood_log_level level);
 BROOD_API int brood_log_call(void (*function)(enum brood_log_level level, const char *line, void *context), void *context,
                              enum brood_log_level level);
 
-/* Would a line of this level be written?  For who must work to have something to say. */
+/* Would a line of this level be written?  For a caller that has to work to make the message. */
 BROOD_API bool brood_log_is_on(enum brood_log_level level);
 
 /* Writes a line, of at most 1000 bytes: newlines at the end of the text are dropped, those inside it become spaces.  errno

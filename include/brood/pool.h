@@ -1,4 +1,4 @@
-/* brood/pool.h - a pool of workers that run tasks: processes, threads, or nobody but the caller.
+/* brood/pool.h - a pool of workers that run tasks: processes, threads, or the caller itself.
  *
  *     brood_auto(pool) *pool = NULL;
  *     int r = brood_pool_open(&pool, BROOD_POOL(.workers = 8));
@@ -30,7 +30,7 @@
  * cause, supervisor and workers go and nothing remains.
  *
  * The descriptors that a pool holds in this process are its own.  A program that closes them, as closefrom(3) does, breaks
- * the pool: everything unfinished fails with -ESHUTDOWN, and closing it still leaves nothing behind.  Who cleans up so
+ * the pool: everything unfinished fails with -ESHUTDOWN, and closing it still leaves nothing behind.  Such a program
  * opens its pools afterwards.
  */
 #ifndef BROOD_POOL_H
@@ -54,9 +54,9 @@ enum brood_kind {
     BROOD_INLINE,
 };
 
-/* Who calls callbacks: brood_future_on_done() in brood/future.h says it all. */
+/* Which thread calls callbacks: see brood_future_on_done() in brood/future.h. */
 enum brood_callbacks {
-    BROOD_CALLBACK_WAITERS, /* whoever waits in the pool, or calls brood_pool_run() */
+    BROOD_CALLBACK_WAITERS, /* a thread that waits in the pool, or calls brood_pool_run() */
     BROOD_CALLBACK_THREAD,  /* a thread for this, which BROOD_INLINE does not have */
 };
 
@@ -100,7 +100,7 @@ struct brood_pool_options {
     /* How often a task whose worker died, or which had had its time, is run again before that becomes its outcome: one that
      * has killed `retries` + 1 workers is quarantined, and brood_future_deaths() has the certificates of them all.  0:
      * never again, since it may have had effects.  Each time it waits `retry_pause_ms`, and twice as long the next time;
-     * who waits for anything in the pool brings it on.  Items of maps do not wait. */
+     * a thread that waits for anything in the pool submits it again.  Items of maps do not wait. */
     int retries, retry_pause_ms;
     /* When a worker process makes room for a fresh one, as a cure for leaks: after so many tasks (an item of a map counts
      * as one, and the change comes when the worker's part in the map is over), when it has more than so much memory in use,
@@ -113,11 +113,11 @@ struct brood_pool_options {
      * processes can be confined. */
     const struct brood_sandbox *sandbox;
     /* What each worker does before its first task and after its last, replacements included.  The initializer returns 0, or
-     * a negative errno with words by brood_fail(): then the pool does not open, or, if it is open by then, breaks: what is
-     * unfinished or comes later fails with -ESHUTDOWN and those words.  What it puts into *ret_state, brood_worker_state()
+     * a negative errno with a message by brood_fail(): then the pool does not open, or, if it is open by then, breaks: what is
+     * unfinished or comes later fails with -ESHUTDOWN and that message.  What it puts into *ret_state, brood_worker_state()
      * gives to the tasks.  The finalizer runs when a worker ends in good order: the pool is closed after its work was done,
      * or the worker retires or rests.  A worker that is killed has none.  In the worker, before it enters its sandbox; in a
-     * BROOD_INLINE pool, in who opens and closes it.  NULL: nothing.  An executable has its own: brood/worker.h. */
+     * BROOD_INLINE pool, in the threads that open and close it.  NULL: nothing.  An executable has its own: brood/worker.h. */
     int (*initializer)(void *context, void **ret_state);
     void (*finalizer)(void *context, void *state);
     void *context;
@@ -237,9 +237,9 @@ struct brood_call_options {
     /* Of tasks that wait for a worker, the one with the lowest number goes first, of equals the one submitted first; 0 is
      * what calls without options have, and negative numbers are more urgent.  It orders single tasks, from the first one
      * that has a number other than 0: what was handed to the workers before, and up to two tasks for each worker, stay
-     * where they are.  Who submits, or waits for anything in the pool, hands them on.  Maps have 0: a worker that is handed
+     * where they are.  A thread that submits, or waits for anything in the pool, hands them to the workers.  Maps have 0: a worker that is handed
      * a task with a negative number leaves its map for it after the items that it has claimed, which are few or, where
-     * they are long, one; any other task comes behind what the worker has been given of a map, which may be all of it.
+     * they are long, one; any other task comes after what the worker has been given of a map, which may be all of it.
      * In a BROOD_INLINE pool it means nothing. */
     int priority;
     int limit_cpu_ms; /* as the other limits */
@@ -273,7 +273,8 @@ BROOD_API BROOD_MUST_USE int brood_pool_map(struct brood_pool *pool, const struc
                                             const void *args, size_t n, const struct brood_map_options *options);
 
 /* The same without waiting.  Both arrays stay borrowed until the future is done.  Arrays larger than two windows (8 MiB)
- * are fed on by who waits for the map, closes the pool, or collects the last of a window for another reason. */
+ * are handed out window by window, by the thread that waits for the map, closes the pool, or collects the last of a window
+ * for another reason. */
 BROOD_API BROOD_MUST_USE int brood_pool_map_async(struct brood_pool *pool, const struct brood_task *task,
                                                   struct brood_future **ret_future, void *results, const void *args,
                                                   size_t n, const struct brood_map_options *options);

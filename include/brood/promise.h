@@ -30,8 +30,8 @@ BROOD_BEGIN
 /* A future that is pending.  0; -ENOMEM. */
 BROOD_API BROOD_MUST_USE int brood_promise_open(struct brood_future **ret_future);
 
-/* The work begins: from now on it cannot be cancelled.  0; -ECANCELED: it was cancelled, there is nothing to do, and who
- * waits for several futures is told now; -EBUSY: it is running already; -EALREADY: it has its outcome, or its maker knew
+/* The work begins: from now on it cannot be cancelled.  0; -ECANCELED: it was cancelled, there is nothing to do, and
+ * threads that wait for several futures are notified now; -EBUSY: it is running already; -EALREADY: it has its outcome, or its maker knew
  * already that it was cancelled; -EINVAL: it is a pool's future. */
 BROOD_API BROOD_MUST_USE int brood_promise_set_running(struct brood_future *future);
 

@@ -21,7 +21,7 @@
  * constructor or a handler of pthread_atfork(3) has, the pool does not open: -EBUSY, in words that say which and what to
  * do.  Threads that tasks start are confined.
  *
- * brood_pool(3) has the threat model: what holds against whom, by which mechanism of the kernel, and what does not.
+ * brood_pool(3) has the threat model: what holds against which attacker, by which mechanism of the kernel, and what does not.
  */
 #ifndef BROOD_SANDBOX_H
 #define BROOD_SANDBOX_H
@@ -56,7 +56,7 @@ struct brood_sandbox {
     int cpu_seconds;
     int open_files; /* a descriptor's number is less than this (RLIMIT_NOFILE); else -EMFILE */
     /* No socket is made, bound, connected or accepted: -EACCES.  socketpair() makes local ones of SOCK_STREAM and
-     * SOCK_SEQPACKET: one of datagrams could send to anybody. */
+     * SOCK_SEQPACKET: one of datagrams could send to any process. */
     bool no_network;
     bool no_processes; /* no fork, no exec: -EPERM; threads are fine, see `no_threads` */
     /* No file is opened for writing, made, removed, renamed or truncated, and none changes owner, mode, times or

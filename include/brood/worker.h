@@ -49,8 +49,8 @@ BROOD_API void *brood_worker_state(void);
  * where the initializer of a spare asks, which has none yet (see `.spares` in brood/pool.h). */
 BROOD_API int brood_worker_id(void);
 
-/* Inside a task: should it give up?  True when it has had its time (see `.limit_ms` in brood/pool.h), when somebody has
- * asked it to stop (brood_future_kill) or when the pool is being closed and no longer waits.  A task that asks now and
+/* Inside a task: should it give up?  True when it has had its time (see `.limit_ms` in brood/pool.h), when it has been
+ * asked to stop (brood_future_kill) or when the pool is being closed and no longer waits.  A task that asks now and
  * then, cleans up and returns an error is spared the SIGKILL that comes after the grace.  Costs a few nanoseconds without a
  * limit, a look at the clock with one.  False outside a task. */
 BROOD_API bool brood_cancelled(void);

@@ -430,9 +430,10 @@ int brood_thread_start(struct brood_thread **ret_thread, const struct brood_thre
 /* The first joiner frees what the C library has of the thread; it has ended, so that is no wait. */
 static void thread_collect(struct brood_thread *thread)
 {
-    uint32_t nobody = 0;
+    uint32_t expected = 0;
 
-    if (atomic_compare_exchange_strong_explicit(&thread->joined, &nobody, 1, memory_order_acq_rel, memory_order_acquire)) {
+    if (atomic_compare_exchange_strong_explicit(&thread->joined, &expected, 1, memory_order_acq_rel,
+                                                memory_order_acquire)) {
         (void)pthread_join(thread->id, NULL);
         brood__run_set(&thread->joined, 2);
     }

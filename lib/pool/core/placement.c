@@ -13,7 +13,7 @@
 #include "pool/core/kind.h"
 #include "pool/core/placement.h"
 
-#define NOBODY UINT32_MAX
+#define NO_WORKER UINT32_MAX
 
 /* The CPU of that worker; CPU_NONE if it has nothing to do. */
 static unsigned cpu_of(const struct brood_pool *pool, unsigned worker)
@@ -32,7 +32,7 @@ static unsigned first_on(const struct brood_pool *pool, unsigned cpu)
     return worker;
 }
 
-/* The first worker that was on the CPU of a worker of a lower number, and that one; NOBODY if there is none. */
+/* The first worker that was on the CPU of a worker of a lower number, and that one; NO_WORKER if there is none. */
 static unsigned find_second(const struct brood_pool *pool, unsigned *ret_first)
 {
     cpu_set_t taken;
@@ -48,7 +48,7 @@ static unsigned find_second(const struct brood_pool *pool, unsigned *ret_first)
         if (cpu < CPU_SETSIZE)
             CPU_SET(cpu, &taken);
     }
-    return NOBODY;
+    return NO_WORKER;
 }
 
 void brood__placement_leave(const struct brood_pool *pool)
@@ -62,7 +62,7 @@ void brood__placement_leave(const struct brood_pool *pool)
     if (!pool->ops->thread_id || awake != pool->shared.cpus)
         return;
     second = find_second(pool, &first);
-    if (second == NOBODY)
+    if (second == NO_WORKER)
         return;
     /* To ask the kernel where they are now costs some 20 µs. */
     one = pool->ops->thread_id(pool, first);

@@ -13,7 +13,7 @@
 #include "pool/core/wait.h"
 #include "shm/spin.h"
 
-/* Workers can corrupt the memory that says whom to wake, so every sleeper re-checks at this interval. */
+/* Workers can corrupt the memory that says which threads to wake, so every sleeper re-checks at this interval. */
 #define UNASKED_NS 250000000
 
 /* Where the kernel does not mark the supervisor's life word, a sleeper checks at this interval whether the supervisor
@@ -201,7 +201,7 @@ static bool sleep_is_needless(struct brood_pool *pool, struct wait_condition *co
     return false;
 }
 
-/* No process has woken this thread: there is nothing new, or a worker has overwritten the memory that says whom to wake,
+/* No process has woken this thread: there is nothing new, or a worker has overwritten the memory that says which threads to wake,
  * or whether the supervisor lives. */
 static void look_unasked(struct brood_pool *pool)
 {

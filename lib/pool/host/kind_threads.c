@@ -52,10 +52,10 @@ static void threads_give_up(struct thread *thread, int error)
  * quicker and starts another thread.  The winner of the compare-and-swap serves the lane. */
 static bool enter_again(struct thread *thread)
 {
-    int32_t nobody = MEMBER_NONE;
+    int32_t expected = MEMBER_NONE;
 
     return atomic_compare_exchange_strong_explicit(&thread->pool->shared.membership->entries[thread->server.worker],
-                                                   &nobody, MEMBER_THREAD, memory_order_seq_cst,
+                                                   &expected, MEMBER_THREAD, memory_order_seq_cst,
                                                    memory_order_relaxed); /* with is_wanted_again() */
 }
 
@@ -154,10 +154,11 @@ static int thread_start(struct brood_pool *pool, struct thread *thread, unsigned
 static int replace_thread(struct brood_pool *pool, struct thread *thread, unsigned worker)
 {
     _Atomic int32_t *entry = &pool->shared.membership->entries[worker];
-    int32_t nobody = MEMBER_NONE;
+    int32_t expected = MEMBER_NONE;
     int r;
 
-    if (!atomic_compare_exchange_strong_explicit(entry, &nobody, MEMBER_THREAD, memory_order_seq_cst, memory_order_relaxed))
+    if (!atomic_compare_exchange_strong_explicit(entry, &expected, MEMBER_THREAD, memory_order_seq_cst,
+                                                 memory_order_relaxed))
         return 0;
     end_thread(thread); /* which has nothing left to do but return */
     r = thread_start(pool, thread, worker);
