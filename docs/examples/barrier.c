@@ -58,7 +58,7 @@ int main(void)
         r = brood_process_start(&processes[me],
                                 BROOD_PROCESS(.run = relax, .context = &(struct party){.ring = ring, .me = me}));
     if (r < 0)
-        brood_barrier_abort(&ring->barrier); /* nobody shall wait for those who could not start */
+        brood_barrier_abort(&ring->barrier); /* no thread shall wait for those that could not start */
     for (int me = 0; me < PARTIES; me++)
         brood_process_closep(&processes[me]); /* waits for it */
     for (int i = 0; i < PARTIES; i++)

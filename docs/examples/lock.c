@@ -40,7 +40,7 @@ static int die_in_a_deposit(void *context)
         account->deposits++;
         (void)raise(SIGKILL);
     }
-    return -EOWNERDEAD; /* nobody comes here */
+    return -EOWNERDEAD; /* not reached */
 }
 
 int main(void)

@@ -1,4 +1,4 @@
-/* output.c - what tasks print, with the name of who has printed it; and the last words of one that crashes. */
+/* output.c - what tasks print, with the name of the worker that printed it; and the last output of one that crashes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

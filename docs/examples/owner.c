@@ -1,4 +1,4 @@
-/* owner.c - one owner of a resource, fed by messages: nobody else touches it, so nothing has to be locked.
+/* owner.c - one owner of a resource, fed by messages: no other thread touches it, so nothing has to be locked.
  *
  * The resource is a little bank.  Each of four tellers is a process with a pipe to the owner; the owner waits for all of
  * them at once, and is done when all have gone, whether they ended well or not.

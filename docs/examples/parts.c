@@ -1,5 +1,5 @@
 /* parts.c - two functions that each take a lock, and a third that calls both under it: a recursive lock lets its owner in
- * again.  Meanwhile another thread changes the data, and nobody sees the first part of one version with the second of
+ * again.  Meanwhile another thread changes the data, and no reader sees the first part of one version with the second of
  * another. */
 #include <stdio.h>
 

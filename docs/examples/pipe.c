@@ -17,7 +17,7 @@ static void shout(char *words, size_t length)
             words[i] = (char)(words[i] - 'a' + 'A');
 }
 
-/* The child: answers until nobody asks any more. */
+/* The child: answers until the parent asks no more. */
 static int answer(void *context)
 {
     const struct ends *ends = context;
@@ -66,7 +66,7 @@ int main(void)
     if (r == 0)
         r = ask(ends.mine, "hello");
     if (r == 0)
-        r = ask(ends.mine, "is anybody there?");
+        r = ask(ends.mine, "are you there?");
     brood_pipe_free(ends.mine);
     if (r == 0)
         r = brood_process_join(child, BROOD_FOREVER);

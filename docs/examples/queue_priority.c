@@ -66,7 +66,7 @@ int main(void)
         if (brood_thread_start(&threads[i], BROOD_THREAD(.run = process_data, .context = queue, .name = names[i])) < 0)
             return 1;
     int r = brood_queue_join(queue, brood_after_ms(5000)); /* until all words are done */
-    brood_queue_shutdown(queue, false);                    /* whoever waits for another one goes */
+    brood_queue_shutdown(queue, false);                    /* a consumer that waits for another one returns */
     for (int i = 0; i < THREADS; i++)
         processed += join(threads[i]);
     return r == 0 && processed == WORDS ? 0 : 1;

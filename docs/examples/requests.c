@@ -1,4 +1,4 @@
-/* requests.c - one thread owns a resource, and a queue feeds it with what the others want of it: nobody else touches the
+/* requests.c - one thread owns a resource, and a queue feeds it with what the others want of it: no other thread touches the
  * resource, so nothing has to be locked.
  */
 #include <stdbool.h>

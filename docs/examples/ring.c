@@ -11,7 +11,7 @@
 #define SLOTS 64
 #define MESSAGES 1000
 
-enum { PARENT = 1, CHILD = 2 }; /* owner numbers: one for each who uses the ring */
+enum { PARENT = 1, CHILD = 2 }; /* owner numbers: one for each process that uses the ring */
 
 static void produce(struct brood_ring *ring)
 {

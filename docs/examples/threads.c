@@ -1,4 +1,4 @@
-/* threads.c - what a program can ask about its threads: their names, who is alive, who is a daemon. */
+/* threads.c - what a program can ask about its threads: their names, which are alive, which are daemons. */
 #include <stdio.h>
 #include <string.h>
 

@@ -35,10 +35,10 @@ static int ask(const char *name, enum brood_kind kind, struct place *ret_place)
 
 int main(void)
 {
-    struct place processes, threads, nobody;
+    struct place processes, threads, caller;
 
     if (ask("processes", BROOD_PROCESSES, &processes) < 0 || ask("threads", BROOD_THREADS, &threads) < 0 ||
-        ask("inline", BROOD_INLINE, &nobody) < 0)
+        ask("inline", BROOD_INLINE, &caller) < 0)
         return 1;
-    return processes.pid != getpid() && threads.pid == getpid() && nobody.pid == getpid() ? 0 : 1;
+    return processes.pid != getpid() && threads.pid == getpid() && caller.pid == getpid() ? 0 : 1;
 }

@@ -1,4 +1,4 @@
-/* untrusted.c - a folder of files decoded by a decoder that nobody should trust: it crashes, it hangs, it calls home.  Each
+/* untrusted.c - a folder of files decoded by a decoder that cannot be trusted: it crashes, it hangs, it calls home.  Each
  * file has its outcome, and this program sees the end. */
 #include <errno.h>
 #include <stdbool.h>
