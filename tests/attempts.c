@@ -481,6 +481,52 @@ static int try_any(const struct attempt *how)
     }
 }
 
+/* Says by the pipe that it has the memory, and keeps it until it is killed. */
+static void fill(int told, size_t bytes)
+{
+    char *memory = malloc(bytes);
+
+    if (!memory)
+        _exit(1);
+    memset(memory, 1, bytes);
+    (void)!write(told, memory, 1);
+    for (;;)
+        pause();
+}
+
+/* Returns when it has filled its memory, or has died of it. */
+static pid_t start_filling(size_t bytes)
+{
+    int ends[2];
+    pid_t child;
+    char c;
+
+    if (pipe(ends) < 0)
+        return -1;
+    child = fork();
+    if (child == 0)
+        fill(ends[1], bytes);
+    close(ends[1]);
+    (void)!read(ends[0], &c, 1);
+    close(ends[0]);
+    return child;
+}
+
+BROOD_TASK_DEFINE(fill_in_children, struct filling, int)
+{
+    pid_t children[64] = {0};
+
+    for (int i = 0; i < arg->children && i < 64; i++)
+        children[i] = start_filling((size_t)arg->mib << 20);
+    *result = 0;
+    for (int i = 0; i < arg->children && i < 64; i++) {
+        *result += children[i] > 0 && waitpid(children[i], NULL, WNOHANG) == 0;
+        if (children[i] > 0)
+            kill(children[i], SIGKILL);
+    }
+    return 0;
+}
+
 BROOD_TASK_DEFINE(attempt, struct attempt, int)
 {
     *result = try_any(arg);

@@ -71,6 +71,11 @@ struct held {
 BROOD_TASK_DECLARE(attempt, struct attempt, int); /* its result: the errno of the attempt, or 0 if it was successful */
 BROOD_TASK_DECLARE(call_by_x32, int, int);        /* makes a system call of another ABI; its result */
 BROOD_TASK_DECLARE(burn, int, int);               /* CPU time, for ever */
-BROOD_TASK_DECLARE(holdings, int, struct held);   /* what /proc says of the worker */
+/* Forks children that take so many MiB each, one after the other; its result: how many of them live in the end. */
+struct filling {
+    int children, mib;
+};
+BROOD_TASK_DECLARE(fill_in_children, struct filling, int);
+BROOD_TASK_DECLARE(holdings, int, struct held); /* what /proc says of the worker */
 
 #endif

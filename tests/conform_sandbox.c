@@ -1,4 +1,5 @@
 /* conform_sandbox.c - what workers in a sandbox cannot do, and what they still can: over forked and exec'ed workers. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
@@ -13,6 +14,7 @@
 
 #include "attempts.h"
 #include "child.h"
+#include "os/memory_group.h"
 #include "pools.h"
 #include "support.h"
 #include "tasks.h"
@@ -575,9 +577,151 @@ START_TEST(a_readable_path_that_is_not_there_is_named)
 }
 END_TEST
 
-int main(void)
+/* ---- a control group for the memory of each worker ---- */
+
+#define GROUP_MIB 64
+
+static struct brood_pool *open_grouped(int kind)
 {
-    Suite *suite = suite_create("sandbox");
+    return open_confined(kind, BROOD_SANDBOX(.memory_bytes = GROUP_MIB << 20));
+}
+
+static int groups_of(pid_t supervisor)
+{
+    char *directory = brood__memory_groups_directory(), prefix[32];
+    DIR *folder = opendir(directory);
+    struct dirent *entry;
+    int count = 0;
+
+    ck_assert_ptr_nonnull(folder);
+    snprintf(prefix, sizeof(prefix), "brood.%d.", supervisor);
+    while ((entry = readdir(folder)) != NULL)
+        count += strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
+    closedir(folder);
+    free(directory);
+    return count;
+}
+
+static struct brood_pool_stats stats_of(struct brood_pool *pool)
+{
+    struct brood_pool_stats stats = {.size = sizeof(stats)};
+
+    ck_assert_int_eq(brood_pool_stats(pool, &stats), 0);
+    return stats;
+}
+
+/* Each child may map as much as its worker: only the group counts them together. */
+START_TEST(what_the_children_of_a_worker_take_counts_as_its_memory)
+{
+    brood_auto(pool) *pool = open_grouped(_i), *unbounded = CONFINED(.no_network = true);
+    int living = -1;
+
+    ck_assert_int_eq(stats_of(pool).memory_groups, 2);
+    ck_assert_int_eq(stats_of(unbounded).memory_groups, 0);
+    ck_assert_int_eq(brood_apply(unbounded, fill_in_children, &living, &(struct filling){.children = 6, .mib = 40}), 0);
+    ck_assert_int_eq(living, 6);
+    if (brood_apply(pool, fill_in_children, &living, &(struct filling){.children = 6, .mib = 40}) == 0)
+        ck_assert_int_lt(living, 6);
+    else /* the kernel chose the worker itself */
+        ck_assert_ptr_nonnull(strstr(brood_error(), "for memory"));
+    expect_working(pool);
+}
+END_TEST
+
+START_TEST(a_control_group_goes_with_its_worker)
+{
+    struct brood_pool *pool = open_grouped(_i);
+    pid_t supervisor = supervisor_of(pool);
+    uint64_t restarts = stats_of(pool).restarts;
+
+    ck_assert_int_eq(groups_of(supervisor), 2);
+    ck_assert_int_eq(kill(brood_pool_worker_pid(pool, 0), SIGKILL), 0);
+    await(stats_of(pool).restarts > restarts && stats_of(pool).memory_groups == 2);
+    ck_assert_int_eq(groups_of(supervisor), 2);
+    ck_assert_int_eq(brood_pool_close(pool, brood_after_ms(60000)), 0);
+    ck_assert_int_eq(groups_of(supervisor), 0);
+}
+END_TEST
+
+START_TEST(the_host_removes_the_control_groups_of_a_killed_supervisor)
+{
+    struct brood_pool *pool = open_grouped(_i);
+    pid_t supervisor = supervisor_of(pool);
+
+    ck_assert_int_eq(kill(supervisor, SIGKILL), 0);
+    await(brood_pool_is_broken(pool));
+    ck_assert_int_eq(brood_pool_close(pool, BROOD_NOW), -ETIMEDOUT);
+    ck_assert_int_eq(groups_of(supervisor), 0);
+}
+END_TEST
+
+struct doomed {
+    int kind;
+    _Atomic pid_t supervisor;
+};
+
+static void host_a_pool(void *argument)
+{
+    struct doomed *doomed = argument;
+
+    atomic_store(&doomed->supervisor, supervisor_of(open_grouped(doomed->kind)));
+    for (;;)
+        pause();
+}
+
+static void note_group(void *context, const struct brood_memory_stale *stale)
+{
+    const struct doomed *doomed = context;
+    char name[32];
+
+    snprintf(name, sizeof(name), "/brood.%d.", doomed->supervisor);
+    ck_assert(stale->name[0] != '/' || stale->is_removed || !strstr(stale->name, name));
+}
+
+START_TEST(a_sweep_removes_the_control_groups_of_a_pool_that_was_killed_with_its_host)
+{
+    struct doomed *doomed = shared_memory(sizeof(*doomed));
+
+    doomed->kind = _i;
+    pid_t host = spawn(host_a_pool, doomed);
+
+    await(atomic_load(&doomed->supervisor) != 0);
+    ck_assert_int_eq(kill(host, SIGSTOP), 0);
+    ck_assert_int_eq(kill(doomed->supervisor, SIGKILL), 0);
+    ck_assert_int_eq(kill(host, SIGKILL), 0);
+    await(waitpid(-1, NULL, WNOHANG) < 0); /* host, supervisor and workers: a test inherits the orphans of its children */
+    await(brood_memory_sweep(true, note_group, doomed) >= 0 && groups_of(doomed->supervisor) == 0);
+}
+END_TEST
+
+/* A run of its own, so that it is seen to be skipped where no control group can be made. */
+static int run_with_groups(void)
+{
+    Suite *suite = suite_create("groups");
+    int entered = -1;
+    pid_t child = fork();
+
+    if (child == 0)
+        _exit(brood__memory_group_enter(GROUP_MIB << 20) == 1 ? 0 : 1);
+    waitpid(child, &entered, 0);
+    brood__memory_groups_remove(getpid());
+    if (entered != 0) {
+        printf("skipped: no control group for memory can be made here\n");
+        return 77;
+    }
+    add_loop_tests(suite, "groups", 0, PROCESS_KINDS, what_the_children_of_a_worker_take_counts_as_its_memory,
+                   a_control_group_goes_with_its_worker, the_host_removes_the_control_groups_of_a_killed_supervisor,
+                   a_sweep_removes_the_control_groups_of_a_pool_that_was_killed_with_its_host, NULL);
+    return run_suite(suite);
+}
+
+int main(int argc, char **argv)
+{
+    Suite *suite;
+
+    if (argc > 1 && strcmp(argv[1], "--groups") == 0)
+        return run_with_groups();
+    suite = suite_create("sandbox");
 
     add_loop_tests(suite, "walls", 0, PROCESS_KINDS, without_a_network_no_socket_is_made,
                    without_processes_nobody_is_forked_executed_or_signalled, without_threads_none_is_started,

@@ -43,6 +43,8 @@ static void print(void *context, const struct brood_memory_stale *stale)
     findings->count++;
     findings->removed += stale->is_removed;
     findings->bytes += stale->bytes;
+    if (stale->name[0] == '/')
+        printf("control group ");
     print_name(stale->name);
     printf(": %s KiB", grouped((int64_t)(stale->bytes >> 10)).text);
     if (stale->creator != 0)

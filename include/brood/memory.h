@@ -69,9 +69,10 @@ static inline void brood_memory_closep(struct brood_memory **memory)
 
 /* ---- what dead processes have left ---- */
 
-/* A name whose memory no process has, and whose creator is dead. */
+/* A name whose memory no process has, and whose creator is dead; or a control group without processes, of a confined
+ * worker whose pool was killed with its host. */
 struct brood_memory_stale {
-    const char *name; /* for the time of the call */
+    const char *name; /* for the time of the call; of a control group its path, which begins with '/' */
     size_t bytes;     /* of memory that it keeps */
     int32_t creator;  /* its process id was this; 0: it was killed while it made it */
     bool is_removed;

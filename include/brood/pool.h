@@ -364,6 +364,7 @@ struct brood_pool_stats {
     size_t pending, queue;        /* submitted and not finished, and how many there may be */
     uint64_t spare_deaths;        /* of spares, which `deaths` does not count */
     uint64_t quarantined; /* tasks, and items of maps, that killed a worker, or took too long, each time they might */
+    int memory_groups;    /* workers whose memory a control group bounds: see `.memory_bytes` of a sandbox */
 };
 
 /* 0; -EINVAL; -EPERM. */

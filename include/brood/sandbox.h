@@ -43,7 +43,8 @@ enum brood_syscalls {
 };
 
 /* Every zero means no restriction.  `memory_bytes` and `open_files` are of a process: each that a task forks has as much
- * again, so with `no_processes` they are what the worker has. */
+ * again, so with `no_processes` they are what the worker has.  Where a control group can be made, one bounds the memory of
+ * a worker and of all that it starts together: `memory_groups` of brood_pool_stats() says for how many workers. */
 struct brood_sandbox {
     size_t size; /* sizeof(struct brood_sandbox): BROOD_SANDBOX(...) fills it in */
     /* Address space on top of what the worker has mapped when it is ready (RLIMIT_AS): the pool's own memory is reserved

@@ -21,6 +21,7 @@
 #include "os/clock.h"
 #include "os/identity.h"
 #include "os/memfd.h"
+#include "os/memory_group.h"
 #include "os/process.h"
 #include "shm/segment.h"
 
@@ -388,8 +389,25 @@ static bool sweep_one(int folder, const char *entry, bool remove, struct brood_m
     return is_stale;
 }
 
+struct group_sweep {
+    void (*found)(void *context, const struct brood_memory_stale *stale);
+    void *context;
+    int count;
+};
+
+static void group_found(void *context, const char *path, pid_t supervisor, bool is_removed)
+{
+    struct group_sweep *sweep = context;
+    struct brood_memory_stale stale = {.name = path, .creator = supervisor, .is_removed = is_removed};
+
+    sweep->count++;
+    if (sweep->found)
+        (void)BROOD__UNCANCELLED((sweep->found(sweep->context, &stale), 0));
+}
+
 int brood_memory_sweep(bool remove, void (*found)(void *context, const struct brood_memory_stale *stale), void *context)
 {
+    struct group_sweep groups = {found, context, 0};
     DIR *folder = opendir(FOLDER);
     struct dirent *entry;
     int count = 0;
@@ -408,5 +426,6 @@ int brood_memory_sweep(bool remove, void (*found)(void *context, const struct br
             (void)BROOD__UNCANCELLED((found(context, &stale), 0));
     }
     (void)closedir(folder);
-    return count;
+    brood__memory_groups_sweep(remove, group_found, &groups);
+    return count + groups.count;
 }

@@ -11,6 +11,7 @@
 #include "os/clock.h"
 #include "os/error.h"
 #include "os/exit_hook.h"
+#include "os/memory_group.h"
 #include "os/process.h"
 #include "os/role.h"
 #include "supervisor/child.h"
@@ -289,6 +290,8 @@ struct brood__ending brood__child_reap(struct supervisor *s, struct child *child
     hold_close(child);
     s->alive--;
     reap_unknown(s);
+    if (s->memory_groups)
+        brood__memory_group_remove(s->memory_groups, s->pid, child->pid);
     brood__capture_finish(&s->captures, child->capture);
     return ending;
 }

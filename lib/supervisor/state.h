@@ -50,6 +50,7 @@ struct supervisor {
     void (*term)(int); /* action of SIGTERM in a worker that has not changed it: SIG_DFL or SIG_IGN, as in the host */
     int host, control;
     struct sandbox sandbox; /* the workers' sandbox */
+    char *memory_groups;    /* the directory of their control groups; NULL: there are none */
     /* whether the host was dumpable, and workers are until they enter the sandbox; the supervisor is not */
     bool is_dumpable;
     struct worker_slot *worker_slots;

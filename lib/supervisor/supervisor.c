@@ -11,6 +11,7 @@
 #include "os/clock.h"
 #include "os/error.h"
 #include "os/futex.h"
+#include "os/memory_group.h"
 #include "os/oom.h"
 #include "os/owned.h"
 #include "os/process.h"
@@ -161,6 +162,8 @@ void brood__supervise(struct shared *shared, const struct brood_pool_options *op
         s.worker_slots[i].child.pidfd = -1;
     if (r == 0)
         r = brood__sandbox_prepare(&s.sandbox, options->sandbox, host);
+    if (s.sandbox.memory_bytes > 0)
+        s.memory_groups = brood__memory_groups_directory();
     s.is_dumpable = prctl(PR_GET_DUMPABLE) > 0;
     if (r == 0 && s.sandbox.flags)
         r = brood__process_become_undumpable();

@@ -12,6 +12,7 @@
 
 #include "os/exit_hook.h"
 #include "os/fence.h"
+#include "os/memory_group.h"
 #include "os/options.h"
 #include "os/process.h"
 #include "os/role.h"
@@ -66,7 +67,9 @@ static int worker_confine(struct shared *shared, struct sandbox *sandbox)
         (void)close(shared->segment.fd);
     shared->segment.fd = -1;
     brood__large_close(&shared->large); /* with this descriptor the worker could take more memory than its limit */
-    return brood__sandbox_enter(sandbox);
+    int r = sandbox->memory_bytes > 0 ? brood__memory_group_enter(sandbox->memory_bytes) : 0;
+
+    return r < 0 ? r : brood__sandbox_enter(sandbox);
 }
 
 /* The part of the preparation that does not depend on the worker's number.  Calling it twice is harmless. */

@@ -49,6 +49,9 @@ struct kind {
     /* The kernel's id of that worker's thread; 0: it does not exist now.  NULL: it never does. */
     pid_t (*thread_id)(const struct brood_pool *pool, unsigned worker);
 
+    /* How many workers have a control group that bounds their memory.  NULL: none ever has. */
+    int (*memory_groups)(const struct brood_pool *pool);
+
     /* Runs what is in the lanes, if the caller is the worker; else NULL. */
     void (*run)(struct brood_pool *pool);
 

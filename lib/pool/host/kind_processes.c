@@ -12,6 +12,7 @@
 #include "os/fence.h"
 #include "os/futex.h"
 #include "os/log.h"
+#include "os/memory_group.h"
 #include "os/owned.h"
 #include "os/pidfd.h"
 #include "os/process.h"
@@ -32,9 +33,10 @@
 
 struct processes {
     pid_t pid;
-    int supervisor; /* its pidfd … */
-    int number;     /* … and the process id that the pidfd refers to, as /proc shows it */
-    int control;    /* the host's end of the socket */
+    int supervisor;         /* its pidfd … */
+    int number;             /* … and the process id that the pidfd refers to, as /proc shows it */
+    int control;            /* the host's end of the socket */
+    bool has_memory_groups; /* each worker may be in a control group: os/memory_group.h */
 };
 
 static int count_ready(const struct brood_pool *pool)
@@ -202,6 +204,8 @@ static void processes_stop(struct brood_pool *pool, brood_deadline deadline)
         forget_descriptors(pool, processes);
     } else
         stop_by_descriptors(pool, processes, deadline);
+    if (processes->has_memory_groups)
+        brood__memory_groups_remove(processes->pid);
     close_processes(processes);
 }
 
@@ -307,7 +311,8 @@ static int processes_start(struct brood_pool *pool, const struct brood_pool_opti
 
     if (!processes)
         return brood_fail(-ENOMEM, "out of memory");
-    *processes = (struct processes){.supervisor = -1, .control = -1};
+    *processes = (struct processes){
+        .supervisor = -1, .control = -1, .has_memory_groups = options->sandbox && options->sandbox->memory_bytes > 0};
     warn_of_threads(options);
     if (!options->worker)
         brood__fault_prepare();
@@ -331,7 +336,22 @@ static pid_t processes_id(const struct brood_pool *pool, unsigned worker)
     return brood__membership_pid(pool->shared.membership, worker);
 }
 
+/* The kernel says which workers are in their group. */
+static int memory_groups(const struct brood_pool *pool)
+{
+    const struct processes *processes = pool->kind_state;
+    int count = 0;
+
+    for (unsigned i = 0; processes->has_memory_groups && i < pool->size.max; i++) {
+        pid_t worker = brood__worker_pid(pool, i);
+
+        count += worker != 0 && brood__memory_group_has(processes->pid, worker);
+    }
+    return count;
+}
+
 const struct kind brood__kind_processes = {
+    .memory_groups = memory_groups,
     .between_processes = true,
     .start = processes_start,
     .start_missing = processes_start_missing,

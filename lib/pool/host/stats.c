@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "os/error.h"
+#include "pool/core/kind.h"
 #include "pool/core/pool.h"
 #include "pool/core/slots.h"
 #include "pool/core/teardown.h"
@@ -61,6 +62,7 @@ int brood_pool_stats(struct brood_pool *pool, struct brood_pool_stats *ret_stats
     brood__collect_all(pool);
     count_workers(pool, &stats);
     stats.workers = brood_pool_workers(pool);
+    stats.memory_groups = pool->ops->memory_groups ? pool->ops->memory_groups(pool) : 0;
     stats.finished = pool->counts.finished;
     stats.submitted = pool->counts.finished + pool->counts.outstanding;
     stats.failed = pool->counts.failed;
