@@ -1,6 +1,8 @@
 #!/bin/sh
 # usage: sh cmake/bootstrap.sh speedup [ARGUMENT...]   build brood, then run `brood speedup ARGUMENT...`
-#        sh cmake/bootstrap.sh test [ARGUMENT...]      build brood and its tests, then run `ctest ARGUMENT...`
+#        sh cmake/bootstrap.sh test [--all] [ARGUMENT...]
+#                                                      build brood and its tests, then run `ctest ARGUMENT...`; without --all
+#                                                      no models, valgrind, single steps, kill storms, other pollers
 #
 # Installs what is missing with the system's package manager (apt-get, dnf, pacman, apk or zypper), through sudo when not
 # root, and says so first.  When nothing is missing it asks no package manager and needs no network.  Builds in build/release.
@@ -13,7 +15,7 @@ say()
 
 usage()
 {
-    sed -n '2,6s/^# \{0,1\}//p' "$0"
+    sed -n '2,8s/^# \{0,1\}//p' "$0"
 }
 
 # ---- what is there: look for the thing itself, not for a package ----
@@ -267,6 +269,11 @@ test)
     provide "compiler cmake make pkg-config jansson check" "liburing c++ ck libuv spin valgrind zlib"
     build -DBROOD_TESTS=ON
     cd "$build"
+    if [ "${1-}" = --all ]; then
+        shift
+    else
+        set -- --label-exclude '^(model|valgrind|steps|stress|poller|peers)$' "$@"
+    fi
     exec ctest --output-on-failure --parallel 2 "$@" # more would take the CPUs from each other's workers
     ;;
 -h | --help | help)
