@@ -69,25 +69,12 @@ static void reach_a_point(void)
 
 /* ---- pools ---- */
 
-static const struct kind {
-    const char *name;
-    enum brood_kind kind;
-    bool is_exec;
-} kinds[] = {
-    {"inline", BROOD_INLINE, false},
-    {"threads", BROOD_THREADS, false},
-    {"processes", BROOD_PROCESSES, false},
-    {"exec", BROOD_PROCESSES, true},
-};
-#define KINDS (int)(sizeof(kinds) / sizeof(kinds[0]))
-#define PROCESSES 2
-
 static const char *worker; /* to ask for it is a cancellation point */
 
 static int open_of(int kind, struct brood_pool **ret_pool)
 {
-    return brood_pool_open(ret_pool, BROOD_POOL(.kind = kinds[kind].kind, .workers = 2, .queue = 64,
-                                                .worker = kinds[kind].is_exec ? worker : NULL));
+    return brood_pool_open(ret_pool, BROOD_POOL(.kind = worker_kinds[kind].kind, .workers = 2, .queue = 64,
+                                                .worker = worker_kinds[kind].is_exec ? worker : NULL));
 }
 
 BROOD_TASK(reach, int, int)
@@ -109,7 +96,7 @@ static int call_open_and_close(void *subject)
     struct brood_pool *pool;
     int r = open_of(*(int *)subject, &pool);
 
-    if (r == 0 && !kinds[*(int *)subject].is_exec)
+    if (r == 0 && !worker_kinds[*(int *)subject].is_exec)
         r = call_reach(pool); /* a forked worker is a copy of this thread */
     return r < 0 ? r : brood_pool_close(pool, BROOD_FOREVER);
 }
@@ -318,20 +305,20 @@ static const struct call {
     int first_kind; /* the kinds of workers from this one on */
     int end_kind;
 } pool_calls[] = {
-    {"a task", call_apply, 0, KINDS},
-    {"a task that reaches a cancellation point", call_reach, 0, PROCESSES + 1},
-    {"a large argument and result", call_large, 0, KINDS},
-    {"a result of any size", call_any_size, 0, KINDS},
-    {"a map", call_map, 0, KINDS},
-    {"a sum", call_sum, 0, PROCESSES + 1},
-    {"a stream", call_stream, 0, KINDS},
-    {"callbacks", call_callbacks, 0, KINDS},
-    {"descriptors", call_descriptors, 0, KINDS},
-    {"several futures", call_several, 0, KINDS},
-    {"looking", call_looks, 0, KINDS},
-    {"resizing", call_resize, 1, KINDS},
-    {"a death", call_death, PROCESSES, KINDS},
-    {"a kill", call_kill, PROCESSES, KINDS},
+    {"a task", call_apply, 0, WORKER_KINDS},
+    {"a task that reaches a cancellation point", call_reach, 0, BY_FORKS + 1},
+    {"a large argument and result", call_large, 0, WORKER_KINDS},
+    {"a result of any size", call_any_size, 0, WORKER_KINDS},
+    {"a map", call_map, 0, WORKER_KINDS},
+    {"a sum", call_sum, 0, BY_FORKS + 1},
+    {"a stream", call_stream, 0, WORKER_KINDS},
+    {"callbacks", call_callbacks, 0, WORKER_KINDS},
+    {"descriptors", call_descriptors, 0, WORKER_KINDS},
+    {"several futures", call_several, 0, WORKER_KINDS},
+    {"looking", call_looks, 0, WORKER_KINDS},
+    {"resizing", call_resize, 1, WORKER_KINDS},
+    {"a death", call_death, BY_FORKS, WORKER_KINDS},
+    {"a kill", call_kill, BY_FORKS, WORKER_KINDS},
 };
 
 START_TEST(a_thread_is_not_cancelled_inside_a_call_of_a_pool)
@@ -686,13 +673,13 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-    int end = argc > 1 && strcmp(argv[1], "threads") == 0 ? PROCESSES : KINDS;
+    int end = argc > 1 && strcmp(argv[1], "threads") == 0 ? BY_FORKS : WORKER_KINDS;
     Suite *suite = suite_create("cancel");
 
     add_loop_tests(suite, "pools", 0, end, a_thread_is_not_cancelled_inside_a_call_of_a_pool, NULL);
     add_loop_tests(suite, "waits", 1, end, a_thread_that_waits_for_a_task_is_cancelled_after_it, NULL);
-    if (end == KINDS) {
-        add_loop_tests(suite, "ends", PROCESSES, end, a_thread_is_not_cancelled_while_it_ends_a_pool, NULL);
+    if (end == WORKER_KINDS) {
+        add_loop_tests(suite, "ends", BY_FORKS, end, a_thread_is_not_cancelled_while_it_ends_a_pool, NULL);
         add_loop_tests(suite, "all else", 0, OTHER_CALLS, a_thread_is_not_cancelled_inside_a_call, NULL);
     }
     return run_suite(suite);

@@ -16,20 +16,6 @@
 #include "support.h"
 #include "tasks.h"
 
-enum { CALLER, THREADS, FORKS, EXECS, KINDS };
-
-static const enum brood_kind kinds[] = {BROOD_INLINE, BROOD_THREADS, BROOD_PROCESSES, BROOD_PROCESSES};
-
-static struct brood_pool *open_kind(int kind, struct brood_pool_options *options)
-{
-    struct brood_pool *pool = NULL;
-
-    options->kind = kinds[kind];
-    options->worker = kind == EXECS ? worker_path() : NULL;
-    ck_assert_msg(brood_pool_open(&pool, options) == 0, "open: %s", brood_error());
-    return pool;
-}
-
 /* ---- a diary that the workers keep ---- */
 
 struct diary {
@@ -49,10 +35,10 @@ static struct diary *new_diary(void)
 
 static struct brood_pool_options *keep(int kind, const struct diary *diary, struct brood_pool_options *options)
 {
-    options->kind = kinds[kind];
-    options->worker = kind == EXECS ? worker_path() : NULL;
-    options->worker_args = kind == EXECS ? (const char *const *)diary->args : NULL;
-    if (kind == EXECS)
+    options->kind = worker_kinds[kind].kind;
+    options->worker = kind == BY_EXECS ? worker_path() : NULL;
+    options->worker_args = kind == BY_EXECS ? (const char *const *)diary->args : NULL;
+    if (kind == BY_EXECS)
         return options;
     options->initializer = begin_diary;
     options->finalizer = end_diary;
@@ -103,14 +89,14 @@ START_TEST(each_worker_begins_once_with_a_state_of_its_own_and_ends_once)
 {
     struct diary *diary = new_diary();
     struct brood_pool *pool = NULL;
-    int workers = _i == CALLER ? 1 : 3;
+    int workers = _i == BY_CALLER ? 1 : 3;
     struct place place, state;
 
     ck_assert_msg(brood_pool_open(&pool, keep(_i, diary, BROOD_POOL(.workers = workers))) == 0, "%s", brood_error());
     ck_assert_int_eq(count(diary, 'b'), workers);
     for (int i = 0; i < 50; i++) {
         ck_assert_int_eq(brood_apply(pool, tell_state, &state, &(int){0}), 0);
-        ck_assert_int_eq(state.pid, _i >= FORKS ? brood_pool_worker_pid(pool, state.worker) : getpid());
+        ck_assert_int_eq(state.pid, _i >= BY_FORKS ? brood_pool_worker_pid(pool, state.worker) : getpid());
         ck_assert_int_eq(brood_apply(pool, whereabouts, &place, &(int){0}), 0);
     }
     ck_assert_ptr_null(brood_worker_state());
@@ -421,7 +407,7 @@ END_TEST
 
 START_TEST(threads_are_asked_to_stop_and_what_has_not_started_fails)
 {
-    brood_auto(pool) *pool = open_kind(THREADS, BROOD_POOL(.workers = 1));
+    brood_auto(pool) *pool = open_kind(BY_THREADS, BROOD_POOL(.workers = 1));
     struct brood_future *obedient = NULL, *futures[QUEUED];
 
     ck_assert_int_eq(brood_apply_async(pool, obey, &obedient, &(int){0}), 0);
@@ -733,7 +719,7 @@ START_TEST(a_thread_that_comes_later_and_whose_initializer_fails_breaks_the_pool
     struct brood_future *waiter, *futures[QUEUED];
     struct brood_pool *pool = NULL;
 
-    ck_assert_int_eq(brood_pool_open(&pool, keep(THREADS, diary, BROOD_POOL(.workers = 2, .workers_min = 1))), 0);
+    ck_assert_int_eq(brood_pool_open(&pool, keep(BY_THREADS, diary, BROOD_POOL(.workers = 2, .workers_min = 1))), 0);
     waiter = hold_worker(pool, &gate);
     touch(diary, ".fail");
     for (int i = 0; i < QUEUED; i++)
@@ -772,8 +758,9 @@ START_TEST(when_one_of_the_first_workers_cannot_begin_the_others_are_gone)
 {
     struct brood_pool *pool = NULL;
 
-    ck_assert_int_eq(brood_pool_open(&pool, BROOD_POOL(.kind = kinds[_i], .workers = 4, .initializer = refuse_the_third)),
-                     -ENODEV);
+    ck_assert_int_eq(
+        brood_pool_open(&pool, BROOD_POOL(.kind = worker_kinds[_i].kind, .workers = 4, .initializer = refuse_the_third)),
+        -ENODEV);
     ck_assert_ptr_nonnull(strstr(brood_error(), "no third one"));
     ck_assert_ptr_null(pool); /* and the fixture finds nothing left behind */
 }
@@ -824,7 +811,7 @@ static void open_without_stdin(void *argument)
 
     (void)argument;
     (void)close(0);
-    pool = open_kind(FORKS, BROOD_POOL(.workers = 2));
+    pool = open_kind(BY_FORKS, BROOD_POOL(.workers = 2));
     expect_working(pool);
     ck_assert_int_eq(brood_pool_close(pool, BROOD_FOREVER), 0);
 }
@@ -841,7 +828,7 @@ START_TEST(workers_that_crash_together_cost_only_what_they_ran)
 {
     static const int crowds[] = {1, 2, 5, 13};
     int crowd = crowds[_i];
-    brood_auto(pool) *pool = open_kind(FORKS, BROOD_POOL(.workers = crowd, .queue = (size_t)crowd + 3));
+    brood_auto(pool) *pool = open_kind(BY_FORKS, BROOD_POOL(.workers = crowd, .queue = (size_t)crowd + 3));
     struct brood_future *deadly[13], *futures[QUEUED];
 
     for (int i = 0; i < crowd; i++)
@@ -863,7 +850,7 @@ START_TEST(pools_in_workers_of_pools_go_down_to_a_limit)
     brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 1));
     int depth;
 
-    ck_assert_msg(brood_apply(pool, dig, &depth, &(int){(int)kinds[_i]}) == 0, "%s", brood_error());
+    ck_assert_msg(brood_apply(pool, dig, &depth, &(int){(int)worker_kinds[_i].kind}) == 0, "%s", brood_error());
     ck_assert_int_eq(depth, BROOD_POOL_DEPTH_MAX);
 }
 END_TEST
@@ -943,7 +930,7 @@ static int count_present(struct brood_pool *pool, int kind)
     struct brood_pool_stats stats = {.size = sizeof(stats)};
     int present = 0;
 
-    if (kind == THREADS)
+    if (kind == BY_THREADS)
         return brood_pool_stats(pool, &stats) == 0 ? stats.alive : -1;
     for (int i = 0; i < brood_pool_workers(pool); i++)
         present += brood_pool_worker_pid(pool, i) != 0;
@@ -1099,55 +1086,56 @@ int main(int argc, char **argv)
     Suite *suite = suite_create("executor");
 
     /* "threads": only the kinds that stay in this process, for the thread sanitizer. */
-    int end = argc > 1 && strcmp(argv[1], "threads") == 0 ? FORKS : KINDS;
+    int end = argc > 1 && strcmp(argv[1], "threads") == 0 ? BY_FORKS : WORKER_KINDS;
 
-    add_loop_tests(suite, "initializer", CALLER, end, each_worker_begins_once_with_a_state_of_its_own_and_ends_once,
+    add_loop_tests(suite, "initializer", BY_CALLER, end, each_worker_begins_once_with_a_state_of_its_own_and_ends_once,
                    without_an_initializer_there_is_no_state, a_pool_whose_initializer_fails_does_not_open_and_says_why,
                    NULL);
-    add_loop_tests(suite, "shutdown", THREADS, end, a_pool_that_is_shut_down_takes_no_more_and_finishes_what_it_has,
+    add_loop_tests(suite, "shutdown", BY_THREADS, end, a_pool_that_is_shut_down_takes_no_more_and_finishes_what_it_has,
                    a_shutdown_that_cancels_leaves_only_what_runs, who_waits_for_room_hears_of_the_shutdown, NULL);
-    add_loop_tests(suite, "statistics", THREADS, end, statistics_tell_what_a_pool_has_done_and_does, NULL);
-    add_loop_tests(suite, "size", THREADS, end, a_pool_grows_and_shrinks_on_request, sizes_that_cannot_be_are_refused,
+    add_loop_tests(suite, "statistics", BY_THREADS, end, statistics_tell_what_a_pool_has_done_and_does, NULL);
+    add_loop_tests(suite, "size", BY_THREADS, end, a_pool_grows_and_shrinks_on_request, sizes_that_cannot_be_are_refused,
                    resizing_under_load_loses_nothing, who_is_sent_away_finishes_what_it_runs_and_others_do_the_rest,
                    workers_come_when_there_is_more_to_do_and_idle_ones_are_used_first,
                    workers_with_nothing_to_do_rest_and_come_back,
                    a_worker_that_goes_to_rest_while_a_task_comes_leaves_none_behind, NULL);
-    add_loop_tests(suite, "depth", CALLER, end, pools_in_workers_of_pools_go_down_to_a_limit, NULL);
+    add_loop_tests(suite, "depth", BY_CALLER, end, pools_in_workers_of_pools_go_down_to_a_limit, NULL);
     add_tests(suite, "late threads",
               a_thread_that_comes_later_and_whose_initializer_fails_breaks_the_pool_but_not_what_runs, NULL);
     add_tests(suite, "threads", threads_are_asked_to_stop_and_what_has_not_started_fails, NULL);
-    add_loop_tests(suite, "numbers", THREADS, end < EXECS ? end : EXECS,
+    add_loop_tests(suite, "numbers", BY_THREADS, end < BY_EXECS ? end : BY_EXECS,
                    when_one_of_the_first_workers_cannot_begin_the_others_are_gone, a_pool_of_two_hundred_workers_works,
                    NULL);
-    add_loop_tests(suite, "none", THREADS, end,
+    add_loop_tests(suite, "none", BY_THREADS, end,
                    a_pool_without_a_minimum_starts_its_workers_when_there_is_work_and_lets_all_rest,
                    while_there_are_workers_that_rest_no_task_waits_for_a_busy_one,
                    a_task_that_comes_while_the_last_worker_goes_to_rest_is_run,
                    after_a_shutdown_workers_end_when_they_have_nothing_to_do_though_no_thread_waits,
                    a_shutdown_of_an_idle_pool_ends_its_workers, NULL);
-    if (end == KINDS)
-        add_loop_tests(suite, "none, of processes", FORKS, KINDS, a_retry_after_a_shutdown_starts_a_worker_again, NULL);
-    add_loop_tests(suite, "late calls", CALLER, end, a_call_on_a_closed_pool_is_refused_while_its_handle_is_kept,
+    if (end == WORKER_KINDS)
+        add_loop_tests(suite, "none, of processes", BY_FORKS, WORKER_KINDS, a_retry_after_a_shutdown_starts_a_worker_again,
+                       NULL);
+    add_loop_tests(suite, "late calls", BY_CALLER, end, a_call_on_a_closed_pool_is_refused_while_its_handle_is_kept,
                    calls_that_race_with_the_close_succeed_or_are_refused, NULL);
-    add_loop_tests(suite, "ends", CALLER, end, closing_finishes_everything_although_each_worker_runs_one_task,
+    add_loop_tests(suite, "ends", BY_CALLER, end, closing_finishes_everything_although_each_worker_runs_one_task,
                    arguments_and_results_give_their_memory_back, NULL);
-    if (end == KINDS) {
+    if (end == WORKER_KINDS) {
         add_tests(suite, "without input", a_process_without_standard_input_has_pools_too, NULL);
         add_loop_tests(suite, "crowds", 0, 4, workers_that_crash_together_cost_only_what_they_ran, NULL);
     }
-    if (end == KINDS)
-        add_loop_tests(suite, "deaths", FORKS, KINDS, killed_workers_are_gone_and_leave_a_broken_pool,
+    if (end == WORKER_KINDS)
+        add_loop_tests(suite, "deaths", BY_FORKS, WORKER_KINDS, killed_workers_are_gone_and_leave_a_broken_pool,
                        workers_are_killed_at_once_on_request, workers_that_die_without_end_break_the_pool,
                        idle_workers_that_die_without_end_break_the_pool_too,
                        deaths_between_which_tasks_are_finished_do_not_count,
                        statistics_count_deaths_and_what_is_tried_again, NULL);
-    if (end == KINDS)
-        add_loop_tests(suite, "initializer of processes", FORKS, KINDS,
+    if (end == WORKER_KINDS)
+        add_loop_tests(suite, "initializer of processes", BY_FORKS, WORKER_KINDS,
                        an_initializer_that_fails_in_a_replacement_breaks_the_pool_with_its_words,
                        who_replaces_a_dead_or_retired_worker_begins_too,
                        a_worker_whose_initializer_outlasts_its_age_runs_a_task_before_it_retires,
                        a_finalizer_has_as_long_as_the_close_may_take, NULL);
-    if (end == KINDS)
+    if (end == WORKER_KINDS)
         add_tests(suite, "ready in time", an_initializer_has_as_long_as_the_open_may_take,
                   a_program_that_runs_and_is_no_worker_does_not_hold_up_the_open, NULL);
     return run_suite(suite);

@@ -21,35 +21,9 @@
 #define SYS_futex_waitv 449
 #endif
 
-static const struct kind {
-    const char *name;
-    enum brood_kind kind;
-    bool is_exec;
-} kinds[] = {
-    {"inline", BROOD_INLINE, false},
-    {"threads", BROOD_THREADS, false},
-    {"processes", BROOD_PROCESSES, false},
-    {"exec", BROOD_PROCESSES, true},
-};
-#define KINDS (int)(sizeof(kinds) / sizeof(kinds[0]))
-#define CONCURRENT 1 /* the first kind whose tasks run beside the caller */
-#define PROCESSES 2  /* the first whose tasks run in other processes */
-
-static struct brood_pool *open_pool_with(int kind, struct brood_pool_options *options)
-{
-    struct brood_pool *pool = NULL;
-    int r;
-
-    options->kind = kinds[kind].kind;
-    options->worker = kinds[kind].is_exec ? worker_path() : NULL;
-    r = brood_pool_open(&pool, options);
-    ck_assert_msg(r == 0, "%s: open: %s", kinds[kind].name, brood_error());
-    return pool;
-}
-
 static struct brood_pool *open_pool(int kind, int workers)
 {
-    return open_pool_with(kind, BROOD_POOL(.workers = workers));
+    return open_kind(kind, BROOD_POOL(.workers = workers));
 }
 
 static struct brood_future *new_promise(void)
@@ -487,7 +461,7 @@ END_TEST
 
 START_TEST(callbacks_are_not_called_inside_a_submission_but_by_any_wait)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .queue = 8));
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 1, .queue = 8));
     struct held held = hold(pool);
     struct brood_future *futures[50];
     double y;
@@ -647,8 +621,8 @@ static void go_on(struct brood_future *future, void *context)
 /* semantics: K10 */
 START_TEST(a_callback_submits_the_next_task_also_one_that_crashes)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .queue = 2));
-    struct chain chain = {pool, 12, 0, _i >= PROCESSES};
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 1, .queue = 2));
+    struct chain chain = {pool, 12, 0, _i >= BY_FORKS};
     struct brood_future *first = NULL;
     int r = 1;
 
@@ -681,7 +655,7 @@ static void go_on_quietly(struct brood_future *future, void *context)
 START_TEST(a_chain_of_callbacks_does_not_use_up_the_stack)
 {
     brood_auto(pool) *pool = open_pool(_i, 1);
-    struct chain chain = {.pool = pool, .left = _i < CONCURRENT ? 300000 : 3000};
+    struct chain chain = {.pool = pool, .left = _i < BY_THREADS ? 300000 : 3000};
     struct brood_future *first = NULL;
     int r = 1;
 
@@ -757,7 +731,7 @@ static void count_and_add(struct brood_future *future, void *context)
 /* The time that one of so many callbacks takes, in ns; they are all due, and each adds another one to its future. */
 static int64_t cost_of_callback(int kind, int n)
 {
-    brood_auto(pool) *pool = open_pool_with(kind, BROOD_POOL(.workers = 2, .queue = 65536));
+    brood_auto(pool) *pool = open_kind(kind, BROOD_POOL(.workers = 2, .queue = 65536));
     struct brood_future **futures = calloc((size_t)n, sizeof(struct brood_future *));
     struct held held[2] = {hold(pool), hold(pool)};
     int count = 0;
@@ -824,7 +798,7 @@ static struct crowd *open_crowd(int kind, int n)
     struct held first[2];
 
     *crowd = (struct crowd){.n = n, .futures = calloc((size_t)n, sizeof(struct brood_future *))};
-    crowd->pool = open_pool_with(kind, BROOD_POOL(.workers = 2, .queue = 65536));
+    crowd->pool = open_kind(kind, BROOD_POOL(.workers = 2, .queue = 65536));
     for (int i = 0; i < 2; i++) {
         first[i] = hold(crowd->pool);
         await_running(&first[i]);
@@ -918,7 +892,7 @@ static void expect_constant(int kind, cost_function *cost)
     for (int i = 0; i < 6 && many > 2 * few; i++) {
         few = cost(kind, 1000);
         many = cost(kind, 32000);
-        printf("%s %lld %lld\n", kinds[kind].name, (long long)few, (long long)many);
+        printf("%s %lld %lld\n", worker_kinds[kind].name, (long long)few, (long long)many);
     }
     ck_assert_msg(many <= 2 * few, "%lld ns among 1,000, %lld ns among 32,000", (long long)few, (long long)many);
 }
@@ -1027,7 +1001,7 @@ START_TEST(closing_calls_the_callbacks_that_are_left)
     add_notes(first, 0, 1);
     add_notes(second, 1, 2);
     await_running(&held);
-    if (kinds[_i].kind == BROOD_PROCESSES) {
+    if (worker_kinds[_i].kind == BROOD_PROCESSES) {
         ck_assert_int_eq(brood_pool_close(pool, BROOD_NOW), -ETIMEDOUT);
         ck_assert_int_eq(brood_future_item(first, 0), -ESHUTDOWN);
         ck_assert_int_eq(atomic_load(&records.count), 2);
@@ -1079,7 +1053,7 @@ END_TEST
 /* semantics: M25 */
 START_TEST(a_callback_thread_calls_them_all_and_nobody_has_to_wait)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 2, .callbacks = BROOD_CALLBACK_THREAD));
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 2, .callbacks = BROOD_CALLBACK_THREAD));
 
     for (int i = 0; i < 100; i++) {
         struct brood_future *future = submit_square(pool, i);
@@ -1087,7 +1061,7 @@ START_TEST(a_callback_thread_calls_them_all_and_nobody_has_to_wait)
         ck_assert_int_eq(brood_future_on_done(future, note_and_free, NULL), 0);
     }
     await(atomic_load(&records.count) == 100);
-    if (_i >= CONCURRENT)
+    if (_i >= BY_THREADS)
         for (int i = 0; i < 100; i++) /* one that was added late was called in the caller */
             ck_assert(pthread_equal(records.threads[i], pthread_self()) ||
                       pthread_equal(records.threads[i], records.threads[99]) ||
@@ -1107,7 +1081,7 @@ static void stall(struct brood_future *future, void *context)
 /* semantics: M25 */
 START_TEST(a_callback_that_blocks_holds_up_callbacks_and_no_results)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .callbacks = BROOD_CALLBACK_THREAD));
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 1, .callbacks = BROOD_CALLBACK_THREAD));
     struct held held = hold(pool);
     brood_auto(future) *first = held.future;
     brood_auto(future) *second = submit_square(pool, 3);
@@ -1573,7 +1547,7 @@ static struct brood_future *submit_large(struct brood_pool *pool, uint64_t bytes
 
 START_TEST(results_of_any_size_complete_and_call_back_like_others)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 2, .callbacks = BROOD_CALLBACK_THREAD));
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 2, .callbacks = BROOD_CALLBACK_THREAD));
     brood_auto(as_completed) *iterator = NULL;
     struct brood_future *futures[20], *next = NULL;
 
@@ -1581,7 +1555,7 @@ START_TEST(results_of_any_size_complete_and_call_back_like_others)
         futures[i] = submit_large(pool, (uint64_t)i * 5000);
         ck_assert_int_eq(brood_future_on_done(futures[i], record_call, NULL), 0);
     }
-    if (_i >= CONCURRENT) /* by the thread alone */
+    if (_i >= BY_THREADS) /* by the thread alone */
         await(atomic_load(&records.count) == 20);
     for (int i = 0; i < 20; i++) {
         brood_future_free(futures[i]);
@@ -1714,7 +1688,7 @@ END_TEST
 /* semantics: X17 */
 START_TEST(dropped_futures_leave_no_memory_taken)
 {
-    brood_auto(pool) *pool = open_pool_with(_i, BROOD_POOL(.workers = 1, .memory_bytes = 1 << 20));
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 1, .memory_bytes = 1 << 20));
     struct block in = {{0}};
 
     for (int i = 0; i < 5000; i++) { /* ten times as much as there is */
@@ -1807,8 +1781,8 @@ static void *use_everything(void *argument)
 START_TEST(any_number_of_threads_wait_cancel_and_are_called_back_at_once)
 {
     struct brood_pool *pools[2] = {
-        open_pool_with(_i, BROOD_POOL(.workers = 2, .queue = 32)),
-        open_pool_with(_i, BROOD_POOL(.workers = 1, .callbacks = BROOD_CALLBACK_THREAD)),
+        open_kind(_i, BROOD_POOL(.workers = 2, .queue = 32)),
+        open_kind(_i, BROOD_POOL(.workers = 1, .callbacks = BROOD_CALLBACK_THREAD)),
     };
     struct user users[USERS];
     pthread_t threads[USERS];
@@ -1871,7 +1845,7 @@ END_TEST
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("futures");
-    int end = argc > 1 && strcmp(argv[1], "threads") == 0 ? PROCESSES : KINDS;
+    int end = argc > 1 && strcmp(argv[1], "threads") == 0 ? BY_FORKS : WORKER_KINDS;
 
     add_tests(
         suite, "promises", a_promise_goes_from_pending_to_running_to_done, a_promise_goes_from_pending_to_cancelled_to_told,
@@ -1884,14 +1858,14 @@ int main(int argc, char **argv)
                    an_iterator_is_asked_while_promises_are_kept,
                    callbacks_of_a_promise_are_called_in_order_by_the_thread_that_keeps_it, NULL);
     add_loop_tests(suite, "states", 0, end, a_pools_future_is_not_to_be_set, a_task_that_has_run_is_done_or_failed, NULL);
-    add_loop_tests(suite, "states beside the caller", CONCURRENT, end,
+    add_loop_tests(suite, "states beside the caller", BY_THREADS, end,
                    a_task_that_waits_is_pending_or_cancelled_and_one_that_runs_is_running, NULL);
     add_loop_tests(suite, "callbacks", 0, end, callbacks_of_a_task_are_called_in_order_by_the_thread_that_waits,
                    a_callback_of_what_is_done_may_free_it, a_future_that_was_freed_still_calls_back,
                    a_callback_submits_the_next_task_also_one_that_crashes, a_chain_of_callbacks_does_not_use_up_the_stack,
                    the_callback_of_a_map_is_called_once_with_the_whole,
                    a_callback_thread_calls_them_all_and_nobody_has_to_wait, NULL);
-    add_loop_tests(suite, "callbacks beside the caller", CONCURRENT, end, callbacks_are_called_on_failure_and_on_cancelling,
+    add_loop_tests(suite, "callbacks beside the caller", BY_THREADS, end, callbacks_are_called_on_failure_and_on_cancelling,
                    callbacks_are_not_called_inside_a_submission_but_by_any_wait,
                    a_callback_may_free_its_future_and_the_others_are_called,
                    a_thread_that_sleeps_calls_what_was_added_later, waiting_for_one_task_calls_the_callbacks_of_another,
@@ -1904,7 +1878,7 @@ int main(int argc, char **argv)
                    what_was_given_may_be_freed_at_once_and_the_rest_be_left, no_completion_is_missed_while_a_wait_begins,
                    dropped_futures_leave_no_memory_taken, NULL);
     add_loop_tests(
-        suite, "several beside the caller", CONCURRENT, end, waiting_for_the_first_ends_with_one_of_any_pool_or_promise,
+        suite, "several beside the caller", BY_THREADS, end, waiting_for_the_first_ends_with_one_of_any_pool_or_promise,
         waiting_for_all_ends_with_the_last_of_any_pool_and_promise,
         waiting_for_the_first_failure_heeds_failures_and_not_cancelling, futures_are_given_as_they_complete,
         several_threads_wait_for_the_same_futures, tasks_that_wait_in_the_host_are_given_whichever_thread_hands_them_on,
@@ -1913,12 +1887,12 @@ int main(int argc, char **argv)
     add_loop_tests(suite, "descriptors", 0, end, the_descriptor_of_a_pool_is_readable_when_something_is_done,
                    the_descriptor_of_what_is_done_is_readable_from_the_beginning, closing_ends_the_thread_that_attends,
                    NULL);
-    add_loop_tests(suite, "descriptors beside the caller", CONCURRENT, end,
+    add_loop_tests(suite, "descriptors beside the caller", BY_THREADS, end,
                    the_descriptor_of_a_future_is_readable_when_that_is_done, NULL);
-    add_loop_tests(suite, "all at once", CONCURRENT, end, any_number_of_threads_wait_cancel_and_are_called_back_at_once,
+    add_loop_tests(suite, "all at once", BY_THREADS, end, any_number_of_threads_wait_cancel_and_are_called_back_at_once,
                    NULL);
-    if (end == KINDS)
-        add_loop_tests(suite, "with processes", PROCESSES, end, every_future_is_given_once_while_workers_die,
+    if (end == WORKER_KINDS)
+        add_loop_tests(suite, "with processes", BY_FORKS, end, every_future_is_given_once_while_workers_die,
                        an_old_kernel_lets_a_thread_sleep_in_several_pools_too,
                        a_task_whose_worker_died_is_lost_however_that_came,
                        waiting_for_several_ends_when_workers_die_and_when_a_pool_is_closed,

@@ -8,26 +8,13 @@
 #include "support.h"
 #include "tasks.h"
 
-static const struct kind {
-    const char *name;
-    enum brood_kind kind;
-    bool is_exec, is_forked;
-} kinds[] = {
-    {"inline", BROOD_INLINE, false, false},
-    {"threads", BROOD_THREADS, false, false},
-    {"processes", BROOD_PROCESSES, false, true},
-    {"exec", BROOD_PROCESSES, true, false},
-};
-#define KINDS (int)(sizeof(kinds) / sizeof(kinds[0]))
-#define EXEC 3
-
 static struct brood_pool *open_pool(int kind)
 {
     struct brood_pool *pool = NULL;
-    int r = brood_pool_open(
-        &pool, BROOD_POOL(.kind = kinds[kind].kind, .worker = kinds[kind].is_exec ? worker_path() : NULL, .workers = 2));
+    int r = brood_pool_open(&pool, BROOD_POOL(.kind = worker_kinds[kind].kind,
+                                              .worker = worker_kinds[kind].is_exec ? worker_path() : NULL, .workers = 2));
 
-    ck_assert_msg(r == 0, "%s: open: %s", kinds[kind].name, brood_error());
+    ck_assert_msg(r == 0, "%s: open: %s", worker_kinds[kind].name, brood_error());
     return pool;
 }
 
@@ -168,7 +155,7 @@ START_TEST(a_plug_in_is_unloaded_beneath_an_open_pool)
 
     expect_to_run(pool, &plugin);
     unload(&plugin);
-    if (kinds[_i].is_forked)
+    if (_i == BY_FORKS)
         expect_to_run(pool, &plugin);
     else
         expect_all_missing(pool, &plugin);
@@ -177,11 +164,11 @@ END_TEST
 
 START_TEST(a_plug_in_that_is_loaded_again_runs_again)
 {
-    brood_auto(pool) *pool = kinds[_i].is_forked ? NULL : open_pool(_i);
+    brood_auto(pool) *pool = _i == BY_FORKS ? NULL : open_pool(_i);
 
     for (int i = 0; i < 20; i++) {
         struct plugin plugin = load(i % 2 + 1);
-        struct brood_pool *own = kinds[_i].is_forked ? open_pool(_i) : NULL; /* its workers know what is there now */
+        struct brood_pool *own = _i == BY_FORKS ? open_pool(_i) : NULL; /* its workers know what is there now */
 
         expect_to_run(own ? own : pool, &plugin);
         expect_to_sum(own ? own : pool, &plugin);
@@ -208,9 +195,9 @@ int main(void)
 {
     Suite *suite = suite_create("plugins");
 
-    add_loop_tests(suite, "unloaded", 0, EXEC, a_pool_that_opens_after_a_plug_in_is_unloaded_misses_its_tasks_by_name,
+    add_loop_tests(suite, "unloaded", 0, BY_EXECS, a_pool_that_opens_after_a_plug_in_is_unloaded_misses_its_tasks_by_name,
                    a_plug_in_is_unloaded_beneath_an_open_pool, a_plug_in_that_is_loaded_again_runs_again, NULL);
-    add_loop_tests(suite, "loaded too late", 2, KINDS, workers_forked_before_a_plug_in_is_loaded_miss_its_tasks_by_name,
-                   NULL);
+    add_loop_tests(suite, "loaded too late", 2, WORKER_KINDS,
+                   workers_forked_before_a_plug_in_is_loaded_miss_its_tasks_by_name, NULL);
     return run_suite(suite);
 }

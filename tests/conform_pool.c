@@ -15,69 +15,19 @@
 #include "support.h"
 #include "tasks.h"
 
-static const struct kind {
-    const char *name;
-    enum brood_kind kind;
-    bool is_exec;
-} kinds[] = {
-    {"inline", BROOD_INLINE, false},
-    {"threads", BROOD_THREADS, false},
-    {"processes", BROOD_PROCESSES, false},
-    {"exec", BROOD_PROCESSES, true},
-};
-#define KINDS (int)(sizeof(kinds) / sizeof(kinds[0]))
-#define CONCURRENT 1 /* the first kind whose tasks run beside the caller */
-#define PROCESSES 2  /* the first whose tasks run in other processes */
-
 enum { CROWD_MAPS = 8, CROWD_ITEMS = 2200 };
 
 static struct brood_pool *open_pool(int kind, int workers, size_t queue)
 {
     struct brood_pool *pool = NULL;
-    int r = brood_pool_open(&pool, BROOD_POOL(.kind = kinds[kind].kind, .workers = workers, .queue = queue,
-                                              .worker = kinds[kind].is_exec ? worker_path() : NULL));
+    int r = brood_pool_open(&pool, BROOD_POOL(.kind = worker_kinds[kind].kind, .workers = workers, .queue = queue,
+                                              .worker = worker_kinds[kind].is_exec ? worker_path() : NULL));
 
-    ck_assert_msg(r == 0, "%s: open: %s", kinds[kind].name, brood_error());
+    ck_assert_msg(r == 0, "%s: open: %s", worker_kinds[kind].name, brood_error());
     return pool;
 }
 
-/* ---- a gate that tasks wait at ---- */
-
-static struct gate make_gate(void)
-{
-    static int number;
-    struct gate gate;
-
-    snprintf(gate.path, sizeof(gate.path), "/tmp/brood-gate-%d-%d-%lld", getpid(), number++, (long long)now_ms());
-    ck_assert_int_eq(mkfifo(gate.path, 0600), 0);
-    return gate;
-}
-
-/* Blocks until somebody waits at it, and lets them through. */
-static void open_gate(const struct gate *gate)
-{
-    int fd = open(gate->path, O_WRONLY | O_CLOEXEC);
-
-    ck_assert_int_ge(fd, 0);
-    close(fd);
-}
-
-static bool is_somebody_at(const struct gate *gate)
-{
-    char mark[sizeof(gate->path) + 8];
-
-    snprintf(mark, sizeof(mark), "%.*s.here", (int)sizeof(gate->path), gate->path);
-    return access(mark, F_OK) == 0;
-}
-
-static void remove_gate(const struct gate *gate)
-{
-    char mark[sizeof(gate->path) + 8];
-
-    snprintf(mark, sizeof(mark), "%.*s.here", (int)sizeof(gate->path), gate->path);
-    ck_assert_int_eq(unlink(mark), 0);
-    ck_assert_int_eq(unlink(gate->path), 0);
-}
+/* ---- tasks that wait at a gate ---- */
 
 static struct brood_future *submit_waiter(struct brood_pool *pool, const struct gate *gate)
 {
@@ -89,7 +39,7 @@ static struct brood_future *submit_waiter(struct brood_pool *pool, const struct 
 
 static void wait_until_running(struct brood_future *future, const struct gate *gate)
 {
-    await(is_somebody_at(gate));
+    await(is_at_gate(gate));
     ck_assert(brood_future_running(future));
 }
 
@@ -280,7 +230,7 @@ START_TEST(tasks_run_in_workers_that_know_their_number)
     for (int i = 0; i < 64; i++) {
         ck_assert_int_ge(places[i].worker, 0);
         ck_assert_int_lt(places[i].worker, brood_pool_workers(pool));
-        ck_assert_int_eq(places[i].pid == getpid(), kinds[_i].kind != BROOD_PROCESSES);
+        ck_assert_int_eq(places[i].pid == getpid(), worker_kinds[_i].kind != BROOD_PROCESSES);
     }
     ck_assert_int_eq(brood_worker_id(), -1);
 }
@@ -362,7 +312,7 @@ END_TEST
 START_TEST(a_wait_ends_at_its_deadline_and_may_be_repeated)
 {
     brood_auto(pool) *pool = open_pool(_i, 1, 0);
-    struct gate gate = make_gate();
+    struct gate gate = new_gate();
     brood_auto(future) *future = submit_waiter(pool, &gate);
     int64_t began = now_ms();
 
@@ -383,7 +333,7 @@ END_TEST
 START_TEST(cancel_keeps_a_task_from_starting_and_a_running_one_is_busy)
 {
     brood_auto(pool) *pool = open_pool(_i, 1, 0);
-    struct gate gate = make_gate();
+    struct gate gate = new_gate();
     brood_auto(future) *running = submit_waiter(pool, &gate);
     brood_auto(future) *pending = NULL;
 
@@ -406,7 +356,7 @@ END_TEST
 START_TEST(a_future_freed_early_lets_its_task_run)
 {
     brood_auto(pool) *pool = open_pool(_i, 1, 0);
-    struct gate gate = make_gate();
+    struct gate gate = new_gate();
 
     brood_future_free(submit_waiter(pool, &gate));
     brood_future_free(NULL);
@@ -420,7 +370,7 @@ END_TEST
 START_TEST(a_full_queue_is_eagain_now_and_etimedout_later)
 {
     brood_auto(pool) *pool = open_pool(_i, 1, 2);
-    struct gate gate = make_gate();
+    struct gate gate = new_gate();
     brood_auto(future) *first = submit_waiter(pool, &gate);
     brood_auto(future) *second = NULL;
     brood_auto(future) *third = NULL;
@@ -442,7 +392,7 @@ END_TEST
 START_TEST(a_task_behind_a_long_one_is_run_by_an_idle_worker)
 {
     brood_auto(pool) *pool = open_pool(_i, 2, 0);
-    struct gate gate = make_gate();
+    struct gate gate = new_gate();
     brood_auto(future) *slow = submit_waiter(pool, &gate);
     struct brood_future *quick[20];
 
@@ -486,11 +436,11 @@ START_TEST(long_tasks_behind_short_ones_run_side_by_side_although_nobody_waits)
         run_short_tasks(pool, 300);
         nanosleep(&(struct timespec){.tv_nsec = round * 100000}, NULL); /* all kinds of sleep and half-sleep */
         for (int i = 0; i < WORKERS; i++)
-            gates[i] = make_gate();
+            gates[i] = new_gate();
         for (int i = 0; i < WORKERS; i++)
             slow[i] = submit_waiter(pool, &gates[i]);
         for (int i = 0; i < WORKERS; i++)
-            await(is_somebody_at(&gates[i]));
+            await(is_at_gate(&gates[i]));
         for (int i = 0; i < WORKERS; i++) {
             open_gate(&gates[i]);
             expect_done(slow[i], 0);
@@ -654,7 +604,7 @@ END_TEST
 START_TEST(a_cancelled_map_runs_no_more_items)
 {
     brood_auto(pool) *pool = open_pool(_i, 1, 0);
-    struct gate gate = make_gate(), gates[50];
+    struct gate gate = new_gate(), gates[50];
     int out[50] = {0};
     brood_auto(future) *future = NULL;
 
@@ -674,7 +624,7 @@ END_TEST
 START_TEST(a_map_that_has_not_started_is_cancelled_whole)
 {
     brood_auto(pool) *pool = open_pool(_i, 1, 0);
-    struct gate gate = make_gate();
+    struct gate gate = new_gate();
     brood_auto(future) *running = submit_waiter(pool, &gate);
     brood_auto(future) *future = NULL;
     double *in = numbers(100), *out = calloc(100, sizeof(double));
@@ -704,7 +654,7 @@ struct crowd {
 
 static struct crowd new_crowd(struct brood_pool *pool)
 {
-    struct crowd crowd = {.gates = {make_gate(), make_gate()},
+    struct crowd crowd = {.gates = {new_gate(), new_gate()},
                           .in = calloc(CROWD_ITEMS, sizeof(struct block)),
                           .out = calloc((size_t)CROWD_MAPS * CROWD_ITEMS, sizeof(struct block))};
 
@@ -759,7 +709,7 @@ START_TEST(a_map_waits_for_room_when_every_lane_is_full)
     brood_auto(pool) *pool = open_pool(_i, 2, 16);
     struct crowd crowd = new_crowd(pool);
 
-    ck_assert_int_eq(has_stalled(pool), _i >= PROCESSES);
+    ck_assert_int_eq(has_stalled(pool), _i >= BY_FORKS);
     let_crowd_through(&crowd);
     for (int i = CROWD_MAPS - 1; i >= 0; i--)
         expect_done(crowd.maps[i], 0);
@@ -850,7 +800,7 @@ START_TEST(a_task_in_the_lane_of_a_thief_is_run_by_who_sleeps)
     struct brood_future *slow[4];
 
     for (int i = 0; i < 4; i++) {
-        gates[i] = make_gate();
+        gates[i] = new_gate();
         slow[i] = submit_waiter(pool, &gates[i]);
         if (i < 3)
             wait_until_running(slow[i], &gates[i]);
@@ -879,7 +829,7 @@ END_TEST
 START_TEST(several_threads_wait_for_one_future)
 {
     brood_auto(pool) *pool = open_pool(_i, 1, 0);
-    struct gate gate = make_gate();
+    struct gate gate = new_gate();
     brood_auto(future) *future = submit_waiter(pool, &gate);
     pthread_t threads[8];
 
@@ -941,10 +891,10 @@ END_TEST
 START_TEST(closing_now_drops_what_has_not_started)
 {
     struct brood_pool *pool = open_pool(_i, 1, 0);
-    struct gate gate = make_gate();
+    struct gate gate = new_gate();
     brood_auto(future) *running = submit_waiter(pool, &gate);
     struct brood_future *pending[100];
-    bool is_threads = kinds[_i].kind == BROOD_THREADS;
+    bool is_threads = worker_kinds[_i].kind == BROOD_THREADS;
 
     wait_until_running(running, &gate);
     for (int i = 0; i < 100; i++)
@@ -994,7 +944,7 @@ static void *open_when_the_latecomer_is_dropped(void *argument)
 START_TEST(closing_now_drops_what_has_not_started_while_a_thread_is_waited_for)
 {
     struct brood_pool *pool = open_pool(_i, 1, 0);
-    struct gate gate = make_gate();
+    struct gate gate = new_gate();
     brood_auto(future) *running = submit_waiter(pool, &gate);
     brood_auto(future) *pending = NULL;
     struct latecomer latecomer = {.gate = &gate};
@@ -1016,7 +966,7 @@ END_TEST
 START_TEST(closing_is_woken_by_a_long_task_whose_followers_were_stolen)
 {
     struct brood_pool *pool = open_pool(_i, 2, 0);
-    struct gate gate = make_gate();
+    struct gate gate = new_gate();
     struct brood_future *slow = submit_waiter(pool, &gate), *quick[40];
     int64_t began = now_ms();
     pthread_t opener;
@@ -1040,14 +990,14 @@ END_TEST
 START_TEST(closing_waits_for_threads_that_wait)
 {
     struct brood_pool *pool = open_pool(_i, 2, 0);
-    struct gate gate = make_gate();
+    struct gate gate = new_gate();
     brood_auto(future) *future = submit_waiter(pool, &gate);
     pthread_t threads[8];
 
     for (int i = 0; i < 8; i++)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, wait_for_it, future), 0);
     wait_until_running(future, &gate);
-    if (kinds[_i].kind == BROOD_THREADS)
+    if (worker_kinds[_i].kind == BROOD_THREADS)
         open_gate(&gate);
     (void)brood_pool_close(pool, BROOD_NOW);
     for (int i = 0; i < 8; i++)
@@ -1180,10 +1130,10 @@ START_TEST(a_map_that_hangs_in_all_workers_can_be_killed)
     int out[WORKERS];
 
     for (int i = 0; i < WORKERS; i++)
-        gates[i] = make_gate();
+        gates[i] = new_gate();
     ck_assert_int_eq(brood_pool_map_async(pool, &wait_at.task, &future, out, gates, WORKERS, BROOD_MAP(.chunk = 1)), 0);
     for (int i = 0; i < WORKERS; i++)
-        await(is_somebody_at(&gates[i]));
+        await(is_at_gate(&gates[i]));
     ck_assert_int_eq(brood_future_kill(future), 0);
     ck_assert_int_eq(outcome_of(future), -ECANCELED);
     for (size_t i = 0; i < WORKERS; i++)
@@ -1201,7 +1151,7 @@ int main(int argc, char **argv)
     Suite *suite = suite_create("pool");
 
     /* "threads": only the kinds that stay in this process, for valgrind and the thread sanitizer. */
-    int end = argc > 1 && strcmp(argv[1], "threads") == 0 ? PROCESSES : KINDS;
+    int end = argc > 1 && strcmp(argv[1], "threads") == 0 ? BY_FORKS : WORKER_KINDS;
 
     add_loop_tests(suite, "apply", 0, end, apply_returns_the_result, a_failed_task_gives_its_error_and_words,
                    words_arrive_whole_up_to_127_bytes_and_are_cut_there, large_arguments_and_results_travel_whole,
@@ -1212,7 +1162,7 @@ int main(int argc, char **argv)
                    tasks_run_in_workers_that_know_their_number, NULL);
     add_loop_tests(suite, "futures", 0, end, a_thousand_futures_each_have_their_own_result,
                    many_more_tasks_than_the_queue_holds_all_run, an_outcome_may_be_asked_for_again, NULL);
-    add_loop_tests(suite, "futures beside the caller", CONCURRENT, end, a_wait_ends_at_its_deadline_and_may_be_repeated,
+    add_loop_tests(suite, "futures beside the caller", BY_THREADS, end, a_wait_ends_at_its_deadline_and_may_be_repeated,
                    cancel_keeps_a_task_from_starting_and_a_running_one_is_busy, a_future_freed_early_lets_its_task_run,
                    a_full_queue_is_eagain_now_and_etimedout_later, a_task_behind_a_long_one_is_run_by_an_idle_worker,
                    long_tasks_behind_short_ones_run_side_by_side_although_nobody_waits,
@@ -1222,22 +1172,22 @@ int main(int argc, char **argv)
                    a_map_of_more_items_than_two_windows_of_shared_arrays_is_whole,
                    arrays_of_shared_memory_are_used_where_they_lie, maps_and_tasks_share_the_workers,
                    options_are_as_long_as_the_program_knew_them, a_map_without_arrays_is_refused, NULL);
-    add_loop_tests(suite, "map beside the caller", CONCURRENT, end, a_cancelled_map_runs_no_more_items,
+    add_loop_tests(suite, "map beside the caller", BY_THREADS, end, a_cancelled_map_runs_no_more_items,
                    a_map_that_has_not_started_is_cancelled_whole, a_map_waits_for_room_when_every_lane_is_full,
                    a_map_that_waits_for_room_can_be_cancelled, NULL);
     add_loop_tests(suite, "threads", 0, end, any_number_of_threads_use_one_pool, NULL);
     add_loop_tests(suite, "life", 0, end, closing_for_ever_finishes_everything,
                    closing_finishes_what_was_dropped_after_many_laps_of_the_ring, a_scope_may_be_left_with_everything_open,
                    NULL);
-    add_loop_tests(suite, "life beside the caller", CONCURRENT, end, closing_now_drops_what_has_not_started,
+    add_loop_tests(suite, "life beside the caller", BY_THREADS, end, closing_now_drops_what_has_not_started,
                    closing_waits_for_threads_that_wait, closing_is_woken_by_a_long_task_whose_followers_were_stolen, NULL);
-    add_loop_tests(suite, "life of threads", CONCURRENT, PROCESSES,
+    add_loop_tests(suite, "life of threads", BY_THREADS, BY_FORKS,
                    closing_now_drops_what_has_not_started_while_a_thread_is_waited_for, NULL);
     add_tests(suite, "options", bad_options_are_refused_with_words, NULL);
-    if (end == KINDS)
+    if (end == WORKER_KINDS)
         add_loop_tests(suite, "with processes", 0, end, a_task_may_open_a_pool_of_its_own,
                        a_fork_of_the_host_cannot_use_its_pool, NULL);
-    if (end == KINDS)
-        add_loop_tests(suite, "kills", PROCESSES, end, a_map_that_hangs_in_all_workers_can_be_killed, NULL);
+    if (end == WORKER_KINDS)
+        add_loop_tests(suite, "kills", BY_FORKS, end, a_map_that_hangs_in_all_workers_can_be_killed, NULL);
     return run_suite(suite);
 }

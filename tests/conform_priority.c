@@ -14,27 +14,7 @@
 #include "support.h"
 #include "tasks.h"
 
-enum { THREADS, FORKS, EXECS, KINDS };
-
 #define TASKS 20
-
-static struct brood_pool *open_kind(int kind, struct brood_pool_options *options)
-{
-    struct brood_pool *pool = NULL;
-
-    options->kind = kind == THREADS ? BROOD_THREADS : BROOD_PROCESSES;
-    options->worker = kind == EXECS ? worker_path() : NULL;
-    ck_assert_msg(brood_pool_open(&pool, options) == 0, "open: %s", brood_error());
-    return pool;
-}
-
-static void await_here(const struct gate *gate)
-{
-    char mark[sizeof(gate->path) + 8];
-
-    (void)snprintf(mark, sizeof(mark), "%s.here", gate->path);
-    await(access(mark, F_OK) == 0);
-}
 
 static struct brood_future *submit(struct brood_pool *pool, int priority, int signal)
 {
@@ -350,7 +330,7 @@ START_TEST(a_thread_that_waits_for_something_else_hands_it_on)
                                        BROOD_CALL(.priority = 2), BROOD_FOREVER),
                      0);
     let_through(&gates[1]);
-    await_here(&gates[2]);
+    await(is_at_gate(&gates[2]));
     let_through(&gates[2]);
     let_through(&gates[0]);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
@@ -433,7 +413,7 @@ START_TEST(what_is_urgent_goes_before_the_items_of_a_map_that_nobody_has_claimed
     map.gates[0] = new_gate();
     map.gates[IN_THE_SECOND] = new_gate();
     begin_map(pool, &map);
-    await_here(&map.gates[0]);
+    await(is_at_gate(&map.gates[0]));
     urgent = submit(pool, -1, 0);
     let_through(&map.gates[0]);
     (void)time_of(urgent);
@@ -454,7 +434,7 @@ START_TEST(what_is_not_waits_for_those_that_the_workers_have_been_given)
 
     map.gates[0] = new_gate();
     begin_map(pool, &map);
-    await_here(&map.gates[0]);
+    await(is_at_gate(&map.gates[0]));
     patient = submit(pool, 1, 0);
     let_through(&map.gates[0]);
     ck_assert_int_gt(time_of(patient), map.when[1]);
@@ -477,15 +457,15 @@ START_TEST(who_has_made_way_comes_back_to_the_map)
             map.gates[i] = new_gate();
     ck_assert_int_eq(
         brood_pool_map_async(pool, &tell_time_behind.task, &map.future, map.when, map.gates, 8, BROOD_MAP(.chunk = 1)), 0);
-    await_here(&map.gates[0]);
-    await_here(&map.gates[4]);
+    await(is_at_gate(&map.gates[0]));
+    await(is_at_gate(&map.gates[4]));
     urgent = submit(pool, -1, 0);
     let_through(&map.gates[0]);
     let_through(&map.gates[4]);
     (void)time_of(urgent);
     brood_future_free(urgent);
-    await_here(&map.gates[3]);
-    await_here(&map.gates[7]);
+    await(is_at_gate(&map.gates[3]));
+    await(is_at_gate(&map.gates[7]));
     let_through(&map.gates[3]);
     let_through(&map.gates[7]);
     ck_assert_int_eq(outcome_of(map.future), 0);
@@ -505,13 +485,13 @@ START_TEST(many_that_are_urgent_leave_a_map_whole)
 
     begin_map(pool, &map);
     for (int i = 0; i < MANY; i++) {
-        urgent[i] = submit(pool, i % 3 - 2, _i != THREADS && i % 40 == 39 ? SIGKILL : 0);
+        urgent[i] = submit(pool, i % 3 - 2, _i != BY_THREADS && i % 40 == 39 ? SIGKILL : 0);
         if (i % 10 == 0)
             rest();
     }
     end_map(&map);
     for (int i = 0; i < MANY; i++) {
-        ck_assert_int_eq(outcome_of(urgent[i]), _i != THREADS && i % 40 == 39 ? -EOWNERDEAD : 0);
+        ck_assert_int_eq(outcome_of(urgent[i]), _i != BY_THREADS && i % 40 == 39 ? -EOWNERDEAD : 0);
         brood_future_free(urgent[i]);
     }
 }
@@ -525,7 +505,7 @@ START_TEST(a_map_that_makes_way_can_be_cancelled)
 
     map.gates[0] = new_gate();
     begin_map(pool, &map);
-    await_here(&map.gates[0]);
+    await(is_at_gate(&map.gates[0]));
     urgent = submit(pool, -1, 0);
     ck_assert_int_eq(brood_future_cancel(map.future), -EBUSY);
     let_through(&map.gates[0]);
@@ -638,23 +618,23 @@ int main(int argc, char **argv)
     Suite *suite = suite_create("priority");
 
     /* "threads": only the kinds that stay in this process, for the thread sanitizer. */
-    int end = argc > 1 && strcmp(argv[1], "threads") == 0 ? FORKS : KINDS;
+    int end = argc > 1 && strcmp(argv[1], "threads") == 0 ? BY_FORKS : WORKER_KINDS;
 
-    add_loop_tests(suite, "order", THREADS, end, the_lowest_number_runs_first_and_of_equals_the_first_submitted,
+    add_loop_tests(suite, "order", BY_THREADS, end, the_lowest_number_runs_first_and_of_equals_the_first_submitted,
                    calls_that_say_nothing_of_it_do_not_overtake, large_arguments_and_results_wait_too, NULL);
-    add_loop_tests(suite, "ends", THREADS, end, what_waits_for_its_turn_can_be_cancelled,
+    add_loop_tests(suite, "ends", BY_THREADS, end, what_waits_for_its_turn_can_be_cancelled,
                    to_cancel_costs_about_the_same_among_few_and_many, closing_waits_for_what_waits_for_its_turn,
                    a_shutdown_cancels_it_and_nothing_of_it_runs, NULL);
-    add_loop_tests(suite, "room", THREADS, end, it_counts_for_the_bound_of_the_queue,
+    add_loop_tests(suite, "room", BY_THREADS, end, it_counts_for_the_bound_of_the_queue,
                    a_thread_that_waits_for_something_else_hands_it_on, who_polls_a_descriptor_need_not_hand_it_on,
                    many_threads_submit_and_cancel_at_once, NULL);
-    add_loop_tests(suite, "maps", THREADS, end, what_is_urgent_goes_before_the_items_of_a_map_that_nobody_has_claimed,
+    add_loop_tests(suite, "maps", BY_THREADS, end, what_is_urgent_goes_before_the_items_of_a_map_that_nobody_has_claimed,
                    what_is_not_waits_for_those_that_the_workers_have_been_given, who_has_made_way_comes_back_to_the_map,
                    many_that_are_urgent_leave_a_map_whole, a_map_that_makes_way_can_be_cancelled, NULL);
     add_tests(suite, "inline", in_the_caller_it_means_nothing, NULL);
-    if (end == KINDS)
-        add_loop_tests(suite, "deaths", FORKS, KINDS, a_pool_that_is_closed_at_once_fails_it, a_pool_that_breaks_fails_it,
-                       a_killed_pool_fails_it, a_death_costs_only_the_task_and_its_place,
+    if (end == WORKER_KINDS)
+        add_loop_tests(suite, "deaths", BY_FORKS, WORKER_KINDS, a_pool_that_is_closed_at_once_fails_it,
+                       a_pool_that_breaks_fails_it, a_killed_pool_fails_it, a_death_costs_only_the_task_and_its_place,
                        what_may_be_retried_is_tried_again, NULL);
     return run_suite(suite);
 }

@@ -11,35 +11,9 @@
 #include "streams.h"
 #include "support.h"
 
-static const struct kind {
-    const char *name;
-    enum brood_kind kind;
-    bool is_exec;
-} kinds[] = {
-    {"inline", BROOD_INLINE, false},
-    {"threads", BROOD_THREADS, false},
-    {"processes", BROOD_PROCESSES, false},
-    {"exec", BROOD_PROCESSES, true},
-};
-#define KINDS (int)(sizeof(kinds) / sizeof(kinds[0]))
-#define PROCESSES 2 /* the first whose tasks run in other processes */
-
-static struct brood_pool *open_with(int kind, struct brood_pool_options *options)
-{
-    struct brood_pool *pool = NULL;
-    int r;
-
-    options->kind = kinds[kind].kind;
-    options->workers = 2;
-    options->worker = kinds[kind].is_exec ? worker_path() : NULL;
-    r = brood_pool_open(&pool, options);
-    ck_assert_msg(r == 0, "%s: open: %s", kinds[kind].name, brood_error());
-    return pool;
-}
-
 static struct brood_pool *open_pool(int kind)
 {
-    return open_with(kind, BROOD_POOL(.workers = 2));
+    return open_kind(kind, BROOD_POOL(.workers = 2));
 }
 
 static struct brood_bytes bytes_of(const struct large *large)
@@ -362,7 +336,7 @@ END_TEST
 START_TEST(a_failure_with_a_reply_is_the_outcome_also_of_a_later_attempt)
 {
     static const uint64_t sizes[] = {16, 1 << 20};
-    brood_auto(pool) *pool = open_with(_i, BROOD_POOL(.workers = 1, .retries = 3));
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 1, .retries = 3));
     struct brood_pool_stats stats = {.size = sizeof(stats)};
 
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -439,7 +413,7 @@ END_TEST
 
 START_TEST(a_second_attempt_begins_with_an_empty_hand)
 {
-    brood_auto(pool) *pool = open_with(_i, BROOD_POOL(.retries = 1));
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.retries = 1));
     struct large large = {.bytes = 1 << 20, .end = LARGE_DIES_FIRST};
     struct brood_future *future;
 
@@ -455,7 +429,7 @@ END_TEST
 
 START_TEST(a_confined_worker_gives_no_more_than_was_put_aside)
 {
-    brood_auto(pool) *pool = open_with(_i, BROOD_POOL(.sandbox = BROOD_SANDBOX(.no_network = true)));
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.sandbox = BROOD_SANDBOX(.no_network = true)));
     struct brood_future *future = submit(pool, &(struct large){.bytes = 1 << 20});
 
     ck_assert_int_eq(outcome_of(future), -ENOSPC);
@@ -471,7 +445,7 @@ START_TEST(a_task_that_closes_descriptors_keeps_its_files)
     enum { BYTES = 1 << 20 };
     static const char zeros[BYTES];
     static char bytes[BYTES];
-    brood_auto(pool) *pool = open_processes(_i - PROCESSES, BROOD_POOL(.workers = 1));
+    brood_auto(pool) *pool = open_processes(_i - BY_FORKS, BROOD_POOL(.workers = 1));
     struct stop victim = {.path = "/tmp/brood-victim-XXXXXX", .number = 40};
     int fd = mkstemp(victim.path), last;
     struct brood_future *future;
@@ -499,7 +473,7 @@ END_TEST
 START_TEST(large_results_come_whole_after_a_task_that_closed_every_descriptor)
 {
     enum { BYTES = 1 << 20, TASKS = 20 };
-    brood_auto(pool) *pool = open_processes(_i - PROCESSES, BROOD_POOL(.workers = 2));
+    brood_auto(pool) *pool = open_processes(_i - BY_FORKS, BROOD_POOL(.workers = 2));
     struct stop closed = {.path = "/dev/null", .number = 40};
     struct brood_future *futures[TASKS], *closing[TASKS];
     struct brood_pool_stats stats = {.size = sizeof(stats)};
@@ -548,7 +522,7 @@ int main(int argc, char **argv)
     Suite *suite = suite_create("results");
 
     /* "threads": only the kinds that stay in this process, for valgrind and the thread sanitizer. */
-    int end = argc > 1 && strcmp(argv[1], "threads") == 0 ? PROCESSES : KINDS;
+    int end = argc > 1 && strcmp(argv[1], "threads") == 0 ? BY_FORKS : WORKER_KINDS;
 
     add_loop_tests(suite, "results", 0, end, results_of_any_size_come_whole,
                    a_result_that_asks_for_room_again_keeps_its_bytes, a_result_of_any_size_goes_into_the_callers_memory,
@@ -557,14 +531,14 @@ int main(int argc, char **argv)
                    a_call_over_bytes_that_fails_gives_the_reply_of_the_task, without_a_reply_there_are_no_error_bytes,
                    a_failure_with_a_reply_ends_a_wait_for_the_first,
                    callbacks_and_statistics_are_told_of_a_failure_with_a_reply, what_is_no_result_takes_no_memory, NULL);
-    if (end == KINDS)
+    if (end == WORKER_KINDS)
         add_loop_tests(
-            suite, "results and deaths", PROCESSES, end, a_death_with_a_large_result_in_hand_loses_that_and_leaks_nothing,
+            suite, "results and deaths", BY_FORKS, end, a_death_with_a_large_result_in_hand_loses_that_and_leaks_nothing,
             a_death_leaves_no_error_bytes_of_the_attempt_before,
             a_failure_with_a_reply_is_the_outcome_also_of_a_later_attempt, a_second_attempt_begins_with_an_empty_hand,
             a_confined_worker_gives_no_more_than_was_put_aside, a_task_that_closes_descriptors_keeps_its_files,
             large_results_come_whole_after_a_task_that_closed_every_descriptor, NULL);
-    if (end == KINDS)
+    if (end == WORKER_KINDS)
         add_tests(suite, "descriptors", a_worker_whose_initializer_closed_every_descriptor_runs_its_first_task, NULL);
     return run_suite(suite);
 }

@@ -11,35 +11,9 @@
 #include "streams.h"
 #include "support.h"
 
-static const struct kind {
-    const char *name;
-    enum brood_kind kind;
-    bool is_exec;
-} kinds[] = {
-    {"inline", BROOD_INLINE, false},
-    {"threads", BROOD_THREADS, false},
-    {"processes", BROOD_PROCESSES, false},
-    {"exec", BROOD_PROCESSES, true},
-};
-#define KINDS (int)(sizeof(kinds) / sizeof(kinds[0]))
-#define PROCESSES 2 /* the first whose tasks run in other processes */
-#define EXECS 3     /* … and whose memory lies elsewhere */
-
-static struct brood_pool *open_with(int kind, struct brood_pool_options *options)
-{
-    struct brood_pool *pool = NULL;
-    int r;
-
-    options->kind = kinds[kind].kind;
-    options->worker = kinds[kind].is_exec ? worker_path() : NULL;
-    r = brood_pool_open(&pool, options);
-    ck_assert_msg(r == 0, "%s: open: %s", kinds[kind].name, brood_error());
-    return pool;
-}
-
 static struct brood_pool *open_pool(int kind, int workers)
 {
-    return open_with(kind, BROOD_POOL(.workers = workers));
+    return open_kind(kind, BROOD_POOL(.workers = workers));
 }
 
 /* ---- loops ---- */
@@ -102,7 +76,7 @@ START_TEST(a_loop_goes_on_behind_a_failure_and_names_the_first)
     struct turns turns = {.refuse = 1000};
     size_t wrong = 0;
 
-    turns.hits = _i < EXECS ? new_hits(pool, 10000) : NULL;
+    turns.hits = _i < BY_EXECS ? new_hits(pool, 10000) : NULL;
     ck_assert_int_eq(brood_for(pool, take_turns, &turns, 1, 10000), -EDOM);
     ck_assert_str_eq(brood_error(), "item 1000: 1000 is refused");
     for (size_t i = 1; turns.hits && i < 10000; i++)
@@ -128,7 +102,7 @@ START_TEST(a_death_takes_the_index_that_the_dead_was_at_and_no_other)
     struct brood_death death;
     size_t wrong = 0;
 
-    turns.hits = _i < EXECS ? new_hits(pool, 20000) : NULL;
+    turns.hits = _i < BY_EXECS ? new_hits(pool, 20000) : NULL;
     ck_assert_int_eq(brood_for_async(pool, take_turns, &future, &turns, 1, 20000), 0);
     ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
     ck_assert_int_eq(brood_future_result(future, NULL, 0), -EOWNERDEAD);
@@ -149,7 +123,7 @@ START_TEST(an_index_that_overruns_its_time_is_lost_alone)
     struct turns turns = {.hang = 50};
     size_t wrong = 0;
 
-    turns.hits = _i < EXECS ? new_hits(pool, 100) : NULL;
+    turns.hits = _i < BY_EXECS ? new_hits(pool, 100) : NULL;
     ck_assert_int_eq(brood_pool_for(pool, &take_turns.task, &turns, sizeof(turns), 0, 100, BROOD_FOR(.limit_ms = 1000)),
                      -ETIMEDOUT);
     ck_assert_ptr_nonnull(strstr(brood_error(), "item 50: "));
@@ -352,7 +326,7 @@ END_TEST
 START_TEST(a_stream_takes_no_more_from_its_source_than_its_window)
 {
     static const size_t windows[] = {1, 2, 7, 100};
-    brood_auto(pool) *pool = open_with(_i, BROOD_POOL(.workers = 2, .queue = 2));
+    brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 2, .queue = 2));
 
     for (size_t i = 0; i < sizeof(windows) / sizeof(windows[0]); i++) {
         brood_auto(imap) *imap = NULL;
@@ -648,17 +622,18 @@ int main(int argc, char **argv)
     Suite *suite = suite_create("stream");
 
     /* "threads": only the kinds that stay in this process, for valgrind and the thread sanitizer. */
-    int end = argc > 1 && strcmp(argv[1], "threads") == 0 ? PROCESSES : KINDS;
+    int end = argc > 1 && strcmp(argv[1], "threads") == 0 ? BY_FORKS : WORKER_KINDS;
 
     add_loop_tests(suite, "loops", 0, end, a_loop_may_have_no_context_and_no_index, a_loop_may_end_where_numbers_do,
                    a_loop_goes_on_behind_a_failure_and_names_the_first,
                    a_sum_is_the_same_to_the_last_bit_for_any_number_of_workers, parts_are_combined_as_the_loop_says,
                    a_sum_with_a_failure_is_none, what_is_no_loop_is_refused, NULL);
-    add_loop_tests(suite, "loops in one's own memory", 0, end < EXECS ? end : EXECS, a_loop_runs_every_index_once, NULL);
+    add_loop_tests(suite, "loops in one's own memory", 0, end < BY_EXECS ? end : BY_EXECS, a_loop_runs_every_index_once,
+                   NULL);
     add_loop_tests(suite, "loops beside the caller", 1, end,
                    a_loop_of_any_length_takes_bounded_memory_and_ends_when_it_is_given_up, NULL);
-    if (end == KINDS)
-        add_loop_tests(suite, "loops and deaths", PROCESSES, end, a_death_takes_the_index_that_the_dead_was_at_and_no_other,
+    if (end == WORKER_KINDS)
+        add_loop_tests(suite, "loops and deaths", BY_FORKS, end, a_death_takes_the_index_that_the_dead_was_at_and_no_other,
                        an_index_that_overruns_its_time_is_lost_alone, NULL);
     add_loop_tests(suite, "streams", 0, end, a_stream_gives_every_result_once_whatever_its_chunks, a_stream_may_be_empty,
                    a_stream_takes_no_more_from_its_source_than_its_window, streams_calls_and_maps_share_the_workers,
@@ -668,9 +643,8 @@ int main(int argc, char **argv)
                    a_stream_of_millions_takes_bounded_memory, NULL);
     add_loop_tests(suite, "streams beside the caller", 1, end, waiting_for_an_item_ends_at_its_deadline_and_may_be_repeated,
                    unordered_items_overtake_one_that_takes_long, NULL);
-    if (end == KINDS)
-        add_loop_tests(suite, "streams and deaths", PROCESSES, end,
-                       a_death_takes_the_item_that_the_dead_was_at_and_no_other,
+    if (end == WORKER_KINDS)
+        add_loop_tests(suite, "streams and deaths", BY_FORKS, end, a_death_takes_the_item_that_the_dead_was_at_and_no_other,
                        an_item_that_overruns_its_time_is_lost_alone, NULL);
     return run_suite(suite);
 }

@@ -16,6 +16,25 @@ const char *worker_path(void)
     return path;
 }
 
+const struct worker_kind worker_kinds[WORKER_KINDS] = {
+    [BY_CALLER] = {"inline", BROOD_INLINE, false},
+    [BY_THREADS] = {"threads", BROOD_THREADS, false},
+    [BY_FORKS] = {"processes", BROOD_PROCESSES, false},
+    [BY_EXECS] = {"exec", BROOD_PROCESSES, true},
+};
+
+struct brood_pool *open_kind(int kind, struct brood_pool_options *options)
+{
+    struct brood_pool *pool = NULL;
+    int r;
+
+    options->kind = worker_kinds[kind].kind;
+    options->worker = worker_kinds[kind].is_exec ? worker_path() : NULL;
+    r = brood_pool_open(&pool, options);
+    ck_assert_msg(r == 0, "%s: open: %s", worker_kinds[kind].name, brood_error());
+    return pool;
+}
+
 struct brood_pool *open_processes(int kind, struct brood_pool_options *options)
 {
     struct brood_pool *pool = NULL;
@@ -91,16 +110,39 @@ struct brood_future *hold_worker(struct brood_pool *pool, const struct gate *gat
     return future;
 }
 
-void let_through(const struct gate *gate)
+static const char *mark_of(const struct gate *gate, char mark[sizeof(gate->path) + 8])
+{
+    (void)snprintf(mark, sizeof(gate->path) + 8, "%.*s.here", (int)sizeof(gate->path), gate->path);
+    return mark;
+}
+
+bool is_at_gate(const struct gate *gate)
 {
     char mark[sizeof(gate->path) + 8];
+
+    return access(mark_of(gate, mark), F_OK) == 0;
+}
+
+void open_gate(const struct gate *gate)
+{
     int fd = open(gate->path, O_WRONLY | O_CLOEXEC);
 
     ck_assert_int_ge(fd, 0);
     close(fd);
-    (void)snprintf(mark, sizeof(mark), "%s.here", gate->path);
-    ck_assert_int_eq(unlink(mark), 0);
+}
+
+void remove_gate(const struct gate *gate)
+{
+    char mark[sizeof(gate->path) + 8];
+
+    ck_assert_int_eq(unlink(mark_of(gate, mark)), 0);
     ck_assert_int_eq(unlink(gate->path), 0);
+}
+
+void let_through(const struct gate *gate)
+{
+    open_gate(gate);
+    remove_gate(gate);
 }
 
 struct gate new_gate(void)

@@ -1,9 +1,22 @@
-/* pools.h - what the tests of pools share: pools of processes of both kinds, and whether they work. */
+/* pools.h - what the tests of pools share: pools of every kind, and whether they work. */
 #ifndef BROOD_TESTS_POOLS_H
 #define BROOD_TESTS_POOLS_H
 
 #include "tasks.h"
 
+/* Every kind of worker, over which the conformance suites run. */
+enum { BY_CALLER, BY_THREADS, BY_FORKS, BY_EXECS, WORKER_KINDS };
+
+extern const struct worker_kind {
+    const char *name;
+    enum brood_kind kind;
+    bool is_exec; /* the workers are processes of an executable of their own */
+} worker_kinds[WORKER_KINDS];
+
+/* A pool of that kind, with those options otherwise; the test fails if it does not open. */
+struct brood_pool *open_kind(int kind, struct brood_pool_options *options);
+
+/* Those whose workers are processes. */
 enum { FORKED, EXECED, PROCESS_KINDS };
 
 /* The worker executable of the tests, which knows the tasks of tasks.h; a test without it fails. */
@@ -32,5 +45,10 @@ pid_t start_host(void (*be_host)(int kind, int ready), int kind);
 struct gate new_gate(void);
 struct brood_future *hold_worker(struct brood_pool *pool, const struct gate *gate);
 void let_through(const struct gate *gate);
+
+/* The parts of this: has a task come to the gate?  Lets through a task that waits there, or that comes; and removes it. */
+bool is_at_gate(const struct gate *gate);
+void open_gate(const struct gate *gate);
+void remove_gate(const struct gate *gate);
 
 #endif
