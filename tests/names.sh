@@ -1,9 +1,10 @@
 #!/bin/sh
 # usage: tests/names.sh [--shrink]
 #
-# A name in a backtrace or a debugger says which file it is from: no two files of lib/ have static functions of the same name,
-# and no struct tag is defined twice.  tests/names.txt lists the names that are still to be changed, one a line; a name there
-# that occurs once is an error, too, so the list only shrinks: --shrink takes such names out of it.  Prints what breaks the rule; exits 1 if anything does.
+# A name in a backtrace or a debugger says which file it is from: no two files of lib/ have static functions of the same
+# name, no struct tag is defined twice, and no two folders have a file of the same name.  tests/names.txt lists the names
+# that are still to be changed, one a line; a name there that occurs once is an error, too, so the list only shrinks:
+# --shrink takes such names out of it.  Prints what breaks the rule; exits 1 if anything does.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 
@@ -32,6 +33,12 @@ tags()
         { names[n++] = $0 }'
 }
 
+# "name file" of each file: a debugger and a compiler's message show the last part of a path.
+files()
+{
+    find lib -name '*.[ch]' | awk -F/ '{ print $NF, $0 }'
+}
+
 # <what they are>; "name file" lines on standard input.
 repeated()
 {
@@ -40,7 +47,8 @@ repeated()
         END { for (name in count) if (count[name] > 1) print name, what, "in" files[name] }'
 }
 
-found=$({ functions | sort -u | repeated "is a static function"; tags | repeated "is a struct tag"; } | sort)
+found=$({ functions | sort -u | repeated "is a static function"; tags | repeated "is a struct tag"
+    files | repeated "is a file"; } | sort)
 if [ "${1-}" = --shrink ]; then
     list=$(awk 'NR == FNR { found[$1] = 1; next } /^#/ || $1 in found' /dev/fd/3 tests/names.txt 3<<END
 $found

@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "os/error.h"
-#include "os/lock.h"
 #include "os/log.h"
+#include "os/mutex.h"
 
 #define LINE_BYTES 1200
 #define TEXT_BYTES 1001

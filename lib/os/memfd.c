@@ -10,7 +10,7 @@
 #include <brood/base.h>
 
 #include "os/memfd.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 
 /* Newer than some headers. */
 #ifndef MFD_NOEXEC_SEAL

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "os/output_buffer.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 
 #define LITTLE 512 /* _POSIX_PIPE_BUF: a pipe that reports room has room for this much */
 

@@ -17,7 +17,7 @@
 
 #include "os/clock.h"
 #include "os/pidfd.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 
 #ifndef PIDFD_THREAD
 #define PIDFD_THREAD O_EXCL

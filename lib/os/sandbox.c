@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "os/filter.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 #include "os/sandbox.h"
 
 /* Beside the flags of the filter. */

@@ -11,7 +11,7 @@
 
 #include "os/clock.h"
 #include "os/poller.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 
 /* ---- opening ---- */
 

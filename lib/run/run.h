@@ -11,7 +11,7 @@
 #include <brood/base.h>
 
 #include "os/fork.h"
-#include "os/lock.h"
+#include "os/mutex.h"
 
 extern struct lock brood__run_lock;
 

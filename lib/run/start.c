@@ -12,7 +12,7 @@
 #include "os/log.h"
 #include "os/options.h"
 #include "os/pidfd.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 #include "run/process.h"
 #include "run/run.h"
 #include "run/streams.h"

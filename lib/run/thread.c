@@ -10,7 +10,7 @@
 #include "os/error.h"
 #include "os/log.h"
 #include "os/options.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 #include "run/failure.h"
 #include "run/run.h"
 #include "run/thread.h"

@@ -22,7 +22,7 @@
 #include "os/identity.h"
 #include "os/memfd.h"
 #include "os/memory_group.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 #include "shm/segment.h"
 
 #define FOLDER "/dev/shm/"

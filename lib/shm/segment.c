@@ -12,7 +12,7 @@
 #include "os/assert.h"
 #include "os/available.h"
 #include "os/memfd.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 #include "shm/segment.h"
 
 #ifndef MADV_POPULATE_WRITE

@@ -10,7 +10,7 @@
 #include "os/assert.h"
 #include "os/error.h"
 #include "os/poller.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 #include "proto/header.h"
 #include "supervisor/capture.h"
 

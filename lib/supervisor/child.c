@@ -12,7 +12,7 @@
 #include "os/error.h"
 #include "os/exit_hook.h"
 #include "os/memory_group.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 #include "os/role.h"
 #include "supervisor/child.h"
 #include "worker/worker.h"

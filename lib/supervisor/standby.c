@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "os/clock.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 #include "os/role.h"
 #include "supervisor/child.h"
 #include "supervisor/standby.h"

@@ -14,7 +14,7 @@
 #include "os/memory_group.h"
 #include "os/oom.h"
 #include "os/owned.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 #include "os/role.h"
 #include "supervisor/child.h"
 #include "supervisor/control.h"

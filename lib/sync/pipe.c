@@ -13,7 +13,7 @@
 #include "os/clock.h"
 #include "os/fork.h"
 #include "os/futex.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 #include "os/stream.h"
 #include "sync/pipe.h"
 

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "os/module.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 #include "os/role.h"
 #include "worker/fault.h"
 #include "worker/limit.h"

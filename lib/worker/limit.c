@@ -5,7 +5,7 @@
 
 #include "os/clock.h"
 #include "os/error.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 #include "os/role.h"
 #include "worker/fault.h"
 #include "worker/limit.h"

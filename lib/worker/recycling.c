@@ -1,7 +1,7 @@
 #include <unistd.h>
 
 #include "os/clock.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 #include "proto/header.h"
 #include "worker/recycling.h"
 

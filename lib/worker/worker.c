@@ -14,7 +14,7 @@
 #include "os/fence.h"
 #include "os/memory_group.h"
 #include "os/options.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 #include "os/role.h"
 #include "proto/depth.h"
 #include "proto/task.h"

@@ -9,7 +9,7 @@
  */
 #include <sched.h>
 
-#include "os/placement.h"
+#include "os/thread_cpu.h"
 #include "pool/core/kind.h"
 #include "pool/core/placement.h"
 

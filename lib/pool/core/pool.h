@@ -12,12 +12,12 @@
 #include <brood/pool.h>
 
 #include "os/fork.h"
-#include "os/lock.h"
+#include "os/mutex.h"
 #include "pool/core/binheap.h"
 #include "pool/core/calls.h"
 #include "pool/core/life.h"
 #include "proto/header.h"
-#include "shm/heap.h"
+#include "shm/segment_heap.h"
 
 /* How a slot was settled. */
 struct answer {

@@ -9,7 +9,7 @@
 
 #include "os/error.h"
 #include "os/owned.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 #include "pool/core/calls.h"
 #include "pool/core/jobs.h"
 #include "pool/core/kind.h"

@@ -8,7 +8,7 @@
 
 #include <brood/promise.h>
 
-#include "os/lock.h"
+#include "os/mutex.h"
 #include "pool/future/callback.h"
 #include "pool/future/future.h"
 

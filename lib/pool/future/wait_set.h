@@ -10,7 +10,7 @@
 #define BROOD_POOL_FUTURE_WAIT_SET_H
 
 #include "os/futex.h"
-#include "os/lock.h"
+#include "os/mutex.h"
 #include "pool/core/pool.h"
 #include "pool/core/wait.h"
 #include "pool/future/callback.h"

@@ -15,7 +15,7 @@
 #include "os/memory_group.h"
 #include "os/owned.h"
 #include "os/pidfd.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 #include "os/sandbox.h"
 #include "pool/core/kind.h"
 #include "proto/control_message.h"

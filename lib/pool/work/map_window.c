@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "os/placement.h"
+#include "os/thread_cpu.h"
 #include "pool/core/dispatch.h"
 #include "pool/core/jobs.h"
 #include "pool/core/placement.h"

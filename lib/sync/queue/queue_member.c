@@ -9,7 +9,7 @@
 #include "os/exit_hook.h"
 #include "os/fence.h"
 #include "os/identity.h"
-#include "os/lock.h"
+#include "os/mutex.h"
 #include "sync/queue/queue_reap.h"
 
 /* A thread that uses more queues by turns gives back the number of one in which it has nothing in flight, and gets a new

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "os/assert.h"
-#include "shm/heap.h"
+#include "shm/segment_heap.h"
 
 #define SPAN ((size_t)64 << 10)
 #define CLASS_0 ((size_t)64)

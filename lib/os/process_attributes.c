@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "os/process.h"
+#include "os/process_attributes.h"
 
 void brood__process_default_signals(void)
 {

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "os/placement.h"
+#include "os/thread_cpu.h"
 
 unsigned brood__cpu_here(void)
 {

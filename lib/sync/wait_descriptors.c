@@ -1,4 +1,4 @@
-/* wait.c - waiting for the first of many descriptors, once.
+/* wait_descriptors.c - waiting for the first of many descriptors, once.
  *
  * poll(2) does it in one system call.  A set that the kernel keeps (epoll, io_uring) would need each descriptor added and
  * removed again: it pays for a caller that waits for the same descriptors many times.

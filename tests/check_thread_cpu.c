@@ -1,10 +1,10 @@
-/* check_placement.c - where threads are, and having them moved. */
+/* check_thread_cpu.c - where threads are, and having them moved. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
-#include "os/placement.h"
+#include "os/thread_cpu.h"
 #include "support.h"
 
 /* A thread that works until it is told to stop. */

@@ -1,4 +1,4 @@
-/* lock.h - a mutex between the threads of one process: one locked instruction each way, inlined, without contention.
+/* mutex.h - a mutex between the threads of one process: one locked instruction each way, inlined, without contention.
  *
  *     brood__lock(&lock);
  *     while (!condition())
@@ -9,8 +9,8 @@
  * fifth of the time to submit and collect a tiny task.  Zeroed is unlocked.  The algorithm is the third of U. Drepper,
  * "Futexes Are Tricky" (2011).
  */
-#ifndef BROOD_OS_LOCK_H
-#define BROOD_OS_LOCK_H
+#ifndef BROOD_OS_MUTEX_H
+#define BROOD_OS_MUTEX_H
 
 #include "os/assert.h"
 #include "os/futex.h"

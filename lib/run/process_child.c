@@ -1,4 +1,4 @@
-/* child.c - the other side of brood_process_start(). */
+/* process_child.c - the other side of brood_process_start(). */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include "os/error.h"
 #include "os/exit_hook.h"
 #include "os/log.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 #include "run/failure.h"
 #include "run/process.h"
 #include "run/run.h"

@@ -1,4 +1,4 @@
-/* check_process.c - a forked process made one of its own: its signals, descriptors, input, name and end. */
+/* check_process_attributes.c - a forked process made one of its own: its signals, descriptors, input, name and end. */
 #include <fcntl.h>
 #include <limits.h>
 #include <stdatomic.h>
@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 
 #include "child.h"
-#include "os/process.h"
+#include "os/process_attributes.h"
 
 /* ---- signals ---- */
 

@@ -1,11 +1,11 @@
-/* check_heap.c - the allocator of a segment: blocks that do not overlap, and mistakes that are found out. */
+/* check_segment_heap.c - the allocator of a segment: blocks that do not overlap, and mistakes that are found out. */
 #include <errno.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "os/assert.h"
-#include "shm/heap.h"
+#include "shm/segment_heap.h"
 #include "support.h"
 
 #define KIB ((size_t)1 << 10)

@@ -1,6 +1,6 @@
-/* process.h - makes a forked process independent: as if it had been exec'ed, but with its parent's memory. */
-#ifndef BROOD_OS_PROCESS_H
-#define BROOD_OS_PROCESS_H
+/* process_attributes.h - makes a forked process independent: as if it had been exec'ed, but with its parent's memory. */
+#ifndef BROOD_OS_PROCESS_ATTRIBUTES_H
+#define BROOD_OS_PROCESS_ATTRIBUTES_H
 
 #include <stdbool.h>
 #include <stddef.h>

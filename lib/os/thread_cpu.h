@@ -1,6 +1,6 @@
-/* placement.h - on which CPUs the scheduler has placed threads, and a way to move one. */
-#ifndef BROOD_OS_PLACEMENT_H
-#define BROOD_OS_PLACEMENT_H
+/* thread_cpu.h - on which CPUs the scheduler has placed threads, and a way to move one. */
+#ifndef BROOD_OS_THREAD_CPU_H
+#define BROOD_OS_THREAD_CPU_H
 
 #include <sys/types.h>
 

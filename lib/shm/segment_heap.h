@@ -1,4 +1,4 @@
-/* heap.h - an allocator for the memory of a segment, which keeps its state in private memory.
+/* segment_heap.h - an allocator for the memory of a segment, which keeps its state in private memory.
  *
  * Only the host allocates: a worker that dies, or writes anywhere, can neither leak memory nor corrupt the allocator.  A
  * block is named by its offset in the segment.  Small blocks (up to 32 KiB) are powers of two, cut from spans of 64 KiB;
@@ -6,8 +6,8 @@
  *
  * One thread at a time calls these functions.
  */
-#ifndef BROOD_SHM_HEAP_H
-#define BROOD_SHM_HEAP_H
+#ifndef BROOD_SHM_SEGMENT_HEAP_H
+#define BROOD_SHM_SEGMENT_HEAP_H
 
 #include "shm/segment.h"
 
