@@ -1,7 +1,13 @@
 #!/bin/sh
+# usage: tests/floors.sh [<libbrood.a> [--shrink]]
+#
 # Holds lib/ against its floors: a file may use its own floor and those below, and some things have one home only.
-# The rules are the two lists below.  Prints each line that breaks one; exits 1 if any does.
+# The rules are the two lists below.  No file includes itself by way of others, and with an archive: no file calls itself
+# by way of others.  A call through a table of functions is none: that is how a lower file reaches a higher one.
+# tests/floors.txt lists the files of lib/pool that are still in a circle of calls; it only shrinks: a file there that is
+# in none is an error, too, and --shrink takes it out.  Prints what breaks a rule; exits 1 if anything does.
 set -u
+archive=${1:+$(realpath "$1")} shrink=${2-}
 cd "$(dirname "$0")/.." || exit 2
 
 # may <folder> <floor>...: the internal headers that files in <folder> may include.
@@ -63,7 +69,7 @@ circles()
     code lib | sed -nE 's|^lib/([^:]+):[0-9]+:#include "([^"]+)".*|\1 \2|p' | sort -u | tsort 2>&1 >/dev/null | sed 's/^tsort: //'
 }
 
-# The same for nouns, a .c file with its .h file: so no file calls another that calls it.  In the folders that are named.
+# The same for nouns, a .c file with its .h file, in the folders that are named.
 noun_circles()
 {
     for folder in "$@"; do
@@ -72,5 +78,57 @@ noun_circles()
     done
 }
 
-complaints=$(rules; circles; noun_circles lib/os lib/shm lib/sync)
+# "caller callee function" for each call between two files of the archive: what one defines as code, another needs.  The
+# name of a member is that of its file, which occurs once in lib/ (tests/names.sh).
+calls()
+{
+    nm -A "$archive" 2>&1 | awk '
+        { split($1, part, ":"); file = part[2]; sub(/\.c\.o$/, "", file) }
+        $NF !~ /^brood_/ { next }
+        $(NF - 1) == "T" || $(NF - 1) == "W" { home[$NF] = file }
+        $(NF - 1) == "U" { needs[file, $NF] = 1 }
+        END {
+            for (pair in needs) {
+                split(pair, part, SUBSEP)
+                if ((part[2] in home) && home[part[2]] != part[1]) print part[1], home[part[2]], part[2]
+            }
+        }'
+}
+
+# "file file that it calls, which calls it: functions": the files that reach themselves.
+call_circles()
+{
+    calls | awk '
+        { node[$1]; node[$2]; reach[$1, $2] = 1; calls[$1, $2] = calls[$1, $2] " " $3 }
+        END {
+            for (k in node) for (i in node) if ((i, k) in reach) for (j in node) if ((k, j) in reach) reach[i, j] = 1
+            for (pair in calls) {
+                split(pair, part, SUBSEP)
+                if ((part[2], part[1]) in reach) print part[1], "calls", part[2] ":" calls[pair]
+            }
+        }' | sort
+}
+
+listed_circles()
+{
+    found=$(call_circles)
+    if [ "$shrink" = --shrink ]; then
+        list=$(echo "$found" | awk 'NR == FNR { if (/^#/ || !NF) print; else listed[$1]; next } ($1 in listed) && !seen[$1]++ { print $1 }' \
+            tests/floors.txt -)
+        echo "$list" >tests/floors.txt
+    fi
+    echo "$found" | awk '
+        NR == FNR { if (!/^#/ && NF) listed[$1]; next }
+        NF && !($1 in listed) { print $0 ": and is called by it, perhaps by way of others" }
+        { circled[$1] }
+        END { for (file in listed) if (!(file in circled)) print file " is in no circle of calls: run tests/floors.sh <libbrood.a> --shrink" }' \
+        tests/floors.txt -
+}
+
+complaints=$(
+    rules
+    circles
+    noun_circles lib/os lib/shm lib/sync lib/run lib/proto lib/worker lib/supervisor
+    [ -z "$archive" ] || listed_circles
+)
 [ -z "$complaints" ] || { echo "$complaints"; exit 1; }

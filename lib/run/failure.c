@@ -2,12 +2,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <brood/process.h>
-
 #include "os/error.h"
 #include "run/failure.h"
 #include "run/run.h"
-#include "run/thread.h"
 
 void brood__hook_set(struct failure_hook *hook, struct failure_hook with)
 {
@@ -58,12 +55,4 @@ void brood__failed(struct failure_hook *hook, const char *what, const char *name
         return;
     failure_report(what, name, error, words);
     failure_report("the failure hook of", name, r, brood_error());
-}
-
-void brood__failure_who(char *ret_text, size_t size)
-{
-    char thread[NAME_MAX_BYTES + 1];
-
-    brood__thread_who(thread, sizeof(thread));
-    (void)snprintf(ret_text, size, "%s %s", brood_process_name(brood_process_current()), thread);
 }

@@ -17,7 +17,4 @@ void brood__hook_set(struct failure_hook *hook, struct failure_hook with);
 /* Reports it to the hook, or on standard error if there is none.  `what` is "thread" or "process". */
 void brood__failed(struct failure_hook *hook, const char *what, const char *name, int error);
 
-/* "Process-1 MainThread", for log lines. */
-void brood__failure_who(char *ret_text, size_t size);
-
 #endif

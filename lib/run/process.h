@@ -71,6 +71,12 @@ bool brood__process_has_ended(struct brood_process *process);
 /* Finds out which children have ended: of all, or only of those without a handle, which no other call will look at. */
 void brood__process_reap(bool all);
 
+/* ---- by run_hooks.c ---- */
+
+void brood__processes_init(void);
+void brood__processes_after_fork(void);
+void brood__processes_end(void);
+
 /* ---- the child ---- */
 
 /* In the child: becomes what the options say.  `process` is the handle that its parent made for it. */

@@ -5,7 +5,6 @@
 
 #include "os/clock.h"
 #include "os/log.h"
-#include "run/failure.h"
 #include "run/run.h"
 
 struct lock brood__run_lock;
@@ -22,17 +21,16 @@ static void after_fork_here(void)
 
 static void after_fork_there(void)
 {
-    brood__threads_after_fork();
-    brood__processes_after_fork();
+    brood__run_hooks.after_fork();
     brood__unlock(&brood__run_lock);
 }
 
 static void run_init(void)
 {
-    brood__processes_init();
+    brood__run_hooks.init();
     brood__fork_watch(); /* first: so a child counts the fork before it runs after_fork_there() */
     (void)pthread_atfork(before_fork, after_fork_here, after_fork_there);
-    brood__log_set_who(brood__failure_who);
+    brood__log_set_who(brood__run_hooks.who);
 }
 
 void brood__run_init(void)
@@ -44,8 +42,7 @@ void brood__run_init(void)
 
 void brood__run_end(void)
 {
-    brood__threads_await();
-    brood__processes_end();
+    brood__run_hooks.end();
 }
 
 static void run_at_exit(void)

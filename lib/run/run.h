@@ -30,12 +30,14 @@ int brood__run_await(_Atomic uint32_t *word, uint32_t value, brood_deadline dead
 /* Stores the word, with release, and wakes all that sleep on it; pairs with the acquire in brood__run_await(). */
 void brood__run_set(_Atomic uint32_t *word, uint32_t value);
 
-/* ---- by each file, for run.c ---- */
+/* What the kinds of things do, in this order; run.c calls them and knows none of them: run_hooks.c names them. */
+struct run_hooks {
+    void (*init)(void);                       /* before the first fork that is watched */
+    void (*after_fork)(void);                 /* in the child of any fork, under brood__run_lock */
+    void (*end)(void);                        /* the orderly end of this process */
+    void (*who)(char *ret_text, size_t size); /* "Process-1 MainThread", for log lines */
+};
 
-void brood__threads_after_fork(void);
-void brood__threads_await(void);
-void brood__processes_init(void);
-void brood__processes_after_fork(void);
-void brood__processes_end(void);
+extern const struct run_hooks brood__run_hooks;
 
 #endif

@@ -58,4 +58,9 @@ void brood__threads_descriptors_closed(void);
 /* The calling thread's name, also if brood did not start it and it has no handle. */
 void brood__thread_who(char *ret_text, size_t size);
 
+/* ---- by run_hooks.c ---- */
+
+void brood__threads_after_fork(void);
+void brood__threads_await(void);
+
 #endif

@@ -7,7 +7,7 @@
 #include "os/error.h"
 #include "os/process_attributes.h"
 #include "os/role.h"
-#include "worker/fault.h"
+#include "worker/certificate_writer.h"
 #include "worker/limit.h"
 
 /* Without a grace, the timer that kills leaves the handler of SIGTERM this much time to begin, and then this much to
@@ -181,9 +181,9 @@ static bool overrun_report(struct alarm *alarm, const void *context)
         (void)timer_set(alarm->hard, 0);
         (void)timer_set(watched->wall.hard, brood__after_ns(HANDLER_WRITE_NS).ns);
     }
-    certificate = brood__fault_certificate();
+    certificate = brood__own_certificate();
     if (certificate)
-        brood__fault_write_backtrace(certificate, context);
+        brood__backtrace_write(certificate, context);
     if (is_without_grace && !watched->terminates)
         (void)kill(getpid(), SIGKILL);
     return watched->terminates;

@@ -18,7 +18,7 @@
 #include "os/role.h"
 #include "proto/depth.h"
 #include "proto/task.h"
-#include "worker/fault.h"
+#include "worker/certificate_writer.h"
 #include "worker/server.h"
 #include "worker/worker.h"
 
@@ -132,7 +132,7 @@ static unsigned assignment_await(struct shared *shared, int assignment, struct s
 
     if (worker_prepare(shared) < 0)
         _exit(1);
-    brood__fault_prepare(); /* a sandbox may forbid it later */
+    brood__certificate_writer_prepare(); /* a sandbox may forbid it later */
     initializer_run(&unassigned, sandbox, hooks, ret_result);
     /* tells the supervisor that the standby has begun, so that a later death is not its own fault */
     (void)send(assignment, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);

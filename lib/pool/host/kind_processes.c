@@ -20,7 +20,7 @@
 #include "pool/core/kind.h"
 #include "proto/control_message.h"
 #include "supervisor/supervisor.h"
-#include "worker/fault.h"
+#include "worker/certificate_writer.h"
 
 /* The default of .ready_ms: an executable that is no worker may run for ever without reporting ready. */
 #define READY_MS 30000
@@ -315,7 +315,7 @@ static int processes_start(struct brood_pool *pool, const struct brood_pool_opti
         .supervisor = -1, .control = -1, .has_memory_groups = options->sandbox && options->sandbox->memory_bytes > 0};
     warn_of_threads(options);
     if (!options->worker)
-        brood__fault_prepare();
+        brood__certificate_writer_prepare();
     pool->shared.header->fence_symmetric = !brood__fence_open();
     r = start_supervisor(pool, options, processes);
     if (r < 0) {
