@@ -65,6 +65,7 @@ static int is_no_child(const struct brood_process *process)
 
 void brood__process_list(struct brood_process *process)
 {
+    brood__run_assert_locked();
     process->next = children;
     process->place = &children;
     if (children)
@@ -74,6 +75,7 @@ void brood__process_list(struct brood_process *process)
 
 static void process_unlist(struct brood_process *process)
 {
+    brood__run_assert_locked();
     *process->place = process->next;
     if (process->next)
         process->next->place = process->place;
@@ -84,6 +86,7 @@ static void process_unlist(struct brood_process *process)
  * them without knowing whose they are.  Those of a handle that was inherited have been closed already, and are -1. */
 static bool process_drop(struct brood_process *process)
 {
+    brood__run_assert_locked();
     if (--process->holders > 0)
         return false;
     if (process->place)
@@ -130,6 +133,7 @@ void brood__processes_after_fork(void)
 {
     struct brood_process *process = children, *next;
 
+    brood__run_assert_locked();
     for (; process; process = next) {
         next = process->next;
         process_unlist(process);
@@ -211,6 +215,7 @@ static bool process_settle(struct brood_process *process)
 {
     int r;
 
+    brood__run_assert_locked();
     if (process->ended || process->pidfd < 0)
         return false;
     r = brood__pidfd_status(process->pidfd, &process->status);
@@ -250,6 +255,7 @@ bool brood__process_has_ended(struct brood_process *process)
 /* Under the lock. */
 static bool process_is_running(const struct brood_process *process)
 {
+    brood__run_assert_locked();
     return process->pidfd >= 0 && !process->ended;
 }
 

@@ -10,10 +10,14 @@
 
 #include <brood/base.h>
 
+#include "os/assert.h"
 #include "os/fork.h"
 #include "os/mutex.h"
 
 extern struct lock brood__run_lock;
+
+/* At the start of a function that is called under the lock. */
+#define brood__run_assert_locked() brood__assert(brood__lock_is_held(&brood__run_lock))
 
 /* Called before anything of this folder is made.  Cheap after the first time. */
 void brood__run_init(void);

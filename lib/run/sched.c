@@ -179,6 +179,7 @@ int64_t brood_sched_now(struct brood_sched *sched)
 /* Under the lock; true: there are sleepers to wake. */
 static bool note_change(struct brood_sched *sched)
 {
+    brood__run_assert_locked();
     (void)atomic_fetch_add_explicit(&sched->changes, 1, memory_order_release);
     return sched->sleepers > 0;
 }
@@ -376,6 +377,7 @@ static int copy_in_order(const struct brood_sched *sched, struct brood_sched_ent
 {
     uint32_t *order = malloc((sched->count + 1) * sizeof(*order));
 
+    brood__run_assert_locked();
     if (!order)
         return -ENOMEM;
     if (sched->count > 0)

@@ -84,6 +84,7 @@ static int open_gate(struct brood_process *process, bool is_program)
     struct gate *gate = &process->gate;
     int r = open_pipe(&gate->read, &process->life_line);
 
+    brood__run_assert_locked();
     if (r == 0 && is_program)
         r = open_pipe(&gate->trouble_read, &gate->trouble_write);
     if (r == 0 && !is_program) {

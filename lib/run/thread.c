@@ -42,6 +42,7 @@ static bool has_foreign_key;
 
 static void list(struct brood_thread *thread)
 {
+    brood__run_assert_locked();
     thread->next = alive;
     thread->place = &alive;
     if (alive)
@@ -51,6 +52,7 @@ static void list(struct brood_thread *thread)
 
 static void thread_unlist(struct brood_thread *thread)
 {
+    brood__run_assert_locked();
     *thread->place = thread->next;
     if (thread->next)
         thread->next->place = thread->place;
@@ -60,6 +62,7 @@ static void thread_unlist(struct brood_thread *thread)
 /* Takes it off the list, with all that it has a share in.  Under the lock: a fork finds all of it, or nothing. */
 static void withdraw(struct brood_thread *thread)
 {
+    brood__run_assert_locked();
     thread_unlist(thread);
     free(thread->copied);
     thread->copied = NULL;
@@ -78,6 +81,7 @@ static bool thread_is_ours(const struct brood_thread *thread)
 /* Under the lock. */
 static void drop_sentinel(struct brood_thread *thread)
 {
+    brood__run_assert_locked();
     if (thread->sentinel > 0 && thread->sentinel_of == closings)
         (void)close(thread->sentinel);
     thread->sentinel = 0;
@@ -86,6 +90,7 @@ static void drop_sentinel(struct brood_thread *thread)
 /* Under the lock.  True: it was the last holder, and the caller frees. */
 static bool thread_drop(struct brood_thread *thread)
 {
+    brood__run_assert_locked();
     if (--thread->holders > 0)
         return false;
     drop_sentinel(thread);
@@ -241,6 +246,7 @@ void brood__threads_after_fork(void)
     struct brood_thread *self = current ? current : &main_thread;
     struct brood_thread *thread = alive, *next;
 
+    brood__run_assert_locked();
     for (; thread; thread = next) {
         next = thread->next;
         drop_sentinel(thread); /* it is the parent's, too, and what is written to it is read there */
@@ -464,6 +470,7 @@ static int make_sentinel(struct brood_thread *thread)
     int fd = brood__fd_not_standard(
         eventfd(atomic_load_explicit(&thread->state, memory_order_acquire) == THREAD_ENDED, EFD_CLOEXEC | EFD_NONBLOCK));
 
+    brood__run_assert_locked();
     if (fd < 0)
         return -errno;
     thread->sentinel = fd;
