@@ -43,6 +43,12 @@ static inline uint64_t claim_owner(const uint64_t *word)
     return atomic_load_explicit((const claim_word *)word, memory_order_relaxed) & IDENTITY_BITS;
 }
 
+/* Does this process own it?  For assertions in functions that require it. */
+static inline bool claim_is_ours(const uint64_t *word)
+{
+    return claim_owner(word) == brood__self();
+}
+
 int claim_take_slowly(uint64_t *word, uint64_t self, claim_is_dead *is_dead, brood_deadline deadline);
 
 /* Takes it if it is free; does not check whether its owner is dead. */

@@ -13,8 +13,10 @@
 
 #include <brood/heap.h>
 
+#include "os/assert.h"
 #include "os/identity.h"
 #include "shm/segment.h"
+#include "sync/claim.h"
 
 #define MAGIC UINT64_C(0x3130706165687262) /* "brheap01" in memory */
 #define LINE_BYTES 64
@@ -143,6 +145,7 @@ static void heap_repair(struct brood_heap *heap)
 {
     size_t i = 0;
 
+    brood__assert(claim_is_ours(&heap->lock.word));
     while (i < heap->pages) {
         struct page *page = page_at(heap, i);
 
@@ -168,6 +171,7 @@ static int heap_enter(struct brood_heap *heap, brood_deadline deadline)
 
 static int heap_leave(struct brood_heap *heap, int r)
 {
+    brood__assert(claim_is_ours(&heap->lock.word));
     (void)brood_lock_release(&heap->lock);
     return r;
 }
@@ -341,6 +345,7 @@ static int free_block(struct brood_heap *heap, uint64_t offset)
 {
     size_t at = (size_t)(offset - heap->first_page), index = at / PAGE;
 
+    brood__assert(claim_is_ours(&heap->lock.word));
     if (offset < heap->first_page || index >= heap->pages)
         return -EINVAL;
     if (page_at(heap, index)->use == PAGE_SMALL)

@@ -42,5 +42,6 @@ int brood__queue_lock(struct brood_queue *queue, queue_repair *repair, brood_dea
 
 void brood__queue_unlock(struct brood_queue *queue)
 {
+    queue_assert_locked(queue);
     (void)claim_give(&queue->lock.word);
 }

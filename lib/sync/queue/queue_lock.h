@@ -2,6 +2,8 @@
 #ifndef BROOD_SYNC_QUEUE_LOCK_H
 #define BROOD_SYNC_QUEUE_LOCK_H
 
+#include "os/assert.h"
+#include "sync/claim.h"
 #include "sync/queue/queue_layout.h"
 
 /* Repairs what the lock's last owner left if it died.  Called with the lock. */
@@ -20,5 +22,8 @@ struct queue_locking {
  * the deadline has come, or so much time has passed that the caller should check whether it still wants the lock. */
 int brood__queue_lock(struct brood_queue *queue, queue_repair *repair, brood_deadline deadline);
 void brood__queue_unlock(struct brood_queue *queue);
+
+/* At the start of a function that is called with the lock. */
+#define queue_assert_locked(queue) brood__assert(claim_is_ours(&(queue)->lock.word))
 
 #endif

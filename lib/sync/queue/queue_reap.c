@@ -79,6 +79,7 @@ static void reap_user(struct brood_queue *queue, unsigned owner)
 {
     uint64_t victim = ring_load(&queue->users[owner - 1]);
 
+    queue_assert_locked(queue);
     brood__blocks_free_owned(queue, owner);
     reap_puts(queue, owner);
     /* Before `in_flight` is cleared, which tells what the owner got. */

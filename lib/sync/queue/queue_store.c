@@ -134,6 +134,7 @@ int brood__store_put(struct brood_queue *queue, struct brood_bytes message, int6
     struct stored first = {priority, number, message.len};
     int64_t head = brood__blocks_write(queue, message, stored_word(BLOCK_BUILDING, number), &first, QUEUE_LOCKED);
 
+    queue_assert_locked(queue);
     if (head < 0)
         return (int)head;
     /* From here on the message is put; a repair does what follows as well. */
@@ -149,6 +150,7 @@ int brood__store_get(struct brood_queue *queue, unsigned owner, struct brood_spa
     struct block *block;
     struct stored stored;
 
+    queue_assert_locked(queue);
     if (atomic_load_explicit(&queue->stored, memory_order_relaxed) == 0)
         return -EAGAIN;
     head = store_next(queue);
@@ -203,6 +205,7 @@ void brood__store_repair(struct brood_queue *queue)
 {
     uint64_t committed = ring_load(&queue->committed);
 
+    queue_assert_locked(queue);
     ring_store(&queue->first, 0);
     ring_store(&queue->stored, 0);
     for (uint64_t i = 0; i < committed; i++)

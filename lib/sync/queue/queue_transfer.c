@@ -33,6 +33,7 @@ static int queue_put_locked(struct brood_queue *queue, unsigned me, struct brood
     bool is_fifo = queue->kind == BROOD_FIFO;
     int r;
 
+    queue_assert_locked(queue);
     if (queue_gate(queue) & QUEUE_SHUT)
         return -ESHUTDOWN;
     if (brood_queue_full(queue))
@@ -83,6 +84,7 @@ static int queue_get_locked(struct brood_queue *queue, unsigned me, struct brood
     bool is_empty = true;
     int r;
 
+    queue_assert_locked(queue);
     if (queue->kind == BROOD_FIFO) {
         r = queue_get_from_ring(queue, me, space, &is_empty);
         if (r != -EAGAIN || !is_empty)
