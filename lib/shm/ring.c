@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "os/assert.h"
+
 #define LINE_BYTES RING_LINE_BYTES
 #define MESSAGE_BYTES_MAX ((size_t)1 << 30)
 
@@ -212,6 +214,7 @@ int brood_ring_put(struct brood_ring *ring, unsigned owner, const void *message)
         return -EAGAIN;
     ring_copy(slot->message, message, ring->message_bytes);
     ring_put_end(ring, owner, slot, 0, position);
+    brood__assert_valid(ring_slot_is_sound(ring, position & (ring->slots - 1)));
     return 0;
 }
 
@@ -363,6 +366,7 @@ int brood_ring_get(struct brood_ring *ring, unsigned owner, void *ret_message)
     ring_copy(ret_message, slot->message, ring->message_bytes);
     ring_own_lines(slot, ring->message_bytes);
     ring_get_end(ring, owner, slot, ring_in_flight(1, seen.position), seen.position);
+    brood__assert_valid(ring_slot_is_sound(ring, seen.position & (ring->slots - 1)));
     return 0;
 }
 
