@@ -96,7 +96,7 @@ static void read_items(struct brood_array *array)
     }
 }
 
-START_TEST(items_are_whole_whoever_writes)
+START_TEST(items_are_whole_although_others_write)
 {
     struct brood_array *array = array_of(4, sizeof(struct item));
     pthread_t threads[WRITERS];
@@ -207,7 +207,7 @@ int main(int argc, char **argv)
     Suite *suite = suite_create("array");
 
     add_tests(suite, "shape", a_new_array_is_all_zero_and_has_its_items_and_no_more, what_makes_no_array_is_refused, NULL);
-    add_loop_tests(suite, "both kinds", 0, threads_only ? 1 : 2, items_are_whole_whoever_writes, NULL);
+    add_loop_tests(suite, "both kinds", 0, threads_only ? 1 : 2, items_are_whole_although_others_write, NULL);
     if (!threads_only)
         add_tests(suite, "processes", a_value_counts_for_all, the_next_is_told_that_the_lock_had_a_dead_holder,
                   an_array_in_named_memory_is_found_by_others, NULL);

@@ -87,7 +87,7 @@ static void meet_once(int kind, struct scene *scene)
 /* ---- alone ---- */
 
 /* semantics: B1 */
-START_TEST(a_barrier_for_nobody_is_refused_in_words)
+START_TEST(a_barrier_of_no_parties_is_refused_with_a_message)
 {
     struct brood_barrier barrier;
 
@@ -101,7 +101,7 @@ START_TEST(a_barrier_for_nobody_is_refused_in_words)
 }
 END_TEST
 
-START_TEST(zeroed_memory_is_a_barrier_for_nobody)
+START_TEST(zeroed_memory_is_a_barrier_of_no_parties)
 {
     struct brood_barrier barrier = {0};
 
@@ -165,7 +165,7 @@ START_TEST(a_barrier_for_one_never_blocks)
 END_TEST
 
 /* semantics: B6 K15 K19 */
-START_TEST(one_who_gives_up_breaks_it_until_it_is_reset)
+START_TEST(a_party_that_gives_up_breaks_it_until_it_is_reset)
 {
     struct scene *scene = new_scene(2);
     int64_t began = now_ms();
@@ -183,7 +183,7 @@ START_TEST(one_who_gives_up_breaks_it_until_it_is_reset)
 END_TEST
 
 /* semantics: B6 */
-START_TEST(one_who_only_tries_breaks_nothing)
+START_TEST(a_party_that_only_tries_breaks_nothing)
 {
     struct scene *scene = new_scene(2);
 
@@ -259,7 +259,7 @@ static void walk_in_step(void *argument)
 
 /* Nobody is let through who has not been waited for, however fast one comes again. */
 /* semantics: B7 */
-START_TEST(nobody_is_ahead_by_a_cycle)
+START_TEST(no_party_is_ahead_by_a_cycle)
 {
     struct scene *scene = new_scene(PARTIES);
     struct peer peers[PARTIES];
@@ -270,7 +270,7 @@ START_TEST(nobody_is_ahead_by_a_cycle)
 END_TEST
 
 /* semantics: B3 */
-START_TEST(the_action_runs_once_before_anybody_goes_on)
+START_TEST(the_action_runs_once_before_any_party_goes_on)
 {
     struct scene *scene = new_scene(PARTIES);
     struct peer peers[PARTIES];
@@ -299,7 +299,7 @@ START_TEST(an_action_that_fails_breaks_it)
 END_TEST
 
 /* semantics: B4 B5 */
-START_TEST(aborted_it_is_broken_for_who_waits_and_who_comes_until_reset)
+START_TEST(an_abort_breaks_it_for_present_and_later_waiters_until_a_reset)
 {
     struct scene *scene = new_scene(PARTIES);
     struct peer peers[PARTIES - 1];
@@ -363,7 +363,7 @@ static void come_last_and_act(void *argument)
 }
 
 /* More come than parties. */
-START_TEST(who_comes_during_the_action_waits_for_the_next_cycle)
+START_TEST(a_party_that_comes_during_the_action_waits_for_the_next_cycle)
 {
     struct scene *scene = new_scene(2);
     struct peer first, last, next;
@@ -544,7 +544,7 @@ END_TEST
 
 /* Nobody was there to look. */
 /* semantics: B8 */
-START_TEST(a_party_that_was_killed_alone_breaks_it_for_who_comes_later)
+START_TEST(a_party_that_was_killed_alone_breaks_it_for_later_parties)
 {
     struct scene *scene = new_scene(3);
     struct peer victim;
@@ -600,7 +600,7 @@ START_TEST(a_party_that_is_killed_in_the_middle_of_a_change_breaks_it)
 }
 END_TEST
 
-START_TEST(one_who_is_stopped_on_its_way_out_holds_up_nobody)
+START_TEST(a_party_stopped_on_its_way_out_delays_no_other)
 {
     struct scene *scene = new_scene(2);
     struct peer stopped, peers[2];
@@ -640,26 +640,26 @@ int main(int argc, char **argv)
     Suite *suite = suite_create("barrier");
     int kinds = kinds_for(argc, argv);
 
-    add_tests(suite, "alone", a_barrier_for_nobody_is_refused_in_words, zeroed_memory_is_a_barrier_for_nobody,
+    add_tests(suite, "alone", a_barrier_of_no_parties_is_refused_with_a_message, zeroed_memory_is_a_barrier_of_no_parties,
               a_barrier_for_one_never_blocks, an_action_that_fails_has_words_of_its_own_or_those_of_the_number,
-              one_who_gives_up_breaks_it_until_it_is_reset, one_who_only_tries_breaks_nothing,
+              a_party_that_gives_up_breaks_it_until_it_is_reset, a_party_that_only_tries_breaks_nothing,
               a_limit_of_its_own_counts_for_every_wait, an_action_that_fails_in_a_broken_cycle_says_why_it_failed,
               a_party_that_gives_up_as_the_last_one_comes_is_let_through,
               a_party_that_gives_up_as_the_barrier_breaks_hears_of_that, NULL);
     add_loop_tests(suite, "together", THREADS, kinds, each_party_gets_another_number, a_thousand_cycles_work,
-                   nobody_is_ahead_by_a_cycle, the_action_runs_once_before_anybody_goes_on, an_action_that_fails_breaks_it,
-                   aborted_it_is_broken_for_who_waits_and_who_comes_until_reset,
+                   no_party_is_ahead_by_a_cycle, the_action_runs_once_before_any_party_goes_on,
+                   an_action_that_fails_breaks_it, an_abort_breaks_it_for_present_and_later_waiters_until_a_reset,
                    reset_while_some_wait_it_is_broken_for_those_only, the_time_out_of_one_breaks_it_for_all,
-                   who_comes_during_the_action_waits_for_the_next_cycle,
+                   a_party_that_comes_during_the_action_waits_for_the_next_cycle,
                    a_barrier_that_breaks_during_an_action_is_broken_for_its_party_too, NULL);
     if (kinds == KINDS) {
         add_loop_tests(suite, "deaths", THREADS, kinds, a_party_that_is_killed_while_it_waits_breaks_it,
                        a_party_that_is_killed_in_its_action_breaks_it,
                        a_party_that_is_killed_in_the_middle_of_a_change_breaks_it,
-                       one_who_is_stopped_on_its_way_out_holds_up_nobody, NULL);
+                       a_party_stopped_on_its_way_out_delays_no_other, NULL);
         add_tests(suite, "processes", one_process_too_many_is_told_and_breaks_nothing,
                   any_number_of_processes_meet_if_not_too_many_wait_at_a_time,
-                  a_party_that_was_killed_alone_breaks_it_for_who_comes_later,
+                  a_party_that_was_killed_alone_breaks_it_for_later_parties,
                   one_made_before_a_fork_works_in_every_child_and_outlives_each, NULL);
     }
     return run_suite(suite);

@@ -140,7 +140,7 @@ START_TEST(a_wait_in_vain_takes_its_time_and_ends_with_the_lock)
 }
 END_TEST
 
-START_TEST(a_notification_that_nobody_waits_for_is_for_nobody)
+START_TEST(a_notification_without_a_waiter_is_lost)
 {
     struct scene *scene = new_scene();
 
@@ -200,7 +200,7 @@ START_TEST(so_many_are_woken_as_were_notified)
 END_TEST
 
 /* semantics: V2 */
-START_TEST(notifications_before_anybody_could_wake_up_add_up)
+START_TEST(notifications_before_a_waiter_could_wake_up_add_up)
 {
     struct scene *scene = new_scene();
     struct peer peers[PEERS];
@@ -226,7 +226,7 @@ static void wait_in_vain(void *argument)
 }
 
 /* semantics: V3 */
-START_TEST(who_has_timed_out_is_not_counted)
+START_TEST(a_waiter_that_has_timed_out_is_not_counted)
 {
     struct scene *scene = new_scene();
     struct peer late[3], peers[3];
@@ -255,7 +255,7 @@ static void wait_again(void *argument)
     release(scene);
 }
 
-START_TEST(who_waits_again_waits_for_the_next_one)
+START_TEST(a_waiter_that_waits_again_waits_for_the_next_notification)
 {
     struct scene *scene = new_scene();
     struct peer peer = start_peer(_i, wait_again, scene);
@@ -464,7 +464,7 @@ START_TEST(a_waiter_that_was_killed_is_not_counted_and_not_waited_for)
 END_TEST
 
 /* The first one that the kernel wakes is killed while the lock is not free yet. */
-START_TEST(the_wake_up_of_one_who_dies_before_it_returns_goes_to_another_who_waited)
+START_TEST(the_wake_up_of_a_waiter_that_dies_before_it_returns_goes_to_another_waiter)
 {
     struct scene *scene = new_scene();
     struct peer first, second, later;
@@ -487,7 +487,7 @@ START_TEST(the_wake_up_of_one_who_dies_before_it_returns_goes_to_another_who_wai
 END_TEST
 
 /* The grant that the dead one did not take is not there for who came after it. */
-START_TEST(a_wake_up_that_nobody_is_left_for_is_nobodys)
+START_TEST(a_wake_up_with_no_waiter_left_is_dropped)
 {
     struct scene *scene = new_scene();
     struct peer dead, peers[2];
@@ -533,7 +533,7 @@ static void hold_for_ever(void *argument)
 }
 
 /* semantics: K14 */
-START_TEST(when_the_lock_dies_with_its_holder_one_who_waits_is_told)
+START_TEST(when_the_lock_holder_dies_one_waiter_learns_of_it)
 {
     struct scene *scene = new_scene();
     struct peer peers[3];
@@ -590,20 +590,19 @@ int main(int argc, char **argv)
     int kinds = kinds_for(argc, argv);
 
     add_tests(suite, "alone", without_its_lock_a_condition_does_nothing, a_condition_without_a_lock_is_refused_in_words,
-              a_wait_in_vain_takes_its_time_and_ends_with_the_lock, a_notification_that_nobody_waits_for_is_for_nobody,
+              a_wait_in_vain_takes_its_time_and_ends_with_the_lock, a_notification_without_a_waiter_is_lost,
               a_signal_is_handled_and_the_wait_goes_on, NULL);
     add_loop_tests(suite, "how many", THREADS, kinds, so_many_are_woken_as_were_notified,
-                   notifications_before_anybody_could_wake_up_add_up, who_has_timed_out_is_not_counted,
-                   who_waits_again_waits_for_the_next_one, NULL);
+                   notifications_before_a_waiter_could_wake_up_add_up, a_waiter_that_has_timed_out_is_not_counted,
+                   a_waiter_that_waits_again_waits_for_the_next_notification, NULL);
     add_loop_tests(suite, "predicates", THREADS, kinds, a_predicate_is_looked_at_first_and_when_notified,
                    a_predicate_that_stays_false_ends_at_the_deadline_however_often_one_is_woken, NULL);
     add_loop_tests(suite, "locks", THREADS, kinds, a_recursive_lock_is_given_back_wholly_and_has_its_depth_again,
                    a_lock_may_have_two_conditions_and_no_wake_up_is_lost, it_may_be_mapped_at_different_addresses, NULL);
     if (kinds == KINDS) {
         add_loop_tests(suite, "deaths", THREADS, kinds, a_waiter_that_was_killed_is_not_counted_and_not_waited_for,
-                       the_wake_up_of_one_who_dies_before_it_returns_goes_to_another_who_waited,
-                       a_wake_up_that_nobody_is_left_for_is_nobodys,
-                       when_the_lock_dies_with_its_holder_one_who_waits_is_told, NULL);
+                       the_wake_up_of_a_waiter_that_dies_before_it_returns_goes_to_another_waiter,
+                       a_wake_up_with_no_waiter_left_is_dropped, when_the_lock_holder_dies_one_waiter_learns_of_it, NULL);
         add_tests(suite, "processes", more_processes_than_there_is_room_for_are_told_until_one_dies,
                   one_made_before_a_fork_works_in_every_child_and_outlives_each, NULL);
     }

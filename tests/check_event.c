@@ -72,7 +72,7 @@ static void start_sleepers(struct peer *peers, int kind, struct scene *scene)
 }
 
 /* semantics: E2 */
-START_TEST(set_and_cleared_at_once_it_is_heard_by_all_who_waited)
+START_TEST(set_and_cleared_at_once_it_wakes_all_that_waited)
 {
     struct scene *scene = new_scene();
     struct peer peers[PEERS];
@@ -181,7 +181,7 @@ static void set_without_the_kernel(void *argument)
     brood_event_clear(&scene->event);
 }
 
-START_TEST(nothing_is_asked_of_the_kernel_while_nobody_sleeps)
+START_TEST(no_system_call_is_made_while_no_thread_sleeps)
 {
     in_child(set_without_the_kernel, new_scene());
 }
@@ -194,11 +194,11 @@ int main(int argc, char **argv)
 
     add_tests(suite, "alone", it_is_set_and_cleared_and_setting_it_again_changes_nothing, a_wait_in_vain_takes_its_time,
               NULL);
-    add_loop_tests(suite, "together", THREADS, kinds, set_and_cleared_at_once_it_is_heard_by_all_who_waited,
+    add_loop_tests(suite, "together", THREADS, kinds, set_and_cleared_at_once_it_wakes_all_that_waited,
                    no_wake_up_is_lost_from_one_to_the_other_and_back, NULL);
     if (kinds == KINDS)
         add_tests(suite, "processes", setting_does_not_wait_for_a_waiter_that_was_killed_or_stopped,
                   one_made_before_a_fork_works_in_every_child_and_outlives_each,
-                  nothing_is_asked_of_the_kernel_while_nobody_sleeps, NULL);
+                  no_system_call_is_made_while_no_thread_sleeps, NULL);
     return run_suite(suite);
 }

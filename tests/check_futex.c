@@ -123,7 +123,7 @@ START_TEST(a_wake_wakes_as_many_as_it_is_told)
 }
 END_TEST
 
-START_TEST(a_wake_where_nobody_sleeps_wakes_nobody)
+START_TEST(a_wake_without_a_sleeper_wakes_no_thread)
 {
     struct words *words = new_words();
 
@@ -342,7 +342,7 @@ int main(void)
                    a_wait_ends_at_its_deadline_and_not_before, a_wait_until_now_does_not_sleep,
                    a_sleeper_is_woken_by_another_process, a_wake_wakes_as_many_as_it_is_told, a_signal_interrupts_a_wait,
                    NULL);
-    add_tests(suite, "wake", a_wake_where_nobody_sleeps_wakes_nobody, NULL);
+    add_tests(suite, "wake", a_wake_without_a_sleeper_wakes_no_thread, NULL);
     add_tests(suite, "two words", a_second_word_that_has_changed_is_not_waited_for, NULL);
     if (has_futex_waitv())
         add_tests(suite, "a sleeper on two words", a_sleeper_on_two_words_is_woken_by_the_second, NULL);

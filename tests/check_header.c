@@ -150,7 +150,7 @@ END_TEST
 
 /* ---- joining ---- */
 
-START_TEST(who_attaches_sees_the_same_board_and_lanes)
+START_TEST(an_attached_process_sees_the_same_header_and_lanes)
 {
     struct shared other;
 
@@ -341,7 +341,7 @@ START_TEST(one_worker_at_a_time_is_the_lookout)
 }
 END_TEST
 
-START_TEST(who_leaves_is_told_whether_somebody_has_called)
+START_TEST(a_leaving_worker_learns_whether_it_was_called)
 {
     open_board(false, CROWD);
     brood__idle_enter(header, 3);
@@ -874,14 +874,14 @@ int main(void)
     add_loop_tests(suite, "layout", 0, CROWDS, nothing_on_a_board_overlaps, NULL);
     add_tests(suite, "state", a_board_begins_empty, a_first_task_is_seen_by_thieves_before_its_worker_has_looked,
               a_board_that_does_not_fit_says_so, a_state_is_what_was_set_last, NULL);
-    add_tests(suite, "attach", who_attaches_sees_the_same_board_and_lanes, a_board_of_another_version_is_refused,
+    add_tests(suite, "attach", an_attached_process_sees_the_same_header_and_lanes, a_board_of_another_version_is_refused,
               a_file_that_is_no_board_is_refused, what_is_no_segment_is_refused, a_board_that_is_cut_is_refused, NULL);
     add_loop_tests(suite, "nonsense", 0, NONSENSE, a_board_that_cannot_be_is_refused, NULL);
     add_loop_tests(suite, "idle", 0, NUMBERS, a_worker_is_idle_until_it_leaves, a_worker_is_away_until_it_is_back,
                    an_idle_worker_is_woken_once, any_idle_worker_is_found_and_no_other_woken,
                    all_workers_from_one_on_are_woken_idle_or_not, a_worker_that_the_dead_one_was_about_to_wake_is_woken,
                    NULL);
-    add_tests(suite, "lookout", one_worker_at_a_time_is_the_lookout, who_leaves_is_told_whether_somebody_has_called, NULL);
+    add_tests(suite, "lookout", one_worker_at_a_time_is_the_lookout, a_leaving_worker_learns_whether_it_was_called, NULL);
     add_tests(suite, "hostile", an_overwritten_board_names_no_worker_that_is_not_there, NULL);
     add_tests(suite, "wake", of_many_that_wake_at_once_each_wakes_another, a_worker_that_two_would_wake_is_woken_by_one,
               a_worker_that_becomes_idle_or_goes_away_fences_in_the_submitters_too,

@@ -65,7 +65,7 @@ START_TEST(threads_have_identities_of_their_own_and_share_that_of_the_process)
 }
 END_TEST
 
-START_TEST(the_child_of_a_fork_is_somebody_else)
+START_TEST(the_child_of_a_fork_has_another_identity)
 {
     uint64_t *said = identities(), parent = brood__self(), thread = brood__self_thread();
 
@@ -77,7 +77,7 @@ START_TEST(the_child_of_a_fork_is_somebody_else)
 }
 END_TEST
 
-START_TEST(who_lives_is_not_dead_and_who_was_killed_is_even_before_it_is_reaped)
+START_TEST(a_living_process_is_not_dead_and_a_killed_one_is_even_before_it_is_reaped)
 {
     uint64_t *said = identities();
     pid_t pid = spawn_known(said);
@@ -123,7 +123,7 @@ static bool has_inodes(void)
     return has;
 }
 
-START_TEST(a_number_that_is_in_use_again_within_a_tick_names_somebody_else)
+START_TEST(a_number_reused_within_a_tick_names_another_process)
 {
     uint64_t *said = identities();
     pid_t pid = spawn_known(said);
@@ -152,7 +152,7 @@ static bool starts_with_the_number(pid_t pid)
 }
 
 /* The number is given to another process at once, mostly in the same tick: as often as it takes until it was. */
-START_TEST(a_process_with_the_number_of_one_that_has_just_died_is_somebody_else)
+START_TEST(a_process_with_the_number_of_one_that_has_just_died_is_another)
 {
     uint64_t *said = identities();
     int met = 0;
@@ -177,7 +177,7 @@ START_TEST(a_process_with_the_number_of_one_that_has_just_died_is_somebody_else)
 }
 END_TEST
 
-START_TEST(a_number_that_is_in_use_again_names_somebody_else)
+START_TEST(a_reused_number_names_another_process)
 {
     uint64_t *said = identities();
     pid_t pid = spawn_known(said);
@@ -249,7 +249,7 @@ static void look_without_descriptors(void *argument)
     ck_assert(brood__thread_is_dead((brood__self() & ~(uint64_t)IDENTITY_NUMBER) | IDENTITY_NUMBER));
 }
 
-START_TEST(without_descriptors_or_proc_nobody_who_lives_is_called_dead)
+START_TEST(without_descriptors_or_proc_no_living_process_is_called_dead)
 {
     uint64_t *said = identities();
     pid_t pid = spawn_known(said);
@@ -269,7 +269,7 @@ static void look_without_pidfds(void *argument)
     ck_assert(!brood__identity_is_dead(just_before(said[0]))); /* nothing tells */
 }
 
-START_TEST(where_pidfds_are_denied_proc_tells_who_is_somebody_else)
+START_TEST(where_pidfds_are_denied_proc_tells_processes_apart)
 {
     uint64_t *said = identities();
     pid_t pid = spawn_known(said);
@@ -293,13 +293,12 @@ int main(void)
     Suite *suite = suite_create("identity");
 
     add_tests(suite, "who", a_process_has_one_identity_and_its_number_is_in_it,
-              threads_have_identities_of_their_own_and_share_that_of_the_process, the_child_of_a_fork_is_somebody_else,
+              threads_have_identities_of_their_own_and_share_that_of_the_process, the_child_of_a_fork_has_another_identity,
               NULL);
-    add_tests(suite, "death", who_lives_is_not_dead_and_who_was_killed_is_even_before_it_is_reaped,
-              a_number_that_is_in_use_again_names_somebody_else,
-              a_number_that_is_in_use_again_within_a_tick_names_somebody_else,
-              a_process_with_the_number_of_one_that_has_just_died_is_somebody_else, the_number_of_a_thread_names_no_process,
-              a_process_outlives_its_first_thread, without_descriptors_or_proc_nobody_who_lives_is_called_dead,
-              where_pidfds_are_denied_proc_tells_who_is_somebody_else, looking_leaves_errno_alone, NULL);
+    add_tests(suite, "death", a_living_process_is_not_dead_and_a_killed_one_is_even_before_it_is_reaped,
+              a_reused_number_names_another_process, a_number_reused_within_a_tick_names_another_process,
+              a_process_with_the_number_of_one_that_has_just_died_is_another, the_number_of_a_thread_names_no_process,
+              a_process_outlives_its_first_thread, without_descriptors_or_proc_no_living_process_is_called_dead,
+              where_pidfds_are_denied_proc_tells_processes_apart, looking_leaves_errno_alone, NULL);
     return run_suite(suite);
 }

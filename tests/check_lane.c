@@ -160,7 +160,7 @@ START_TEST(a_cancelled_task_is_not_claimed)
 }
 END_TEST
 
-START_TEST(only_what_nobody_has_claimed_is_cancelled)
+START_TEST(only_unclaimed_tasks_are_cancelled)
 {
     uint64_t position = tasks[_i];
     struct slot *slot;
@@ -190,7 +190,7 @@ START_TEST(a_lost_task_names_the_worker_that_died)
 }
 END_TEST
 
-START_TEST(one_who_waits_is_named_and_several_are_all)
+START_TEST(one_waiter_is_named_and_several_are_all)
 {
     struct slot *slot;
 
@@ -308,7 +308,7 @@ START_TEST(the_mailbox_comes_first_and_moves_nothing)
 }
 END_TEST
 
-START_TEST(who_asks_what_waits_looks_from_the_workers_head_on)
+START_TEST(a_look_for_waiting_tasks_begins_at_the_workers_head)
 {
     uint64_t position = 0;
 
@@ -404,7 +404,7 @@ static void disturb(uint64_t *tail, uint64_t *oldest)
 }
 
 /* The head may be as old as its worker's last task but one: it can die before it stores the new one. */
-START_TEST(whoever_begins_at_an_old_head_finds_every_task_that_waits_in_order)
+START_TEST(a_reader_that_begins_at_an_old_head_finds_every_waiting_task_in_order)
 {
     uint64_t tail, oldest, stored;
 
@@ -454,7 +454,7 @@ static void expect_nothing_held(unsigned worker)
     ck_assert_ptr_null(brood__lane_held_by(lanes, LANES, worker, &found_lane, &found_position));
 }
 
-START_TEST(who_never_claimed_anything_holds_nothing)
+START_TEST(a_worker_that_never_claimed_anything_holds_nothing)
 {
     lay_out();
     expect_nothing_held(0);
@@ -497,7 +497,7 @@ START_TEST(a_slot_that_it_only_meant_to_claim_is_not_its_own)
 }
 END_TEST
 
-START_TEST(a_slot_that_was_settled_is_held_by_nobody)
+START_TEST(a_settled_slot_is_held_by_no_worker)
 {
     uint64_t position = tasks[_i];
 
@@ -803,17 +803,17 @@ int main(void)
                    a_reference_carries_a_lane_and_a_position, NULL);
     add_loop_tests(suite, "slot", 0, TASKS, a_task_is_published_claimed_and_answered, a_claim_is_made_once,
                    only_what_is_ready_at_that_position_can_be_claimed, a_cancelled_task_is_not_claimed,
-                   only_what_nobody_has_claimed_is_cancelled, a_lost_task_names_the_worker_that_died, NULL);
+                   only_unclaimed_tasks_are_cancelled, a_lost_task_names_the_worker_that_died, NULL);
     add_tests(suite, "lane", positions_go_round_the_ring_and_the_mailbox_lies_behind_it,
-              one_who_waits_is_named_and_several_are_all, NULL);
+              one_waiter_is_named_and_several_are_all, NULL);
     add_tests(suite, "next", in_a_fresh_lane_nothing_waits, tasks_come_in_the_order_of_their_positions_lap_after_lap,
               what_others_took_is_passed_over, a_slot_that_was_used_again_since_is_met_again_a_lap_later,
-              the_mailbox_comes_first_and_moves_nothing, who_asks_what_waits_looks_from_the_workers_head_on,
+              the_mailbox_comes_first_and_moves_nothing, a_look_for_waiting_tasks_begins_at_the_workers_head,
               a_look_ends_however_fast_a_worker_advances_the_lane, NULL);
-    add_tests(suite, "successor", whoever_begins_at_an_old_head_finds_every_task_that_waits_in_order, NULL);
+    add_tests(suite, "successor", a_reader_that_begins_at_an_old_head_finds_every_waiting_task_in_order, NULL);
     add_loop_tests(suite, "held", 0, TASKS, the_slot_that_it_runs_is_found_in_any_lane,
-                   a_slot_that_it_only_meant_to_claim_is_not_its_own, a_slot_that_was_settled_is_held_by_nobody, NULL);
-    add_tests(suite, "death", who_never_claimed_anything_holds_nothing,
+                   a_slot_that_it_only_meant_to_claim_is_not_its_own, a_settled_slot_is_held_by_no_worker, NULL);
+    add_tests(suite, "death", a_worker_that_never_claimed_anything_holds_nothing,
               a_worker_that_scribbled_over_its_station_holds_nothing,
               whenever_a_worker_is_killed_one_look_finds_what_it_held, NULL);
     add_tests(suite, "race", every_task_runs_once_unless_it_was_cancelled, NULL);

@@ -68,7 +68,7 @@ START_TEST(a_lock_is_made_free_in_memory_that_was_used)
 END_TEST
 
 /* semantics: L2 */
-START_TEST(a_lock_that_nobody_holds_is_not_released)
+START_TEST(a_lock_without_a_holder_is_not_released)
 {
     struct brood_lock lock = {0};
 
@@ -186,7 +186,7 @@ static void release_it(void *argument)
 }
 
 /* semantics: L3 */
-START_TEST(somebody_else_may_release_it)
+START_TEST(another_process_may_release_it)
 {
     struct scene *scene = new_scene();
     struct peer peer;
@@ -209,7 +209,7 @@ static void wait_for_it(void *argument)
     release(&scene->lock);
 }
 
-START_TEST(who_sleeps_gets_it_when_it_is_released)
+START_TEST(a_sleeper_gets_it_when_it_is_released)
 {
     struct scene *scene = new_scene();
     struct peer peers[PEERS];
@@ -331,7 +331,7 @@ static void hold(void *argument)
 }
 
 /* semantics: K14 */
-START_TEST(who_acquires_after_the_holder_was_killed_is_told)
+START_TEST(a_process_that_acquires_after_the_holder_was_killed_learns_of_it)
 {
     struct scene *scene = new_scene();
     pid_t holder = spawn(hold, scene);
@@ -359,7 +359,7 @@ static void inherit(void *argument)
 }
 
 /* semantics: K14 */
-START_TEST(who_sleeps_is_told_when_the_holder_is_killed_and_the_others_go_on)
+START_TEST(a_sleeper_learns_of_the_holders_death_and_the_others_go_on)
 {
     struct scene *scene = new_scene();
     pid_t holder = spawn(hold, scene);
@@ -401,18 +401,18 @@ int main(int argc, char **argv)
     int kinds = kinds_for(argc, argv);
 
     add_tests(suite, "alone", zeroed_memory_is_a_free_lock_that_one_can_try, a_lock_is_made_free_in_memory_that_was_used,
-              a_lock_that_nobody_holds_is_not_released,
+              a_lock_without_a_holder_is_not_released,
               an_acquisition_that_times_out_takes_its_time_and_leaves_the_lock_right,
               no_deadline_overflows_and_one_in_the_past_tries, a_scope_releases_on_every_way_out,
               it_may_be_mapped_at_different_addresses, NULL);
-    add_loop_tests(suite, "together", THREADS, kinds, only_one_at_a_time_has_it, somebody_else_may_release_it,
-                   who_sleeps_gets_it_when_it_is_released, a_wake_up_that_was_for_a_dead_sleeper_is_not_lost, NULL);
+    add_loop_tests(suite, "together", THREADS, kinds, only_one_at_a_time_has_it, another_process_may_release_it,
+                   a_sleeper_gets_it_when_it_is_released, a_wake_up_that_was_for_a_dead_sleeper_is_not_lost, NULL);
     if (kinds == KINDS) {
-        add_loop_tests(suite, "inheritance", THREADS, kinds,
-                       who_sleeps_is_told_when_the_holder_is_killed_and_the_others_go_on, NULL);
+        add_loop_tests(suite, "inheritance", THREADS, kinds, a_sleeper_learns_of_the_holders_death_and_the_others_go_on,
+                       NULL);
         add_tests(suite, "processes", after_a_fork_a_private_lock_can_be_made_free_in_the_child,
                   a_lock_made_before_a_fork_works_in_every_child_and_outlives_each, a_held_lock_may_be_dropped,
-                  who_acquires_after_the_holder_was_killed_is_told, NULL);
+                  a_process_that_acquires_after_the_holder_was_killed_learns_of_it, NULL);
     }
     return run_suite(suite);
 }

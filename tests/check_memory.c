@@ -130,7 +130,7 @@ static void ask_for_more_than_there_is(void *name)
 }
 
 /* semantics: H1 */
-START_TEST(more_than_the_machine_has_is_refused_and_kills_nobody)
+START_TEST(more_than_the_machine_has_is_refused_and_kills_no_process)
 {
     const char *name = name_of("giant");
 
@@ -392,7 +392,7 @@ START_TEST(what_a_killed_creator_left_is_found_and_removed)
 }
 END_TEST
 
-START_TEST(what_somebody_still_has_is_not_stale)
+START_TEST(memory_that_a_process_still_has_is_not_stale)
 {
     const char *name = name_of("inherited");
     pid_t pid = leave_behind(name);
@@ -421,7 +421,7 @@ static void attach_and_wait(void *name)
 }
 
 /* semantics: H4 */
-START_TEST(who_attaches_and_goes_takes_nothing_away)
+START_TEST(a_process_that_attaches_and_leaves_takes_nothing_away)
 {
     const char *name = name_of("visited");
     brood_auto(memory) *memory = create(name, 100), *again = NULL;
@@ -603,7 +603,7 @@ int main(void)
     Suite *suite = suite_create("memory");
 
     add_loop_tests(suite, "sizes", 0, SIZES, two_programs_see_the_same_bytes, NULL);
-    add_loop_tests(suite, "too large", 0, 2, more_than_the_machine_has_is_refused_and_kills_nobody, NULL);
+    add_loop_tests(suite, "too large", 0, 2, more_than_the_machine_has_is_refused_and_kills_no_process, NULL);
     add_tests(suite, "names", names_that_cannot_be_are_refused, sizes_that_cannot_be_are_refused,
               a_name_is_made_once_and_taken_away_once, NULL);
     add_tests(suite, "without a name", memory_without_a_name_travels_as_a_descriptor, memory_without_a_name_cannot_be_cut,
@@ -611,9 +611,9 @@ int main(void)
     add_loop_tests(suite, "forks", 0, 2, children_have_it_at_the_same_address_and_do_not_end_it, NULL);
     add_tests(suite, "strangers", what_brood_did_not_make_is_not_attached, what_can_only_be_read_is_not_attached,
               what_is_no_file_is_not_attached, NULL);
-    add_tests(suite, "deaths", what_a_killed_creator_left_is_found_and_removed, what_somebody_still_has_is_not_stale,
-              who_attaches_and_goes_takes_nothing_away, a_name_never_stands_for_half_made_memory,
-              only_what_is_broods_is_swept, NULL);
+    add_tests(suite, "deaths", what_a_killed_creator_left_is_found_and_removed,
+              memory_that_a_process_still_has_is_not_stale, a_process_that_attaches_and_leaves_takes_nothing_away,
+              a_name_never_stands_for_half_made_memory, only_what_is_broods_is_swept, NULL);
     add_tests(suite, "removals", an_attach_during_a_removal_finds_nothing,
               an_attach_during_a_removal_that_is_given_up_succeeds, an_attach_waits_for_a_removal_for_a_second_at_most,
               NULL);

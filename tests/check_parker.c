@@ -85,7 +85,7 @@ START_TEST(a_sleep_until_now_is_none)
 }
 END_TEST
 
-START_TEST(who_sleeps_for_a_life_that_is_over_does_not_sleep)
+START_TEST(a_sleep_on_a_life_that_is_over_returns_at_once)
 {
     struct bed *bed = shared_memory(sizeof(*bed));
 
@@ -107,7 +107,7 @@ static void sleep_here(void *argument)
     atomic_fetch_add(&bed->woken, 1);
 }
 
-START_TEST(a_wake_wakes_all_who_sleep_there)
+START_TEST(a_wake_wakes_all_sleepers)
 {
     struct bed *bed = shared_memory(sizeof(*bed));
     pid_t pids[3];
@@ -382,7 +382,7 @@ int main(void)
     add_loop_tests(suite, "sleep", 0, has_futex_waitv() ? 2 : 1, a_wake_since_the_last_look_ends_a_sleep_before_it_begins,
                    two_wakes_are_no_less_than_one, the_generation_may_wrap, a_sleep_ends_at_its_deadline_and_not_before,
                    a_sleep_until_now_is_none, NULL);
-    add_tests(suite, "wake", who_sleeps_for_a_life_that_is_over_does_not_sleep, a_wake_wakes_all_who_sleep_there,
+    add_tests(suite, "wake", a_sleep_on_a_life_that_is_over_returns_at_once, a_wake_wakes_all_sleepers,
               a_killed_sleeper_takes_nobodys_wake, NULL);
     add_tests(suite, "hand-over", no_wake_up_is_lost_in_a_hundred_thousand_hand_overs,
               whichever_player_is_killed_and_when_the_other_goes_on, NULL);

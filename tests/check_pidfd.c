@@ -179,7 +179,7 @@ START_TEST(a_process_that_left_is_reaped_with_its_exit_code)
 }
 END_TEST
 
-START_TEST(a_reaped_process_cannot_be_killed_whoever_has_its_number_now)
+START_TEST(a_reaped_process_cannot_be_killed_nor_one_that_has_its_number_now)
 {
     int pidfd = watch(spawn(leave, &(int){0}));
 
@@ -189,7 +189,7 @@ START_TEST(a_reaped_process_cannot_be_killed_whoever_has_its_number_now)
 }
 END_TEST
 
-START_TEST(a_process_that_somebody_else_reaped_is_just_as_dead)
+START_TEST(a_process_that_another_has_reaped_is_just_as_dead)
 {
     pid_t pid = spawn(leave, &(int){3});
     int pidfd = watch(pid), status;
@@ -224,7 +224,7 @@ static void trace(void *argument)
     live_on(NULL);
 }
 
-START_TEST(one_that_somebody_traces_is_not_waited_for_and_its_signal_is_known)
+START_TEST(a_traced_process_is_not_waited_for_and_its_signal_is_known)
 {
     struct traced traced;
     pid_t tracer;
@@ -287,7 +287,7 @@ START_TEST(a_stopped_process_stands_still_until_it_may_go_on)
 }
 END_TEST
 
-START_TEST(who_is_dead_is_not_stopped)
+START_TEST(a_dead_process_is_not_stopped)
 {
     int pidfd = watch(spawn(leave, &(int){0}));
 
@@ -310,7 +310,7 @@ static void wait_for_a_child(void *word)
     }
 }
 
-START_TEST(who_cannot_be_stopped_does_not_hold_up_the_caller)
+START_TEST(a_process_that_cannot_be_stopped_does_not_delay_the_caller)
 {
     _Atomic pid_t *grandchild = shared_memory(sizeof(*grandchild));
     pid_t child = spawn(wait_for_a_child, (void *)grandchild);
@@ -330,7 +330,7 @@ static void let_go_on(void *pid)
         ;
 }
 
-START_TEST(who_is_told_to_go_on_does_not_hold_up_the_caller)
+START_TEST(a_process_that_is_continued_does_not_delay_the_caller)
 {
     pid_t pid = spawn(live_on, NULL), rival = spawn(let_go_on, &pid);
     int pidfd = watch(pid), r;
@@ -401,12 +401,12 @@ int main(int argc, char **argv)
     add_tests(suite, "wait", waiting_for_a_live_process_ends_at_the_deadline_and_not_before, waiting_until_now_only_looks,
               waiting_does_not_reap, signals_neither_end_nor_lengthen_a_wait, NULL);
     add_tests(suite, "reap", a_killed_process_is_reaped_with_its_signal, a_process_that_left_is_reaped_with_its_exit_code,
-              a_reaped_process_cannot_be_killed_whoever_has_its_number_now,
-              a_process_that_somebody_else_reaped_is_just_as_dead,
-              one_that_somebody_traces_is_not_waited_for_and_its_signal_is_known,
+              a_reaped_process_cannot_be_killed_nor_one_that_has_its_number_now,
+              a_process_that_another_has_reaped_is_just_as_dead, a_traced_process_is_not_waited_for_and_its_signal_is_known,
               a_program_that_ignores_sigchld_learns_only_that_it_is_dead, NULL);
-    add_tests(suite, "stop", a_stopped_process_stands_still_until_it_may_go_on, who_is_dead_is_not_stopped,
-              who_cannot_be_stopped_does_not_hold_up_the_caller, who_is_told_to_go_on_does_not_hold_up_the_caller, NULL);
+    add_tests(suite, "stop", a_stopped_process_stands_still_until_it_may_go_on, a_dead_process_is_not_stopped,
+              a_process_that_cannot_be_stopped_does_not_delay_the_caller,
+              a_process_that_is_continued_does_not_delay_the_caller, NULL);
     add_tests(suite, "death fence", behind_a_readable_pidfd_no_thread_of_the_process_stores, NULL);
     return run_suite(suite);
 }

@@ -473,7 +473,7 @@ static struct brood_pipe *end_of(int fd, enum brood_pipe_way way)
     return pipe;
 }
 
-START_TEST(nobody_to_read_it_is_an_error_and_not_a_signal)
+START_TEST(a_missing_reader_is_an_error_and_not_a_signal)
 {
     brood_auto(pipe) *here = NULL, *there = NULL, *end = NULL;
     sigset_t pending;
@@ -1431,7 +1431,7 @@ int main(int argc, char **argv)
               bytes_that_are_nowhere_are_no_message, NULL);
     add_tests(suite, "ends", what_was_sent_comes_before_the_end,
               a_sender_that_is_killed_in_the_middle_is_the_end_inside_a_message, the_end_stays_something_to_receive,
-              nobody_to_read_it_is_an_error_and_not_a_signal, a_sigpipe_of_the_program_itself_stays_pending,
+              a_missing_reader_is_an_error_and_not_a_signal, a_sigpipe_of_the_program_itself_stays_pending,
               a_one_way_pipe_goes_one_way, a_closed_end_says_so_and_may_be_closed_again,
               leaving_the_scope_closes_also_what_is_half_done, NULL);
     add_loop_tests(suite, "cuts", 0, 7, the_end_inside_a_message_is_another_error, NULL);

@@ -176,7 +176,7 @@ START_TEST(a_full_queue_and_an_empty_one_say_so_at_once_or_at_the_deadline)
 END_TEST
 
 /* semantics: Q3 K19 */
-START_TEST(a_deadline_does_not_matter_where_nobody_has_to_wait)
+START_TEST(a_deadline_does_not_matter_where_no_wait_is_needed)
 {
     brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.kind = kinds[_i], .bound = 3));
 
@@ -497,7 +497,7 @@ static void get_one_later(void *argument)
     atomic_store(&scene->outcome, get(scene->queue, brood_after_ms(LONG_MS)));
 }
 
-START_TEST(a_put_wakes_who_waits_for_a_message)
+START_TEST(a_put_wakes_a_waiting_consumer)
 {
     brood_auto(queue) *queue = open_queue(&all_kinds[WHICH]);
     struct scene *scene = scene_of(queue);
@@ -545,7 +545,7 @@ START_TEST(one_is_not_told_that_a_queue_is_empty_or_full_while_it_is_not)
 }
 END_TEST
 
-START_TEST(who_is_held_up_is_told_so)
+START_TEST(a_caller_that_is_blocked_gets_an_error_that_says_so)
 {
     brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.bound = 4));
     struct brood_ring *ring = queue_ring(queue);
@@ -706,7 +706,7 @@ static void put_one_later(void *argument)
     atomic_store(&scene->outcome, put(scene->queue, 4, brood_after_ms(LONG_MS)));
 }
 
-START_TEST(a_get_wakes_who_waits_for_room)
+START_TEST(a_get_wakes_a_producer_that_waits_for_room)
 {
     brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.kind = kinds[WHICH], .bound = 3));
     struct scene *scene = scene_of(queue);
@@ -723,7 +723,7 @@ START_TEST(a_get_wakes_who_waits_for_room)
 }
 END_TEST
 
-START_TEST(a_larger_bound_wakes_who_waits_for_room)
+START_TEST(a_larger_bound_wakes_producers_that_wait_for_room)
 {
     brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.kind = kinds[WHICH], .bound = 1));
     struct scene *scene = scene_of(queue);
@@ -823,7 +823,7 @@ static void get_only(void *argument)
 }
 
 /* semantics: Q8 */
-START_TEST(who_got_a_message_says_that_it_is_done_or_anybody_when_that_one_has_left)
+START_TEST(the_receiver_of_a_message_says_that_it_is_done_or_any_process_when_the_receiver_has_left)
 {
     struct brood_queue_options options = all_kinds[WHICH];
     brood_auto(queue) *queue = NULL;
@@ -850,7 +850,7 @@ static void join_later(void *argument)
 }
 
 /* semantics: Q8 */
-START_TEST(the_last_one_done_wakes_who_joins)
+START_TEST(the_last_message_done_wakes_the_joiner)
 {
     brood_auto(queue) *queue = open_queue(&all_kinds[WHICH]);
     struct scene *scene = scene_of(queue);
@@ -915,7 +915,7 @@ START_TEST(shut_down_immediately_it_throws_away_what_is_left)
 END_TEST
 
 /* semantics: Q18 Q19 */
-START_TEST(shutting_down_wakes_all_who_wait)
+START_TEST(shutting_down_wakes_all_waiters)
 {
     brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.kind = kinds[WHICH / 2], .bound = 1));
     struct scene *putting = scene_of(queue), *joining = scene_of(queue), *getting;
@@ -972,7 +972,7 @@ static void throw_away(struct brood_queue *queue)
     ck_assert_int_eq(brood_queue_shutdown(queue, true), 0);
 }
 
-START_TEST(who_finds_a_shutdown_when_it_has_the_lock_puts_nothing)
+START_TEST(a_producer_that_finds_a_shutdown_under_the_lock_puts_nothing)
 {
     brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.kind = BROOD_LIFO));
 
@@ -985,7 +985,7 @@ START_TEST(who_finds_a_shutdown_when_it_has_the_lock_puts_nothing)
 END_TEST
 
 /* The shutdown could not: the lock was held. */
-START_TEST(who_gets_or_puts_during_a_shutdown_throws_away_what_is_left)
+START_TEST(a_get_or_put_during_a_shutdown_discards_what_is_left)
 {
     for (int i = 0; i < 2; i++) {
         brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.kind = BROOD_LIFO));
@@ -1018,7 +1018,7 @@ static void grow_it(struct brood_queue *queue)
     ck_assert_int_eq(brood__blocks_commit(queue, ring_load(&queue->committed) + 64), 0);
 }
 
-START_TEST(who_comes_to_grow_a_queue_that_another_has_grown_goes_on)
+START_TEST(a_producer_that_comes_to_grow_a_grown_queue_goes_on)
 {
     brood_auto(queue) *queue = open_queue(NULL);
 
@@ -1038,7 +1038,7 @@ static void get_the_first(struct brood_queue *queue)
     expect_get(queue, 0);
 }
 
-START_TEST(who_comes_to_put_beside_a_full_ring_puts_into_it_if_there_is_room_by_then)
+START_TEST(a_producer_at_a_full_ring_uses_it_if_there_is_room_by_then)
 {
     brood_auto(queue) *queue = open_queue(NULL);
 
@@ -1060,7 +1060,7 @@ static void put_into_the_ring(struct brood_queue *queue)
     ring_put_end(queue_ring(queue), me, slot, sizeof(int), position);
 }
 
-START_TEST(who_comes_to_get_what_is_beside_the_ring_gets_what_came_into_it_before)
+START_TEST(a_consumer_of_the_store_gets_what_came_into_the_ring_before)
 {
     brood_auto(queue) *queue = open_queue(NULL);
     int slots = (int)queue_ring(queue)->slots;
@@ -1423,7 +1423,7 @@ START_TEST(the_child_of_one_with_messages_of_many_queues_in_hand_has_none_of_the
 }
 END_TEST
 
-START_TEST(who_waits_for_a_number_hears_of_a_shutdown)
+START_TEST(a_process_that_waits_for_a_number_learns_of_a_shutdown)
 {
     brood_auto(queue) *queue = open_queue(NULL);
     struct scene *scene = scene_of(queue), *waiting = scene_of(queue);
@@ -1490,7 +1490,7 @@ int main(int argc, char **argv)
                    shut_down_immediately_it_throws_away_what_is_left, bytes_at_no_address_are_refused_in_words, NULL);
     add_loop_tests(
         suite, "orders", 0, 3, a_full_queue_and_an_empty_one_say_so_at_once_or_at_the_deadline,
-        a_deadline_does_not_matter_where_nobody_has_to_wait, a_bound_below_what_is_there_keeps_it_full_until_it_is_drained,
+        a_deadline_does_not_matter_where_no_wait_is_needed, a_bound_below_what_is_there_keeps_it_full_until_it_is_drained,
         blocks_are_used_again, a_queue_that_is_out_of_memory_says_so_and_goes_on, batches_take_what_there_is,
         done_too_often_is_refused_and_join_can_be_used_again, a_hand_that_is_full_is_given_nothing_and_all_in_it_is_counted,
         a_queue_in_memory_of_the_users_is_bounded_by_it, long_messages_fill_memory_of_the_users_and_wait_for_room,
@@ -1499,20 +1499,21 @@ int main(int argc, char **argv)
               a_queue_without_a_bound_grows_and_keeps_its_order, what_makes_no_queue_is_refused_in_words,
               a_queue_that_is_not_there_is_refused, one_thread_uses_many_queues_by_turns,
               more_users_than_there_are_numbers_wait_for_one_or_are_refused_in_words, a_put_may_interrupt_a_put,
-              who_is_held_up_is_told_so, who_waits_for_a_number_hears_of_a_shutdown, NULL);
+              a_caller_that_is_blocked_gets_an_error_that_says_so, a_process_that_waits_for_a_number_learns_of_a_shutdown,
+              NULL);
     add_loop_tests(suite, "kinds, between peers", 0, ALL_KINDS * peer_kinds,
-                   many_producers_and_consumers_lose_and_double_nothing, a_put_wakes_who_waits_for_a_message,
-                   the_last_one_done_wakes_who_joins, one_is_not_told_that_a_queue_is_empty_or_full_while_it_is_not,
-                   who_got_a_message_says_that_it_is_done_or_anybody_when_that_one_has_left, NULL);
-    add_loop_tests(suite, "orders, between peers", 0, 3 * peer_kinds, a_get_wakes_who_waits_for_room,
-                   a_larger_bound_wakes_who_waits_for_room, NULL);
-    add_loop_tests(suite, "shutting down", 0, 6 * peer_kinds, shutting_down_wakes_all_who_wait, NULL);
+                   many_producers_and_consumers_lose_and_double_nothing, a_put_wakes_a_waiting_consumer,
+                   the_last_message_done_wakes_the_joiner, one_is_not_told_that_a_queue_is_empty_or_full_while_it_is_not,
+                   the_receiver_of_a_message_says_that_it_is_done_or_any_process_when_the_receiver_has_left, NULL);
+    add_loop_tests(suite, "orders, between peers", 0, 3 * peer_kinds, a_get_wakes_a_producer_that_waits_for_room,
+                   a_larger_bound_wakes_producers_that_wait_for_room, NULL);
+    add_loop_tests(suite, "shutting down", 0, 6 * peer_kinds, shutting_down_wakes_all_waiters, NULL);
     add_loop_tests(suite, "users", 0, peer_kinds, threads_and_children_that_end_leave_room_for_others, NULL);
-    add_loop_tests(suite, "lock", 0, peer_kinds, who_finds_a_shutdown_when_it_has_the_lock_puts_nothing,
-                   who_gets_or_puts_during_a_shutdown_throws_away_what_is_left,
-                   who_comes_to_grow_a_queue_that_another_has_grown_goes_on,
-                   who_comes_to_put_beside_a_full_ring_puts_into_it_if_there_is_room_by_then,
-                   who_comes_to_get_what_is_beside_the_ring_gets_what_came_into_it_before, NULL);
+    add_loop_tests(suite, "lock", 0, peer_kinds, a_producer_that_finds_a_shutdown_under_the_lock_puts_nothing,
+                   a_get_or_put_during_a_shutdown_discards_what_is_left,
+                   a_producer_that_comes_to_grow_a_grown_queue_goes_on,
+                   a_producer_at_a_full_ring_uses_it_if_there_is_room_by_then,
+                   a_consumer_of_the_store_gets_what_came_into_the_ring_before, NULL);
     add_tests(suite, "memory", a_message_that_finds_no_room_beside_a_full_ring_leaves_no_trace, NULL);
     if (peer_kinds == KINDS) {
         add_tests(suite, "children", what_is_beside_the_ring_outlives_one_that_dies_with_the_lock,

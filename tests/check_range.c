@@ -190,7 +190,7 @@ START_TEST(where_nothing_is_left_there_is_nothing_to_steal)
 }
 END_TEST
 
-START_TEST(a_worker_alone_has_nobody_to_steal_from)
+START_TEST(a_single_worker_has_no_victim_to_steal_from)
 {
     brood__range_set(&ranges[0], 4, 4);
     ck_assert(!can_steal(1, 0));
@@ -282,7 +282,7 @@ START_TEST(thieves_that_live_on_each_other_claim_every_item_once)
 }
 END_TEST
 
-START_TEST(a_worker_that_never_came_keeps_nobody_from_its_items)
+START_TEST(a_worker_that_never_came_does_not_keep_its_items)
 {
     static const struct runner runner = {1, 3};
 
@@ -450,9 +450,9 @@ int main(void)
     add_loop_tests(suite, "share", 0, AMOUNTS, shares_are_equal_and_leave_nothing_out, NULL);
     add_tests(suite, "theft", a_thief_takes_the_upper_half_of_the_fullest, of_an_odd_number_the_thief_gets_one_more,
               the_last_item_is_stolen_too, where_nothing_is_left_there_is_nothing_to_steal,
-              a_worker_alone_has_nobody_to_steal_from, a_range_with_the_highest_numbers_is_halved_as_well, NULL);
+              a_single_worker_has_no_victim_to_steal_from, a_range_with_the_highest_numbers_is_halved_as_well, NULL);
     add_tests(suite, "race", racing_workers_claim_every_item_once, thieves_that_live_on_each_other_claim_every_item_once,
-              a_worker_that_never_came_keeps_nobody_from_its_items, NULL);
+              a_worker_that_never_came_does_not_keep_its_items, NULL);
     add_loop_tests(suite, "in between", 0, 2, items_that_are_wanted_in_between_are_claimed_once, NULL);
     add_tests(suite, "death", after_a_death_every_item_is_finished_or_charged_or_never_started, NULL);
     return run_suite(suite);

@@ -76,7 +76,7 @@ static void try_to_release(void *argument)
 }
 
 /* semantics: L4 */
-START_TEST(nobody_else_can_release_it)
+START_TEST(no_other_process_can_release_it)
 {
     struct scene *scene = new_scene();
     struct peer peer;
@@ -194,7 +194,7 @@ int main(int argc, char **argv)
 
     add_tests(suite, "alone", three_acquisitions_take_three_releases_and_a_fourth_is_refused,
               it_is_made_free_in_memory_that_was_used_and_does_not_go_too_deep, NULL);
-    add_loop_tests(suite, "together", THREADS, kinds, nobody_else_can_release_it, only_one_at_a_time_has_it,
+    add_loop_tests(suite, "together", THREADS, kinds, no_other_process_can_release_it, only_one_at_a_time_has_it,
                    when_its_thread_has_ended_the_next_one_is_told, NULL);
     if (kinds == KINDS)
         add_tests(suite, "processes", when_its_process_was_killed_the_next_one_is_told,

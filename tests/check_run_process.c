@@ -367,7 +367,7 @@ START_TEST(asking_for_the_children_reaps_those_that_have_ended)
 }
 END_TEST
 
-START_TEST(a_start_reaps_children_that_nobody_has_a_handle_of)
+START_TEST(a_start_reaps_children_without_a_handle)
 {
     struct brood_process *kept = start(give_back, &(int){2}), *released = start(give_back, &(int){0});
     struct pollfd ended[2] = {{.fd = brood_process_sentinel(kept), .events = POLLIN},
@@ -683,7 +683,7 @@ static void *read_stdin(void *context)
     return getchar() == EOF ? NULL : context;
 }
 
-START_TEST(somebody_who_waits_for_input_does_not_hinder_a_start)
+START_TEST(a_process_that_waits_for_input_does_not_hinder_a_start)
 {
     struct channel channel = open_channel();
     int before = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
@@ -1260,14 +1260,13 @@ int main(void)
               a_child_is_a_daemon_as_its_parent_is_or_as_it_is_told, a_handle_is_good_in_the_process_that_started_the_child,
               a_child_can_handle_an_interrupt, many_children_end_as_they_should,
               the_sentinel_is_readable_when_the_process_has_ended, a_running_process_cannot_be_closed,
-              asking_for_the_children_reaps_those_that_have_ended, a_start_reaps_children_that_nobody_has_a_handle_of,
-              NULL);
+              asking_for_the_children_reaps_those_that_have_ended, a_start_reaps_children_without_a_handle, NULL);
     add_loop_tests(suite, "signals", 0, 3, a_signal_is_a_negative_status, NULL);
     add_tests(suite, "families", a_grandchild_sees_its_parent_die_and_joins_it,
               a_child_has_no_descriptors_of_earlier_children, children_start_children, NULL);
     add_tests(suite, "ends", a_child_waits_for_its_threads, a_child_of_any_thread_can_exit_in_any_thread,
               what_a_function_returns_is_the_exit_status, a_failure_goes_to_the_hook, output_is_flushed_once,
-              somebody_who_waits_for_input_does_not_hinder_a_start, a_child_runs_the_exit_handlers_that_it_registered,
+              a_process_that_waits_for_input_does_not_hinder_a_start, a_child_runs_the_exit_handlers_that_it_registered,
               NULL);
     add_tests(suite, "surroundings", joining_goes_on_after_a_signal, several_threads_join_one_process,
               several_threads_start_processes, there_is_a_processor, a_program_may_ignore_its_children,

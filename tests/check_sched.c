@@ -171,7 +171,7 @@ static void expect_all_done(struct brood_thread *thread)
 }
 
 /* semantics: D5 */
-START_TEST(who_waits_for_an_event_is_told_of_one_that_comes_before)
+START_TEST(a_runner_that_waits_for_an_event_learns_of_an_earlier_one)
 {
     struct story story = {0};
     brood_auto(sched) *sched = open_sched(NULL);
@@ -190,7 +190,7 @@ START_TEST(who_waits_for_an_event_is_told_of_one_that_comes_before)
 END_TEST
 
 /* semantics: D5 */
-START_TEST(who_waits_for_an_event_is_told_that_it_was_cancelled)
+START_TEST(a_runner_that_waits_for_an_event_learns_that_it_was_cancelled)
 {
     struct story story = {0};
     brood_auto(sched) *sched = open_sched(NULL);
@@ -534,8 +534,9 @@ int main(int argc, char **argv)
               clock_and_delay_can_be_the_programs_own, an_action_that_fails_leaves_the_rest_as_it_is,
               an_action_that_fails_without_words_has_those_of_the_number, an_action_can_enter_the_next,
               bad_arguments_are_refused, NULL);
-    add_tests(suite, "threads", who_waits_for_an_event_is_told_of_one_that_comes_before,
-              who_waits_for_an_event_is_told_that_it_was_cancelled, threads_enter_cancel_and_run_at_the_same_time, NULL);
+    add_tests(suite, "threads", a_runner_that_waits_for_an_event_learns_of_an_earlier_one,
+              a_runner_that_waits_for_an_event_learns_that_it_was_cancelled, threads_enter_cancel_and_run_at_the_same_time,
+              NULL);
     if (forks)
         add_tests(suite, "forks", a_fork_goes_on_with_its_copy, NULL);
     return run_suite(suite);

@@ -255,7 +255,7 @@ END_TEST
 static const enum segment_kind files[] = {SEGMENT_SHARED, SEGMENT_JOINED};
 #define FILES (int)(sizeof(files) / sizeof(files[0]))
 
-START_TEST(nobody_can_cut_a_segment_by_its_descriptor)
+START_TEST(no_process_can_shrink_a_segment_by_its_descriptor)
 {
     struct segment segment = open_kind(files[_i], MIB, 64 * KIB);
 
@@ -278,7 +278,7 @@ static bool seals_writing(void)
 }
 
 /* Its pages would be zeros, and where no memory is left to touch them SIGBUS. */
-START_TEST(who_inherits_a_segment_cannot_give_its_pages_back)
+START_TEST(a_process_that_inherits_a_segment_cannot_free_its_pages)
 {
     struct segment segment = open_segment(true, MIB, 64 * KIB);
 
@@ -479,7 +479,7 @@ static void expect_bus_error(struct segment *segment, size_t at)
 }
 
 /* A process that means harm would else take memory that nobody gave it, and that stayed when it is gone. */
-START_TEST(what_is_not_committed_is_there_for_nobody)
+START_TEST(uncommitted_memory_is_there_for_no_process)
 {
     struct segment segment = open_kind(files[_i], GIB, 64 * KIB);
 
@@ -608,7 +608,7 @@ static void attach_in_little_address_space(void *argument)
 }
 
 /* An executable that is started as a worker has the same limits. */
-START_TEST(who_attaches_needs_no_more_address_space_than_who_opened)
+START_TEST(attaching_needs_no_more_address_space_than_opening)
 {
     in_child(attach_in_little_address_space, NULL);
 }
@@ -836,7 +836,7 @@ static void kill_those_who_open(void *argument)
     ck_assert_int_eq(names_in_shm(), 0);
 }
 
-START_TEST(whoever_is_killed_while_it_opens_a_segment_leaves_no_name)
+START_TEST(a_process_killed_while_it_opens_a_segment_leaves_no_name)
 {
     in_child(kill_those_who_open, NULL);
 }
@@ -945,7 +945,7 @@ static int run_with_mounts(void)
     }
     add_loop_tests(suite, "small", 0, SMALL, where_dev_shm_is_small_a_memfd_is_used, NULL);
     add_tests(suite, "shm", where_there_are_no_memfds_dev_shm_is_used, where_files_must_have_a_name_it_is_gone_at_once,
-              whoever_is_killed_while_it_opens_a_segment_leaves_no_name, where_dev_shm_is_absent_a_memfd_is_used,
+              a_process_killed_while_it_opens_a_segment_leaves_no_name, where_dev_shm_is_absent_a_memfd_is_used,
               where_dev_shm_is_read_only_a_memfd_is_used, without_any_shared_memory_there_is_an_error_in_words,
               a_full_dev_shm_is_an_error_that_says_how_much_is_missing_and_no_signal, NULL);
     return run_suite(suite);
@@ -963,10 +963,10 @@ int main(int argc, char **argv)
                    what_a_child_writes_is_seen_in_a_shared_segment_and_not_in_a_private_one, NULL);
     add_tests(suite, "file", a_shared_segment_has_no_name, a_shared_segment_is_its_owners_alone_whatever_the_umask,
               a_shared_segment_is_closed_on_exec, a_shared_segment_is_never_standard_input,
-              a_shared_segment_is_a_memfd_whatever_dev_shm_has, who_inherits_a_segment_cannot_give_its_pages_back,
+              a_shared_segment_is_a_memfd_whatever_dev_shm_has, a_process_that_inherits_a_segment_cannot_free_its_pages,
               memory_is_taken_as_it_is_committed_and_not_as_it_is_reserved, NULL);
-    add_loop_tests(suite, "harm", 0, FILES, nobody_can_cut_a_segment_by_its_descriptor,
-                   what_is_not_committed_is_there_for_nobody, NULL);
+    add_loop_tests(suite, "harm", 0, FILES, no_process_can_shrink_a_segment_by_its_descriptor,
+                   uncommitted_memory_is_there_for_no_process, NULL);
     add_tests(suite, "attach", an_attached_segment_is_the_same_memory,
               what_is_committed_after_another_attached_is_there_for_both, what_is_no_file_with_content_cannot_be_attached,
               NULL);
@@ -974,8 +974,7 @@ int main(int argc, char **argv)
                    beyond_what_is_reserved_there_is_no_more, what_was_prefaulted_costs_no_faults, NULL);
     add_loop_tests(suite, "address space", 0, KINDS, where_address_space_is_limited_less_is_reserved,
                    where_there_is_no_address_space_it_says_how_much_it_needs, NULL);
-    add_tests(suite, "limits", who_attaches_needs_no_more_address_space_than_who_opened,
-              where_files_are_limited_less_is_reserved, files_that_are_too_small_are_an_error_and_no_signal,
-              without_a_descriptor_there_is_no_shared_segment, NULL);
+    add_tests(suite, "limits", attaching_needs_no_more_address_space_than_opening, where_files_are_limited_less_is_reserved,
+              files_that_are_too_small_are_an_error_and_no_signal, without_a_descriptor_there_is_no_shared_segment, NULL);
     return run_suite(suite);
 }

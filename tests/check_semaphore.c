@@ -125,7 +125,7 @@ START_TEST(a_release_of_less_than_one_is_refused)
 END_TEST
 
 /* semantics: S5 K19 */
-START_TEST(who_waits_for_a_permit_in_vain_takes_its_time_and_no_more)
+START_TEST(a_wait_for_a_permit_in_vain_lasts_until_its_deadline_and_no_longer)
 {
     struct brood_semaphore semaphore = {0};
     int64_t began = now_ms();
@@ -277,7 +277,8 @@ int main(int argc, char **argv)
               a_semaphore_with_a_bound_of_zero_never_has_a_permit,
               zeroed_memory_is_a_semaphore_without_permits_and_without_a_bound,
               permits_are_taken_and_added_also_beyond_the_first_value, a_release_over_the_bound_changes_nothing,
-              a_release_of_less_than_one_is_refused, who_waits_for_a_permit_in_vain_takes_its_time_and_no_more, NULL);
+              a_release_of_less_than_one_is_refused, a_wait_for_a_permit_in_vain_lasts_until_its_deadline_and_no_longer,
+              NULL);
     add_loop_tests(suite, "together", THREADS, kinds, no_more_are_inside_than_there_are_permits,
                    a_release_of_n_lets_n_through, no_wake_up_is_lost_from_one_to_the_other_and_back,
                    a_wake_up_that_was_for_a_dead_sleeper_is_not_lost, NULL);

@@ -246,7 +246,7 @@ END_TEST
 
 /* ---- which files are opened ---- */
 
-START_TEST(only_plain_files_are_opened_and_nobody_waits_for_a_fifo)
+START_TEST(only_plain_files_are_opened_and_no_thread_waits_for_a_fifo)
 {
     char directory[] = "/tmp/brood-symbols-XXXXXX", fifo[64];
 
@@ -391,7 +391,7 @@ int main(void)
               a_table_that_is_cut_anywhere_has_right_names_or_none, what_is_no_function_of_its_own_is_not_named,
               a_long_name_is_cut, a_name_that_is_none_is_not_taken, numbers_that_lead_nowhere_lead_to_no_names,
               what_is_no_executable_of_this_machine_is_refused, NULL);
-    add_tests(suite, "files", only_plain_files_are_opened_and_nobody_waits_for_a_fifo,
+    add_tests(suite, "files", only_plain_files_are_opened_and_no_thread_waits_for_a_fifo,
               a_file_that_has_changed_since_is_not_looked_at, NULL);
     add_tests(suite, "modules", the_loader_would_say_the_same_of_an_address, where_nothing_is_loaded_nothing_is_found,
               NULL);

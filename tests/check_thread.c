@@ -274,7 +274,7 @@ static int cannot_join(void *context)
 }
 
 /* semantics: T8 */
-START_TEST(a_thread_of_somebody_else_has_a_handle)
+START_TEST(a_foreign_thread_has_a_handle)
 {
     struct brood_thread *main_thread = brood_thread_current();
     pthread_t thread;
@@ -814,7 +814,7 @@ int main(int argc, char **argv)
     add_tests(suite, "a life", a_thread_lives_from_start_to_its_end, a_thread_cannot_join_itself, threads_have_names,
               naming_a_thread_again_and_again_costs_no_memory, a_stack_is_as_large_as_it_should_be,
               a_thread_that_was_joined_is_not_listed, a_thread_that_cannot_be_started_is_not_listed,
-              several_threads_join_one, a_thread_of_somebody_else_has_a_handle,
+              several_threads_join_one, a_foreign_thread_has_a_handle,
               a_thread_is_a_daemon_as_its_creator_is_or_as_it_is_told, threads_start_threads,
               a_handle_can_be_freed_at_any_time, a_thread_can_have_a_copy_of_its_context,
               leaving_a_scope_waits_for_a_thread_but_not_for_a_daemon, the_end_of_a_thread_can_be_polled_for,

@@ -182,7 +182,7 @@ START_TEST(a_worker_that_dies_or_is_killed_in_a_large_result_is_in_nobodys_way)
 END_TEST
 
 /* The host traces it, as a debugger would, and takes no note of its end. */
-START_TEST(a_worker_that_dies_while_it_is_traced_holds_up_nobody)
+START_TEST(a_worker_that_dies_while_it_is_traced_delays_no_other)
 {
     struct brood_pool *pool;
     brood_auto(future) *future = NULL, *next = NULL;
@@ -740,7 +740,7 @@ int main(int argc, char **argv)
                    a_map_loses_just_the_items_that_killed_a_worker,
                    each_item_that_killed_a_worker_says_so_with_pid_signal_and_number,
                    a_worker_that_dies_or_is_killed_in_a_large_result_is_in_nobodys_way,
-                   a_worker_that_dies_while_it_is_traced_holds_up_nobody,
+                   a_worker_that_dies_while_it_is_traced_delays_no_other,
                    a_task_that_calls_exit_does_not_do_what_the_host_does_at_its_exit, NULL);
     add_loop_tests(suite, "a worker at any time", 0, PROCESS_KINDS, idle_workers_that_are_killed_cost_nothing,
                    random_kills_leave_every_task_with_one_outcome,

@@ -154,7 +154,7 @@ START_TEST(an_initializer_that_fails_in_a_replacement_breaks_the_pool_with_its_w
 }
 END_TEST
 
-START_TEST(who_replaces_a_dead_or_retired_worker_begins_too)
+START_TEST(the_successor_of_a_dead_or_recycled_worker_runs_the_initializer_too)
 {
     struct diary *diary = new_diary();
     struct brood_pool *pool = NULL;
@@ -321,7 +321,7 @@ static void *shut_down(void *pool)
     return NULL;
 }
 
-START_TEST(who_waits_for_room_hears_of_the_shutdown)
+START_TEST(a_submitter_that_waits_for_room_learns_of_the_shutdown)
 {
     struct brood_pool *pool = open_kind(_i, BROOD_POOL(.workers = 1, .queue = 1));
     const struct gate gate = new_gate();
@@ -594,7 +594,7 @@ START_TEST(resizing_under_load_loses_nothing)
 }
 END_TEST
 
-START_TEST(who_is_sent_away_finishes_what_it_runs_and_others_do_the_rest)
+START_TEST(a_dismissed_worker_finishes_what_it_runs_and_others_do_the_rest)
 {
     struct brood_pool *pool = open_kind(_i, BROOD_POOL(.workers = 2));
     const struct gate gates[2] = {new_gate(), new_gate()};
@@ -1092,10 +1092,11 @@ int main(int argc, char **argv)
                    without_an_initializer_there_is_no_state, a_pool_whose_initializer_fails_does_not_open_and_says_why,
                    NULL);
     add_loop_tests(suite, "shutdown", BY_THREADS, end, a_pool_that_is_shut_down_takes_no_more_and_finishes_what_it_has,
-                   a_shutdown_that_cancels_leaves_only_what_runs, who_waits_for_room_hears_of_the_shutdown, NULL);
+                   a_shutdown_that_cancels_leaves_only_what_runs, a_submitter_that_waits_for_room_learns_of_the_shutdown,
+                   NULL);
     add_loop_tests(suite, "statistics", BY_THREADS, end, statistics_tell_what_a_pool_has_done_and_does, NULL);
     add_loop_tests(suite, "size", BY_THREADS, end, a_pool_grows_and_shrinks_on_request, sizes_that_cannot_be_are_refused,
-                   resizing_under_load_loses_nothing, who_is_sent_away_finishes_what_it_runs_and_others_do_the_rest,
+                   resizing_under_load_loses_nothing, a_dismissed_worker_finishes_what_it_runs_and_others_do_the_rest,
                    workers_come_when_there_is_more_to_do_and_idle_ones_are_used_first,
                    workers_with_nothing_to_do_rest_and_come_back,
                    a_worker_that_goes_to_rest_while_a_task_comes_leaves_none_behind, NULL);
@@ -1132,7 +1133,7 @@ int main(int argc, char **argv)
     if (end == WORKER_KINDS)
         add_loop_tests(suite, "initializer of processes", BY_FORKS, WORKER_KINDS,
                        an_initializer_that_fails_in_a_replacement_breaks_the_pool_with_its_words,
-                       who_replaces_a_dead_or_retired_worker_begins_too,
+                       the_successor_of_a_dead_or_recycled_worker_runs_the_initializer_too,
                        a_worker_whose_initializer_outlasts_its_age_runs_a_task_before_it_retires,
                        a_finalizer_has_as_long_as_the_close_may_take, NULL);
     if (end == WORKER_KINDS)

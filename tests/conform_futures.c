@@ -1051,7 +1051,7 @@ END_TEST
 /* ---- the callback thread ---- */
 
 /* semantics: M25 */
-START_TEST(a_callback_thread_calls_them_all_and_nobody_has_to_wait)
+START_TEST(a_callback_thread_calls_them_all_without_a_waiter)
 {
     brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 2, .callbacks = BROOD_CALLBACK_THREAD));
 
@@ -1863,8 +1863,8 @@ int main(int argc, char **argv)
     add_loop_tests(suite, "callbacks", 0, end, callbacks_of_a_task_are_called_in_order_by_the_thread_that_waits,
                    a_callback_of_what_is_done_may_free_it, a_future_that_was_freed_still_calls_back,
                    a_callback_submits_the_next_task_also_one_that_crashes, a_chain_of_callbacks_does_not_use_up_the_stack,
-                   the_callback_of_a_map_is_called_once_with_the_whole,
-                   a_callback_thread_calls_them_all_and_nobody_has_to_wait, NULL);
+                   the_callback_of_a_map_is_called_once_with_the_whole, a_callback_thread_calls_them_all_without_a_waiter,
+                   NULL);
     add_loop_tests(suite, "callbacks beside the caller", BY_THREADS, end, callbacks_are_called_on_failure_and_on_cancelling,
                    callbacks_are_not_called_inside_a_submission_but_by_any_wait,
                    a_callback_may_free_its_future_and_the_others_are_called,

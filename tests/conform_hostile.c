@@ -63,7 +63,7 @@ static void *wait_for_ever(void *future)
     return (void *)(intptr_t)brood_future_wait(future, BROOD_FOREVER);
 }
 
-START_TEST(who_slept_when_everything_was_cleared_wakes_up)
+START_TEST(a_thread_that_slept_when_all_was_cleared_wakes_up)
 {
     brood_auto(pool) *pool = open_pool(_i, 2);
     struct brood_future *hanging, *harmed;
@@ -83,7 +83,7 @@ START_TEST(who_slept_when_everything_was_cleared_wakes_up)
 }
 END_TEST
 
-START_TEST(a_process_id_comes_from_who_started_the_process)
+START_TEST(a_process_id_comes_from_the_process_that_started_it)
 {
     brood_auto(pool) *pool = open_pool(_i / WHOLE, 2);
     struct harm harm = harm_to_all(whole[_i % WHOLE]);
@@ -484,8 +484,8 @@ int main(void)
     Suite *suite = suite_create("hostile");
 
     add_loop_tests(suite, "broken", 0, PROCESS_KINDS * WHOLE, a_pool_that_was_written_over_is_broken_and_says_why, NULL);
-    add_loop_tests(suite, "pids", 0, PROCESS_KINDS * WHOLE, a_process_id_comes_from_who_started_the_process, NULL);
-    add_loop_tests(suite, "asleep", 0, PROCESS_KINDS, who_slept_when_everything_was_cleared_wakes_up, NULL);
+    add_loop_tests(suite, "pids", 0, PROCESS_KINDS * WHOLE, a_process_id_comes_from_the_process_that_started_it, NULL);
+    add_loop_tests(suite, "asleep", 0, PROCESS_KINDS, a_thread_that_slept_when_all_was_cleared_wakes_up, NULL);
     add_loop_tests(suite, "cut", 0, PROCESS_KINDS, a_worker_has_no_descriptor_to_cut_the_segment_with, NULL);
     add_loop_tests(suite, "sealed", 0, PROCESS_KINDS, a_segment_cannot_be_cut_by_the_hosts_descriptor_either, NULL);
     add_loop_tests(suite, "beyond", 0, PROCESS_KINDS, a_worker_that_touches_what_is_not_committed_dies_and_takes_nothing,

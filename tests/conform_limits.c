@@ -494,7 +494,7 @@ START_TEST(a_task_that_has_not_started_is_cancelled_by_a_kill)
 END_TEST
 
 /* The order to kill may arrive when the task is over and the worker has begun another one. */
-START_TEST(a_kill_that_comes_too_late_hits_nobody)
+START_TEST(a_kill_that_comes_too_late_hits_no_other_task)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
     double y;
@@ -597,7 +597,7 @@ START_TEST(a_fault_is_certified_with_its_address_and_a_backtrace)
 END_TEST
 
 /* The task's own function is static. */
-START_TEST(a_backtrace_names_functions_that_nobody_exports)
+START_TEST(a_backtrace_names_functions_that_are_not_exported)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
     brood_auto(future) *future = NULL;
@@ -878,7 +878,7 @@ static void return_too_much(void *kind)
     expect_no_deaths(pool);
 }
 
-START_TEST(a_result_too_large_for_the_group_is_an_error_and_the_end_of_nobody)
+START_TEST(a_result_too_large_for_the_group_is_an_error_and_kills_no_process)
 {
     with_little_memory(return_too_much, _i);
 }
@@ -956,7 +956,7 @@ static void send_too_much(void *unused)
     free(message);
 }
 
-START_TEST(what_a_pipe_has_no_memory_to_keep_breaks_it_and_nobody_else)
+START_TEST(what_a_pipe_has_no_memory_to_keep_breaks_only_the_pipe)
 {
     with_little_memory(send_too_much, _i);
 }
@@ -991,7 +991,7 @@ static void await_mark(const char *mark)
     ck_assert_int_eq(unlink(mark), 0);
 }
 
-START_TEST(many_deaths_that_nobody_asks_about_use_up_nothing)
+START_TEST(many_deaths_that_no_call_asks_about_use_up_nothing)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1));
     struct brood_future *futures[50];
@@ -1454,10 +1454,10 @@ static int run_with_little_memory(void)
     }
     leave_group(group);
     add_loop_tests(suite, "certificates", 0, PROCESS_KINDS, a_worker_that_the_kernel_kills_for_memory_says_so, NULL);
-    add_loop_tests(suite, "results", 0, PROCESS_KINDS, a_result_too_large_for_the_group_is_an_error_and_the_end_of_nobody,
+    add_loop_tests(suite, "results", 0, PROCESS_KINDS, a_result_too_large_for_the_group_is_an_error_and_kills_no_process,
                    of_many_large_results_at_once_those_fail_that_do_not_fit, NULL);
     add_tests(suite, "messages", a_queue_without_a_bound_is_full_where_the_group_is,
-              what_a_pipe_has_no_memory_to_keep_breaks_it_and_nobody_else, NULL);
+              what_a_pipe_has_no_memory_to_keep_breaks_only_the_pipe, NULL);
     return run_suite(suite);
 }
 
@@ -1480,15 +1480,15 @@ int main(int argc, char **argv)
                    an_item_of_a_map_that_overruns_is_lost_alone, NULL);
     add_loop_tests(suite, "kills", 0, PROCESS_KINDS, a_running_task_can_be_killed,
                    a_task_that_cannot_be_stopped_can_be_killed, a_task_that_has_not_started_is_cancelled_by_a_kill,
-                   a_kill_that_comes_too_late_hits_nobody,
+                   a_kill_that_comes_too_late_hits_no_other_task,
                    a_pool_with_ten_thousand_sleepers_that_defy_signals_closes_at_once, NULL);
     add_loop_tests(suite, "certificates", 0, PROCESS_KINDS, a_fault_is_certified_with_its_address_and_a_backtrace,
-                   a_backtrace_names_functions_that_nobody_exports, many_threads_read_one_backtrace,
+                   a_backtrace_names_functions_that_are_not_exported, many_threads_read_one_backtrace,
                    a_crash_is_logged_with_its_signal_task_and_place, a_child_of_a_task_dies_of_what_kills_it,
                    a_crash_while_the_loaders_lock_is_held_ends_and_is_certified,
                    a_crash_on_a_stack_that_was_written_over_ends_and_is_certified, a_stack_overflow_is_certified_too,
                    deaths_are_all_certified_while_the_host_waits_for_another_task,
-                   many_deaths_that_nobody_asks_about_use_up_nothing, NULL);
+                   many_deaths_that_no_call_asks_about_use_up_nothing, NULL);
     add_loop_tests(suite, "retries", 0, PROCESS_KINDS, a_task_whose_worker_died_is_tried_again_as_often_as_allowed,
                    a_task_that_kills_every_worker_fails_in_the_end_with_its_last_certificate,
                    asking_whether_it_is_done_brings_a_retry_on_too, a_task_that_waits_to_be_tried_again_can_be_cancelled,

@@ -252,7 +252,7 @@ END_TEST
 
 /* ---- prefixed ---- */
 
-START_TEST(each_line_says_who_has_printed_it)
+START_TEST(each_line_names_the_worker_that_printed_it)
 {
     struct ear out = listen_to(STDOUT_FILENO), err = listen_to(STDERR_FILENO);
     struct brood_pool *pool = open_prefixed(_i, 1);
@@ -352,7 +352,7 @@ static void fill(const struct ear *ear)
 }
 
 /* The supervisor has a full pipe before it, and sees deaths all the same; who prints waits, who does not goes on. */
-START_TEST(a_reader_that_does_not_read_holds_up_only_who_prints)
+START_TEST(a_reader_that_does_not_read_delays_only_workers_that_print)
 {
     enum { LINES = 30000 };
     struct ear out = listen_to(STDOUT_FILENO);
@@ -529,11 +529,11 @@ int main(void)
                    an_item_of_a_map_has_last_words_of_its_own, a_task_that_has_had_its_time_or_is_killed_leaves_words_too,
                    a_child_that_lives_on_holds_up_nothing, a_confined_worker_and_a_spare_are_heard,
                    forked_workers_that_inherit_everything_are_heard, a_worker_that_can_print_nowhere_works_and_ends, NULL);
-    add_loop_tests(suite, "prefixed", 0, PROCESS_KINDS, each_line_says_who_has_printed_it,
+    add_loop_tests(suite, "prefixed", 0, PROCESS_KINDS, each_line_names_the_worker_that_printed_it,
                    a_line_that_a_death_cuts_short_is_printed_and_certified,
                    what_has_no_end_of_line_is_printed_when_the_worker_rests,
                    nothing_is_lost_when_workers_retire_and_the_pool_closes, NULL);
-    add_loop_tests(suite, "readers", 0, PROCESS_KINDS, a_reader_that_does_not_read_holds_up_only_who_prints,
+    add_loop_tests(suite, "readers", 0, PROCESS_KINDS, a_reader_that_does_not_read_delays_only_workers_that_print,
                    a_reader_that_never_reads_does_not_keep_a_pool_from_closing, a_reader_that_is_gone_costs_no_worker,
                    NULL);
     add_loop_tests(suite, "hosts", 0, PROCESS_KINDS, what_the_host_has_not_written_yet_is_written_once,

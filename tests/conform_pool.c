@@ -424,7 +424,7 @@ static void run_short_tasks(struct brood_pool *pool, int count)
 
 /* Short tasks are left to the worker that is awake.  What comes behind them may be long, and the program does nothing that
  * would bring it on: it only looks whether all have begun. */
-START_TEST(long_tasks_behind_short_ones_run_side_by_side_although_nobody_waits)
+START_TEST(long_tasks_after_short_ones_run_side_by_side_although_no_thread_waits)
 {
     enum { WORKERS = 3, ROUNDS = 20 };
     brood_auto(pool) *pool = open_pool(_i, WORKERS, 0);
@@ -793,7 +793,7 @@ static void *wait_for_it(void *argument)
 
 /* Three workers at gates, and a task at a fourth behind them.  Two are let go: one of these steals the fourth, the other
  * goes to sleep.  In the thief's own lane nothing is ahead of what comes next, and yet nobody is there. */
-START_TEST(a_task_in_the_lane_of_a_thief_is_run_by_who_sleeps)
+START_TEST(a_task_in_the_lane_of_a_thief_is_run_by_a_sleeping_worker)
 {
     brood_auto(pool) *pool = open_pool(_i, 3, 0);
     struct gate gates[4];
@@ -1165,8 +1165,8 @@ int main(int argc, char **argv)
     add_loop_tests(suite, "futures beside the caller", BY_THREADS, end, a_wait_ends_at_its_deadline_and_may_be_repeated,
                    cancel_keeps_a_task_from_starting_and_a_running_one_is_busy, a_future_freed_early_lets_its_task_run,
                    a_full_queue_is_eagain_now_and_etimedout_later, a_task_behind_a_long_one_is_run_by_an_idle_worker,
-                   long_tasks_behind_short_ones_run_side_by_side_although_nobody_waits,
-                   a_task_in_the_lane_of_a_thief_is_run_by_who_sleeps, several_threads_wait_for_one_future, NULL);
+                   long_tasks_after_short_ones_run_side_by_side_although_no_thread_waits,
+                   a_task_in_the_lane_of_a_thief_is_run_by_a_sleeping_worker, several_threads_wait_for_one_future, NULL);
     add_loop_tests(suite, "map", 0, end, map_keeps_the_order_for_every_length_and_chunk, an_empty_map_is_fine,
                    map_runs_every_item_although_some_fail_and_tells_which, a_map_of_more_than_two_windows_is_whole,
                    a_map_of_more_items_than_two_windows_of_shared_arrays_is_whole,

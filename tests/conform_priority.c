@@ -346,7 +346,7 @@ START_TEST(a_thread_that_waits_for_something_else_hands_it_on)
 END_TEST
 
 /* The pool's own thread does it, and nobody asks. */
-START_TEST(who_polls_a_descriptor_need_not_hand_it_on)
+START_TEST(a_program_that_polls_a_descriptor_need_not_feed_the_workers)
 {
     enum { ROUNDS = 100, FEW = 8 };
     brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 1));
@@ -404,7 +404,7 @@ static void end_map(struct long_map *map)
 }
 
 /* The worker is at the first item when it comes, and a later one lets nobody through until it is done. */
-START_TEST(what_is_urgent_goes_before_the_items_of_a_map_that_nobody_has_claimed)
+START_TEST(an_urgent_task_goes_before_the_unclaimed_items_of_a_map)
 {
     brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 1));
     struct long_map map = new_map();
@@ -445,7 +445,7 @@ END_TEST
 
 /* Each of two workers stands at a gate of the map's first half; one leaves the map for the task, and later each stands at
  * one of the second half. */
-START_TEST(who_has_made_way_comes_back_to_the_map)
+START_TEST(a_preempted_worker_comes_back_to_the_map)
 {
     brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 2));
     struct long_map map = {calloc(8, sizeof(struct gate)), calloc(8, sizeof(int64_t)), NULL};
@@ -626,10 +626,11 @@ int main(int argc, char **argv)
                    to_cancel_costs_about_the_same_among_few_and_many, closing_waits_for_what_waits_for_its_turn,
                    a_shutdown_cancels_it_and_nothing_of_it_runs, NULL);
     add_loop_tests(suite, "room", BY_THREADS, end, it_counts_for_the_bound_of_the_queue,
-                   a_thread_that_waits_for_something_else_hands_it_on, who_polls_a_descriptor_need_not_hand_it_on,
-                   many_threads_submit_and_cancel_at_once, NULL);
-    add_loop_tests(suite, "maps", BY_THREADS, end, what_is_urgent_goes_before_the_items_of_a_map_that_nobody_has_claimed,
-                   what_is_not_waits_for_those_that_the_workers_have_been_given, who_has_made_way_comes_back_to_the_map,
+                   a_thread_that_waits_for_something_else_hands_it_on,
+                   a_program_that_polls_a_descriptor_need_not_feed_the_workers, many_threads_submit_and_cancel_at_once,
+                   NULL);
+    add_loop_tests(suite, "maps", BY_THREADS, end, an_urgent_task_goes_before_the_unclaimed_items_of_a_map,
+                   what_is_not_waits_for_those_that_the_workers_have_been_given, a_preempted_worker_comes_back_to_the_map,
                    many_that_are_urgent_leave_a_map_whole, a_map_that_makes_way_can_be_cancelled, NULL);
     add_tests(suite, "inline", in_the_caller_it_means_nothing, NULL);
     if (end == WORKER_KINDS)

@@ -178,7 +178,7 @@ START_TEST(a_block_of_a_loop_has_its_deaths_by_any_of_its_indices)
 }
 END_TEST
 
-START_TEST(who_always_takes_too_long_is_quarantined_too)
+START_TEST(a_task_that_always_takes_too_long_is_quarantined_too)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .retries = 1, .limit_ms = 30));
     brood_auto(future) *future = NULL;
@@ -194,7 +194,7 @@ START_TEST(who_always_takes_too_long_is_quarantined_too)
 END_TEST
 
 /* Whose own wish it was is not poisonous. */
-START_TEST(who_is_killed_on_request_is_not_quarantined)
+START_TEST(a_task_that_is_killed_on_request_is_not_quarantined)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .retries = 5));
     brood_auto(future) *future = NULL;
@@ -209,7 +209,7 @@ START_TEST(who_is_killed_on_request_is_not_quarantined)
 }
 END_TEST
 
-START_TEST(who_is_cancelled_before_another_attempt_keeps_what_the_first_cost)
+START_TEST(a_task_cancelled_before_another_attempt_keeps_the_deaths_of_the_first)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .retries = 5, .retry_pause_ms = 60000));
     brood_auto(future) *future = NULL;
@@ -228,7 +228,7 @@ START_TEST(who_is_cancelled_before_another_attempt_keeps_what_the_first_cost)
 }
 END_TEST
 
-START_TEST(who_asks_for_fewer_gets_the_first_and_learns_how_many_there_are)
+START_TEST(a_caller_that_asks_for_fewer_deaths_gets_the_first_and_the_number_of_all)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .retries = 3));
     brood_auto(future) *future = NULL;
@@ -243,7 +243,7 @@ START_TEST(who_asks_for_fewer_gets_the_first_and_learns_how_many_there_are)
 }
 END_TEST
 
-START_TEST(what_cost_nobody_has_no_deaths)
+START_TEST(a_task_that_killed_no_worker_has_no_deaths)
 {
     brood_auto(pool) *pool = NULL;
     brood_auto(future) *good = NULL;
@@ -296,14 +296,15 @@ int main(void)
     Suite *suite = suite_create("quarantine");
 
     add_loop_tests(suite, "tasks", 0, PROCESS_KINDS, a_task_that_kills_every_worker_is_quarantined_with_all_certificates,
-                   what_dies_twice_and_then_succeeds_has_two_certificates, who_always_takes_too_long_is_quarantined_too,
-                   who_is_killed_on_request_is_not_quarantined,
-                   who_is_cancelled_before_another_attempt_keeps_what_the_first_cost,
-                   who_asks_for_fewer_gets_the_first_and_learns_how_many_there_are, NULL);
+                   what_dies_twice_and_then_succeeds_has_two_certificates,
+                   a_task_that_always_takes_too_long_is_quarantined_too,
+                   a_task_that_is_killed_on_request_is_not_quarantined,
+                   a_task_cancelled_before_another_attempt_keeps_the_deaths_of_the_first,
+                   a_caller_that_asks_for_fewer_deaths_gets_the_first_and_the_number_of_all, NULL);
     add_loop_tests(suite, "maps", 0, PROCESS_KINDS, a_poison_item_of_a_map_is_quarantined_and_all_others_are_right,
                    each_item_has_the_certificates_of_its_own_attempts,
                    a_block_of_a_loop_has_its_deaths_by_any_of_its_indices, NULL);
-    add_loop_tests(suite, "no deaths", BROOD_PROCESSES, BROOD_INLINE + 1, what_cost_nobody_has_no_deaths, NULL);
+    add_loop_tests(suite, "no deaths", BROOD_PROCESSES, BROOD_INLINE + 1, a_task_that_killed_no_worker_has_no_deaths, NULL);
     add_tests(suite, "bounds", a_future_keeps_a_thousand_deaths_those_that_its_outcome_is_about, NULL);
     return run_suite(suite);
 }

@@ -71,7 +71,7 @@ static void put_one(void *argument)
 /* ---- who sleeps ---- */
 
 /* semantics: K14 */
-START_TEST(a_sleeping_getter_is_killed_and_nobody_else_notices)
+START_TEST(a_killed_sleeping_consumer_disturbs_no_other)
 {
     brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.kind = kinds[_i]));
     struct scene *scene = scene_of(queue);
@@ -291,7 +291,7 @@ static void get_one_and_stay(void *argument)
 }
 
 /* semantics: Q8 */
-START_TEST(nobody_says_for_another_what_its_death_will_say)
+START_TEST(no_process_reports_for_another_what_its_death_will_report)
 {
     brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.kind = kinds[_i], .joinable = true));
     struct scene *scene = scene_of(queue);
@@ -591,12 +591,13 @@ int main(int argc, char **argv)
     if (is_long)
         storm_ms = strtol(argv[2], NULL, 10) * 1000 / STORMS;
     else
-        add_loop_tests(suite, "deaths", 0, KINDS, a_sleeping_getter_is_killed_and_nobody_else_notices,
+        add_loop_tests(suite, "deaths", 0, KINDS, a_killed_sleeping_consumer_disturbs_no_other,
                        a_getter_that_is_killed_after_it_was_woken_leaves_the_message_to_another,
                        a_sleeping_putter_is_killed_and_its_message_was_never_there,
                        a_join_ends_and_tells_when_what_is_unfinished_was_lost,
                        a_join_hears_of_the_death_of_a_sleeper_with_a_message_in_flight,
-                       an_end_is_no_death_but_without_a_word_it_is, nobody_says_for_another_what_its_death_will_say,
+                       an_end_is_no_death_but_without_a_word_it_is,
+                       no_process_reports_for_another_what_its_death_will_report,
                        a_death_is_noticed_in_as_many_queues_as_the_dead_one_had_messages_of,
                        a_process_that_returns_has_lost_nothing, a_worker_that_ends_with_its_pool_has_lost_nothing, NULL);
     if (!is_long)

@@ -81,7 +81,7 @@ START_TEST(without_a_network_no_socket_is_made)
 }
 END_TEST
 
-START_TEST(without_processes_nobody_is_forked_executed_or_signalled)
+START_TEST(without_processes_none_is_forked_executed_or_signalled)
 {
     brood_auto(pool) *pool = CONFINED(.no_processes = true);
 
@@ -109,7 +109,7 @@ START_TEST(without_threads_none_is_started)
 }
 END_TEST
 
-START_TEST(who_may_only_read_changes_no_file)
+START_TEST(a_worker_that_may_only_read_changes_no_file)
 {
     static const enum what changes[] = {OPEN_TO_WRITE, OPEN_TO_TRUNCATE, OPEN_NAMELESS, TRUNCATE,
                                         REMOVE,        RENAME,           CHANGE_MODE,   CHANGE_TIMES};
@@ -156,7 +156,7 @@ START_TEST(only_what_is_readable_can_be_read)
 }
 END_TEST
 
-START_TEST(who_asks_for_too_much_memory_gets_none)
+START_TEST(a_worker_that_asks_for_too_much_memory_gets_none)
 {
     brood_auto(pool) *pool = CONFINED(.memory_bytes = (size_t)128 << 20);
 
@@ -166,7 +166,7 @@ START_TEST(who_asks_for_too_much_memory_gets_none)
 }
 END_TEST
 
-START_TEST(who_has_a_limit_of_memory_takes_none_that_no_mapping_counts)
+START_TEST(a_worker_with_a_memory_limit_gets_no_memory_that_no_mapping_counts)
 {
     brood_auto(pool) *pool = CONFINED(.memory_bytes = (size_t)128 << 20), *unlimited = CONFINED(.read_only = true);
 
@@ -175,7 +175,7 @@ START_TEST(who_has_a_limit_of_memory_takes_none_that_no_mapping_counts)
 }
 END_TEST
 
-START_TEST(who_uses_up_the_time_of_its_worker_dies_with_it)
+START_TEST(a_task_that_uses_up_the_time_of_its_worker_dies_with_it)
 {
     brood_auto(pool) *pool = CONFINED(.cpu_seconds = 1, .no_processes = true);
     brood_auto(future) *future = NULL;
@@ -189,7 +189,7 @@ START_TEST(who_uses_up_the_time_of_its_worker_dies_with_it)
 }
 END_TEST
 
-START_TEST(who_ignores_that_its_time_is_used_up_is_killed)
+START_TEST(a_task_that_ignores_that_its_time_is_used_up_is_killed)
 {
     brood_auto(pool) *pool = CONFINED(.cpu_seconds = 1, .no_processes = true);
     brood_auto(future) *future = NULL;
@@ -203,7 +203,7 @@ START_TEST(who_ignores_that_its_time_is_used_up_is_killed)
 }
 END_TEST
 
-START_TEST(who_opens_too_many_files_is_refused)
+START_TEST(a_worker_that_opens_too_many_files_is_refused)
 {
     brood_auto(pool) *pool = CONFINED(.open_files = 100);
 
@@ -212,7 +212,7 @@ START_TEST(who_opens_too_many_files_is_refused)
 }
 END_TEST
 
-START_TEST(who_makes_a_file_too_large_dies_alone)
+START_TEST(a_worker_that_makes_a_file_too_large_dies_alone)
 {
     brood_auto(pool) *pool = CONFINED(.file_bytes = 50000);
     brood_auto(future) *future = NULL;
@@ -413,7 +413,7 @@ START_TEST(when_the_supervisor_dies_its_confined_workers_die_too)
 }
 END_TEST
 
-START_TEST(who_only_computes_opens_nothing)
+START_TEST(a_worker_that_may_only_compute_opens_nothing)
 {
     static const enum what what[] = {OPEN_TO_READ, OPEN_TO_WRITE, OPEN_TO_CREATE, REMOVE, CHANGE_MODE};
     brood_auto(pool) *pool = CONFINED(.syscalls = BROOD_SYSCALLS_COMPUTE);
@@ -724,12 +724,13 @@ int main(int argc, char **argv)
     suite = suite_create("sandbox");
 
     add_loop_tests(suite, "walls", 0, PROCESS_KINDS, without_a_network_no_socket_is_made,
-                   without_processes_nobody_is_forked_executed_or_signalled, without_threads_none_is_started,
-                   who_may_only_read_changes_no_file, only_what_is_readable_can_be_read, NULL);
-    add_loop_tests(suite, "limits", 0, PROCESS_KINDS, who_asks_for_too_much_memory_gets_none,
-                   who_has_a_limit_of_memory_takes_none_that_no_mapping_counts,
-                   who_uses_up_the_time_of_its_worker_dies_with_it, who_ignores_that_its_time_is_used_up_is_killed,
-                   who_opens_too_many_files_is_refused, who_makes_a_file_too_large_dies_alone, NULL);
+                   without_processes_none_is_forked_executed_or_signalled, without_threads_none_is_started,
+                   a_worker_that_may_only_read_changes_no_file, only_what_is_readable_can_be_read, NULL);
+    add_loop_tests(suite, "limits", 0, PROCESS_KINDS, a_worker_that_asks_for_too_much_memory_gets_none,
+                   a_worker_with_a_memory_limit_gets_no_memory_that_no_mapping_counts,
+                   a_task_that_uses_up_the_time_of_its_worker_dies_with_it,
+                   a_task_that_ignores_that_its_time_is_used_up_is_killed, a_worker_that_opens_too_many_files_is_refused,
+                   a_worker_that_makes_a_file_too_large_dies_alone, NULL);
     add_loop_tests(suite, "every sandbox", 0, PROCESS_KINDS,
                    a_sandbox_without_any_wall_keeps_its_workers_from_others_and_from_undoing_it,
                    a_confined_worker_has_no_capabilities_and_gets_none, NULL);
@@ -740,7 +741,7 @@ int main(int argc, char **argv)
                    a_crash_is_certified_and_the_replacement_confined, limits_and_kills_work_as_before,
                    when_the_supervisor_dies_its_confined_workers_die_too, NULL);
     add_loop_tests(suite, "others", 0, PROCESS_KINDS, the_host_is_not_confined,
-                   a_child_that_a_worker_leaves_with_the_supervisor_is_reaped, who_only_computes_opens_nothing,
+                   a_child_that_a_worker_leaves_with_the_supervisor_is_reaped, a_worker_that_may_only_compute_opens_nothing,
                    confined_workers_retire_after_their_tasks, confined_workers_retire_when_they_had_too_much_memory, NULL);
     add_tests(suite, "opening", threads_cannot_be_confined, a_bad_sandbox_is_refused,
               a_limit_of_cpu_time_is_for_workers_without_processes,

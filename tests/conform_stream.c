@@ -579,7 +579,7 @@ START_TEST(a_stream_of_millions_takes_bounded_memory)
 }
 END_TEST
 
-START_TEST(a_whole_stream_ends_by_whoever_has_enough)
+START_TEST(a_whole_stream_ends_at_the_source_or_at_the_receiver)
 {
     brood_auto(pool) *pool = open_pool(_i, 2);
     struct source source = {.end = 1000}, dry = {.end = 1000, .outcome = -EPIPE}, odd = {.end = 100};
@@ -639,7 +639,7 @@ int main(int argc, char **argv)
                    a_stream_takes_no_more_from_its_source_than_its_window, streams_calls_and_maps_share_the_workers,
                    a_failed_item_comes_at_its_place_and_the_stream_goes_on, a_source_that_fails_is_told_behind_what_it_gave,
                    a_stream_that_is_closed_early_runs_no_more, a_stream_outlives_its_pool,
-                   a_whole_stream_ends_by_whoever_has_enough, bad_streams_are_refused_with_words,
+                   a_whole_stream_ends_at_the_source_or_at_the_receiver, bad_streams_are_refused_with_words,
                    a_stream_of_millions_takes_bounded_memory, NULL);
     add_loop_tests(suite, "streams beside the caller", 1, end, waiting_for_an_item_ends_at_its_deadline_and_may_be_repeated,
                    unordered_items_overtake_one_that_takes_long, NULL);

@@ -1,6 +1,6 @@
 /* peer.h - somebody else, who is a thread or a process: stories that are the same for both are told once.
  *
- *     START_TEST(a_lock_that_somebody_else_has_is_not_acquired)      // a loop test over THREADS … KINDS - 1
+ *     START_TEST(a_lock_that_another_process_has_is_not_acquired)      // a loop test over THREADS … KINDS - 1
  *     {
  *         struct scene *scene = shared_memory(sizeof(*scene));
  *         struct peer peer = start_peer(_i, hold_lock, scene);

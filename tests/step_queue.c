@@ -402,7 +402,7 @@ static const struct scene scenes[] = {
 enum { SCENES = sizeof(scenes) / sizeof(scenes[0]) };
 
 /* semantics: K14 */
-START_TEST(whoever_uses_a_queue_dies_at_any_step)
+START_TEST(a_user_of_a_queue_dies_at_any_step)
 {
     const struct scene *scene = &scenes[_i];
     struct stage *stage = shared_memory(sizeof(*stage));
@@ -418,7 +418,7 @@ START_TEST(whoever_uses_a_queue_dies_at_any_step)
 END_TEST
 
 /* What the dead one was about to put does not keep the rest from being thrown away. */
-START_TEST(all_is_thrown_away_whoever_died_before)
+START_TEST(all_is_discarded_after_any_death)
 {
     const struct scene *scene = &scenes[_i];
     struct stage *stage = shared_memory(sizeof(*stage));
@@ -443,7 +443,7 @@ END_TEST
 
 /* Of a queue that was shut down nobody hears that nothing is left while that may not be the last word: who stands still in
  * the middle of a get may die, and a message is there again. */
-START_TEST(a_queue_is_not_drained_while_somebody_is_about_to_get)
+START_TEST(a_queue_is_not_drained_while_a_consumer_is_about_to_get)
 {
     const struct scene *scene = &scenes[_i];
     struct stage *stage = shared_memory(sizeof(*stage));
@@ -536,8 +536,8 @@ int main(void)
         printf("skipped: ptrace is denied here, or does not step this processor\n");
         return 77;
     }
-    add_loop_tests(suite, "deaths", 0, SCENES, whoever_uses_a_queue_dies_at_any_step,
-                   all_is_thrown_away_whoever_died_before, a_queue_is_not_drained_while_somebody_is_about_to_get,
+    add_loop_tests(suite, "deaths", 0, SCENES, a_user_of_a_queue_dies_at_any_step, all_is_discarded_after_any_death,
+                   a_queue_is_not_drained_while_a_consumer_is_about_to_get,
                    of_two_that_set_the_bound_at_once_one_has_set_it,
                    a_shutdown_in_the_middle_of_a_put_or_a_get_leaves_nothing, NULL);
     return run_suite(suite);

@@ -243,7 +243,7 @@ static void prepare_nothing(struct scene *scene)
 }
 
 /* semantics: K14 */
-START_TEST(who_holds_a_lock_dies_at_any_step)
+START_TEST(the_holder_of_a_lock_dies_at_any_step)
 {
     tell(&(struct story){.prepare = prepare_nothing, .act = lock_and_unlock, .judge = expect_lock});
 }
@@ -271,13 +271,13 @@ static void release_lock_behind_a_sleeper(struct scene *scene)
     release_lock(scene);
 }
 
-START_TEST(who_waits_for_a_lock_behind_another_dies_at_any_step)
+START_TEST(a_waiter_after_another_for_a_lock_dies_at_any_step)
 {
     tell(&(struct story){hold_lock_before_a_sleeper, lock_and_unlock, release_lock, expect_lock});
 }
 END_TEST
 
-START_TEST(who_waits_for_a_lock_before_another_dies_at_any_step)
+START_TEST(a_waiter_before_another_for_a_lock_dies_at_any_step)
 {
     tell(&(struct story){hold_lock, lock_and_unlock, release_lock_behind_a_sleeper, expect_lock});
 }
@@ -298,7 +298,7 @@ static void expect_rlock(struct scene *scene)
     expect(!brood_rlock_held(&scene->all.rlock));
 }
 
-START_TEST(who_holds_a_recursive_lock_dies_at_any_step)
+START_TEST(the_holder_of_a_recursive_lock_dies_at_any_step)
 {
     tell(&(struct story){.prepare = prepare_nothing, .act = rlock_and_unlock, .judge = expect_rlock});
 }
@@ -337,7 +337,7 @@ static void expect_permits(struct scene *scene)
     expect(brood_semaphore_value(&scene->all.semaphore) <= 1);
 }
 
-START_TEST(who_adds_a_permit_dies_at_any_step)
+START_TEST(a_process_that_adds_a_permit_dies_at_any_step)
 {
     tell(&(struct story){prepare_permits, add_permit, NULL, expect_permits});
 }
@@ -364,7 +364,7 @@ static void expect_permit(struct scene *scene)
     expect(value == 0 || (value == 1 && !atomic_load(&scene->through)));
 }
 
-START_TEST(who_waits_for_a_permit_dies_at_any_step)
+START_TEST(a_waiter_for_a_permit_dies_at_any_step)
 {
     tell(&(struct story){prepare_one_who_wants_a_permit, take_permit, add_permits, expect_permit});
 }
@@ -398,7 +398,7 @@ static void expect_event(struct scene *scene)
     expect_all_done(scene);
 }
 
-START_TEST(who_sets_an_event_dies_at_any_step)
+START_TEST(a_process_that_sets_an_event_dies_at_any_step)
 {
     tell(&(struct story){prepare_event, set_and_clear, NULL, expect_event});
 }
@@ -460,7 +460,7 @@ static void expect_notified(struct scene *scene)
     expect_no_more_grants(scene);
 }
 
-START_TEST(who_notifies_dies_at_any_step)
+START_TEST(a_notifier_dies_at_any_step)
 {
     tell(&(struct story){prepare_waiters, notify_one, NULL, expect_notified});
 }
@@ -488,7 +488,7 @@ static void expect_the_other_notified(struct scene *scene)
     expect_no_more_grants(scene);
 }
 
-START_TEST(who_waits_for_a_notification_before_another_dies_at_any_step)
+START_TEST(a_waiter_before_another_for_a_notification_dies_at_any_step)
 {
     tell(&(struct story){prepare_nothing, wait_for_notification, notify_before_a_waiter, expect_the_other_notified});
 }
@@ -501,7 +501,7 @@ static void expect_condition(struct scene *scene)
     expect_no_more_grants(scene);
 }
 
-START_TEST(who_waits_alone_for_a_notification_dies_at_any_step)
+START_TEST(a_single_waiter_for_a_notification_dies_at_any_step)
 {
     tell(&(struct story){prepare_nothing, wait_for_notification, notify_one, expect_condition});
 }
@@ -564,13 +564,13 @@ static void expect_barrier(struct scene *scene)
     expect(brood_barrier_wait(&scene->all.barrier, BROOD_NOW) == -EAGAIN);
 }
 
-START_TEST(who_comes_last_to_a_barrier_dies_at_any_step)
+START_TEST(the_last_party_of_a_barrier_dies_at_any_step)
 {
     tell(&(struct story){prepare_two_parties, come, NULL, expect_barrier});
 }
 END_TEST
 
-START_TEST(who_waits_at_a_barrier_dies_at_any_step)
+START_TEST(a_waiter_at_a_barrier_dies_at_any_step)
 {
     tell(&(struct story){prepare_one_party, come, send_the_last_party, expect_barrier});
 }
@@ -598,7 +598,7 @@ static void expect_whole_barrier(struct scene *scene)
     expect(brood_barrier_wait(&scene->all.barrier, BROOD_NOW) == -EAGAIN);
 }
 
-START_TEST(a_party_that_stands_still_at_any_step_holds_up_nobody)
+START_TEST(a_party_stopped_at_any_step_delays_no_other)
 {
     meanwhile = use_the_barrier;
     tell(&(struct story){_i == 0 ? prepare_two_parties : prepare_nothing, come, send_nobody, expect_whole_barrier});
@@ -624,15 +624,14 @@ int main(void)
         printf("skipped: ptrace or a choice of processors is denied here, or it does not step this processor\n");
         return 77;
     }
-    add_tests(suite, "locks", who_holds_a_lock_dies_at_any_step, who_waits_for_a_lock_behind_another_dies_at_any_step,
-              who_waits_for_a_lock_before_another_dies_at_any_step, who_holds_a_recursive_lock_dies_at_any_step, NULL);
-    add_tests(suite, "semaphores and events", who_adds_a_permit_dies_at_any_step, who_waits_for_a_permit_dies_at_any_step,
-              who_sets_an_event_dies_at_any_step, NULL);
-    add_tests(suite, "conditions", who_notifies_dies_at_any_step,
-              who_waits_for_a_notification_before_another_dies_at_any_step,
-              who_waits_alone_for_a_notification_dies_at_any_step, NULL);
-    add_tests(suite, "barriers", who_comes_last_to_a_barrier_dies_at_any_step, who_waits_at_a_barrier_dies_at_any_step,
+    add_tests(suite, "locks", the_holder_of_a_lock_dies_at_any_step, a_waiter_after_another_for_a_lock_dies_at_any_step,
+              a_waiter_before_another_for_a_lock_dies_at_any_step, the_holder_of_a_recursive_lock_dies_at_any_step, NULL);
+    add_tests(suite, "semaphores and events", a_process_that_adds_a_permit_dies_at_any_step,
+              a_waiter_for_a_permit_dies_at_any_step, a_process_that_sets_an_event_dies_at_any_step, NULL);
+    add_tests(suite, "conditions", a_notifier_dies_at_any_step, a_waiter_before_another_for_a_notification_dies_at_any_step,
+              a_single_waiter_for_a_notification_dies_at_any_step, NULL);
+    add_tests(suite, "barriers", the_last_party_of_a_barrier_dies_at_any_step, a_waiter_at_a_barrier_dies_at_any_step,
               NULL);
-    add_loop_tests(suite, "stopped", 0, 2, a_party_that_stands_still_at_any_step_holds_up_nobody, NULL);
+    add_loop_tests(suite, "stopped", 0, 2, a_party_stopped_at_any_step_delays_no_other, NULL);
     return run_suite(suite);
 }

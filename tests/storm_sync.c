@@ -186,7 +186,7 @@ static void finish(struct scene *scene, const pid_t *workers)
     release(scene);
 }
 
-START_TEST(whoever_is_killed_the_others_go_on_and_the_account_is_right)
+START_TEST(after_any_kill_the_others_go_on_and_the_account_is_right)
 {
     struct scene *scene = new_scene();
     int64_t end = now_ms() + number("BROOD_STORM_MS", STORM_MS);
@@ -215,6 +215,6 @@ int main(void)
 {
     Suite *suite = suite_create("a storm over locks and the like");
 
-    add_tests(suite, "storm", whoever_is_killed_the_others_go_on_and_the_account_is_right, NULL);
+    add_tests(suite, "storm", after_any_kill_the_others_go_on_and_the_account_is_right, NULL);
     return run_suite(suite);
 }
