@@ -575,8 +575,8 @@ static void die_in_the_middle_of_a_change(void *argument)
 {
     struct scene *scene = argument;
 
-    scene->barrier.roster[5].process = brood__self();
-    scene->barrier.roster[5].waiting = 1;
+    scene->barrier.waiters[5].process = brood__self();
+    scene->barrier.waiters[5].waiting = 1;
     (void)raise(SIGKILL);
 }
 

@@ -325,7 +325,7 @@ START_TEST(a_worker_is_away_until_it_is_back)
 }
 END_TEST
 
-START_TEST(one_worker_at_a_time_is_the_lookout)
+START_TEST(one_worker_at_a_time_is_the_watcher)
 {
     open_board(false, CROWD);
     ck_assert(!brood__watcher_any(header));
@@ -537,7 +537,7 @@ START_TEST(a_worker_that_the_dead_one_was_about_to_wake_is_woken)
     ck_assert_uint_eq(wakes_of(worker), 2);
     for (unsigned i = 0; i < CROWD; i++)
         ck_assert(i == worker || wakes_of(i) == 0);
-    atomic_store(&waker->waking, UINT32_MAX); /* it has written over its station */
+    atomic_store(&waker->waking, UINT32_MAX); /* it has written over its state */
     brood__idle_wake_for(&shared, waker);
     close_board();
 }
@@ -881,7 +881,7 @@ int main(void)
                    an_idle_worker_is_woken_once, any_idle_worker_is_found_and_no_other_woken,
                    all_workers_from_one_on_are_woken_idle_or_not, a_worker_that_the_dead_one_was_about_to_wake_is_woken,
                    NULL);
-    add_tests(suite, "lookout", one_worker_at_a_time_is_the_lookout, a_leaving_worker_learns_whether_it_was_called, NULL);
+    add_tests(suite, "watcher", one_worker_at_a_time_is_the_watcher, a_leaving_worker_learns_whether_it_was_called, NULL);
     add_tests(suite, "hostile", an_overwritten_board_names_no_worker_that_is_not_there, NULL);
     add_tests(suite, "wake", of_many_that_wake_at_once_each_wakes_another, a_worker_that_two_would_wake_is_woken_by_one,
               a_worker_that_becomes_idle_or_goes_away_fences_in_the_submitters_too,

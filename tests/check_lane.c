@@ -7,13 +7,13 @@
 
 #define SLOTS 8 /* of the ring */
 #define LANES 2
-#define STATIONS 3
+#define WORKERS_HERE 3
 
 /* A pool's lanes as they lie in a segment, and this process's view of them. */
 struct memory {
     struct slot slots[LANES][SLOTS + 1];
     struct slot_extension extensions[LANES][SLOTS + 1];
-    struct worker_state worker_states[STATIONS];
+    struct worker_state worker_states[WORKERS_HERE];
 };
 
 static struct memory *memory;
@@ -511,7 +511,7 @@ START_TEST(a_settled_slot_is_held_by_no_worker)
 }
 END_TEST
 
-START_TEST(a_worker_that_scribbled_over_its_station_holds_nothing)
+START_TEST(a_worker_that_scribbled_over_its_state_holds_nothing)
 {
     static const uint64_t nonsense[] = {UINT64_MAX, (uint64_t)LANES << WORD_POSITION_BITS | SLOTS,
                                         (uint64_t)0xffff << WORD_POSITION_BITS | SLOTS};
@@ -569,7 +569,7 @@ START_TEST(whenever_a_worker_is_killed_one_look_finds_what_it_held)
         uint64_t found_position;
         int life_us = 20 + 3 * round;
 
-        bury(spawn(work_until_killed, &life_us));
+        reap(spawn(work_until_killed, &life_us));
         ck_assert_int_le(count_running(&running), 1);
         ck_assert_ptr_eq(brood__lane_held_by(lanes, LANES, 1, &found_lane, &found_position), running);
         if (running) {
@@ -584,10 +584,10 @@ END_TEST
 
 /* ---- many at once ---- */
 
-#define CREW 3
+#define CLAIMERS 3
 #define RACES 20000
 
-/* The host publishes, collects and now and then cancels; the crew all claim from the one lane.  Position and argument name
+/* The host publishes, collects and now and then cancels; the claimers all claim from the one lane.  Position and argument name
  * the task; the threads only count, and the host checks. */
 static _Atomic unsigned char runs[RACES];
 static _Atomic bool is_over, saw_a_wrong_argument;
@@ -674,15 +674,15 @@ static unsigned race_through(void)
 
 START_TEST(every_task_runs_once_unless_it_was_cancelled)
 {
-    unsigned numbers[CREW] = {0, 1, 2}, cancelled;
-    pthread_t threads[CREW];
+    unsigned numbers[CLAIMERS] = {0, 1, 2}, cancelled;
+    pthread_t threads[CLAIMERS];
 
     lay_out();
-    for (int i = 0; i < CREW; i++)
+    for (int i = 0; i < CLAIMERS; i++)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, run_all, &numbers[i]), 0);
     cancelled = race_through();
     atomic_store(&is_over, true);
-    for (int i = 0; i < CREW; i++)
+    for (int i = 0; i < CLAIMERS; i++)
         ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
     ck_assert(!atomic_load(&saw_a_wrong_argument));
     ck_assert_uint_lt(cancelled, RACES);
@@ -814,8 +814,8 @@ int main(void)
     add_loop_tests(suite, "held", 0, TASKS, the_slot_that_it_runs_is_found_in_any_lane,
                    a_slot_that_it_only_meant_to_claim_is_not_its_own, a_settled_slot_is_held_by_no_worker, NULL);
     add_tests(suite, "death", a_worker_that_never_claimed_anything_holds_nothing,
-              a_worker_that_scribbled_over_its_station_holds_nothing,
-              whenever_a_worker_is_killed_one_look_finds_what_it_held, NULL);
+              a_worker_that_scribbled_over_its_state_holds_nothing, whenever_a_worker_is_killed_one_look_finds_what_it_held,
+              NULL);
     add_tests(suite, "race", every_task_runs_once_unless_it_was_cancelled, NULL);
     add_loop_tests(suite, "rivals", 0, 2, a_task_that_two_want_is_won_once, a_task_that_is_wanted_in_between_is_won_once,
                    NULL);

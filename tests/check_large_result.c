@@ -14,7 +14,7 @@
 
 #define KIB 1024
 
-static struct large_results open_spill(void)
+static struct large_results open_results(void)
 {
     struct large_results large;
 
@@ -43,7 +43,7 @@ static void write_result(const struct large_results *large, uint32_t region, siz
 
 START_TEST(a_result_is_read_where_it_was_written_and_its_memory_goes_back)
 {
-    struct large_results large = open_spill();
+    struct large_results large = open_results();
     char one[100 * KIB], other[100 * KIB];
 
     write_result(&large, 1, sizeof(one), 'a');
@@ -62,7 +62,7 @@ END_TEST
 
 START_TEST(regions_are_given_once_and_again_when_they_are_back)
 {
-    struct large_results large = open_spill();
+    struct large_results large = open_results();
     struct large_regions regions = {0};
     uint32_t taken[100];
 
@@ -84,7 +84,7 @@ END_TEST
 
 START_TEST(the_last_room_that_was_asked_for_counts)
 {
-    struct large_results large = open_spill();
+    struct large_results large = open_results();
     struct brood__large_result large_result = {.large = &large, .region = 7};
 
     ck_assert_int_eq(brood__large_map(&large_result, 10 * KIB), 0);
@@ -99,7 +99,7 @@ END_TEST
 
 START_TEST(what_no_region_holds_is_refused_with_words)
 {
-    struct large_results large = open_spill(), none = LARGE_CLOSED;
+    struct large_results large = open_results(), none = LARGE_CLOSED;
     struct brood__large_result nowhere = {.large = &none, .region = 1}, huge = {.large = &large, .region = 1};
 
     ck_assert_int_eq(brood__large_map(&nowhere, 10), -ENOSPC);
@@ -115,7 +115,7 @@ END_TEST
 /* Else a worker that writes over its slot could make its host read gigabytes of zeros. */
 START_TEST(a_length_that_was_not_written_is_not_believed)
 {
-    struct large_results large = open_spill();
+    struct large_results large = open_results();
     char bytes[64 * KIB];
 
     write_result(&large, 3, 16 * KIB, 1);
@@ -128,7 +128,7 @@ END_TEST
 /* In the host, in a forked worker, and in one that was given the descriptor. */
 START_TEST(another_file_with_the_descriptors_number_is_left_alone)
 {
-    struct large_results large = open_spill(), given;
+    struct large_results large = open_results(), given;
     struct brood__large_result forked = {.large = &large, .region = 1}, execed = {.large = &given, .region = 1};
     int other = memfd_create("other", MFD_CLOEXEC), number = large.fd;
     char byte = 'x';
@@ -154,7 +154,7 @@ END_TEST
 
 START_TEST(the_file_cannot_be_cut)
 {
-    struct large_results large = open_spill();
+    struct large_results large = open_results();
 
     ck_assert_int_eq(ftruncate(large.fd, 4096), -1);
     ck_assert_int_eq(errno, EPERM);
@@ -185,9 +185,9 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("spill");
+    Suite *suite = suite_create("large results");
 
-    add_tests(suite, "spill", a_result_is_read_where_it_was_written_and_its_memory_goes_back,
+    add_tests(suite, "large results", a_result_is_read_where_it_was_written_and_its_memory_goes_back,
               regions_are_given_once_and_again_when_they_are_back, the_last_room_that_was_asked_for_counts,
               what_no_region_holds_is_refused_with_words, a_length_that_was_not_written_is_not_believed,
               another_file_with_the_descriptors_number_is_left_alone, the_file_cannot_be_cut,

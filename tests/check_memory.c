@@ -472,7 +472,7 @@ START_TEST(a_name_never_stands_for_half_made_memory)
 
             ck_assert_msg(r == 0 || r == -ENOENT, "%s", brood_error());
         }
-        bury(pid);
+        reap(pid);
         if (access(path_of(name), F_OK) < 0)
             continue;
         brood_memory_close(attach(name));

@@ -1044,7 +1044,7 @@ START_TEST(a_producer_at_a_full_ring_uses_it_if_there_is_room_by_then)
 
     fill_ring(queue, 0);
     ck_assert_int_eq(call_meanwhile(PEERS, queue, put_one_later, get_the_first), 0);
-    ck_assert_uint_eq(queue_gate(queue) & QUEUE_SPILLED, 0);
+    ck_assert_uint_eq(queue_gate(queue) & QUEUE_HAS_STORED, 0);
     ck_assert_uint_eq(brood_queue_size(queue), queue_ring(queue)->slots);
 }
 END_TEST
@@ -1070,7 +1070,7 @@ START_TEST(a_consumer_of_the_store_gets_what_came_into_the_ring_before)
         expect_get(queue, i);
     ck_assert_int_eq(call_meanwhile(PEERS, queue, get_one_later, put_into_the_ring), 77);
     expect_get(queue, slots);
-    ck_assert_uint_eq(queue_gate(queue) & QUEUE_SPILLED, 0);
+    ck_assert_uint_eq(queue_gate(queue) & QUEUE_HAS_STORED, 0);
 }
 END_TEST
 
@@ -1093,7 +1093,7 @@ START_TEST(what_is_beside_the_ring_outlives_one_that_dies_with_the_lock)
     expect_put(queue, slots + 3);
     for (int i = 0; i < slots + 4; i++)
         expect_get(queue, i);
-    ck_assert_uint_eq(queue_gate(queue) & QUEUE_SPILLED, 0);
+    ck_assert_uint_eq(queue_gate(queue) & QUEUE_HAS_STORED, 0);
 }
 END_TEST
 
@@ -1115,7 +1115,7 @@ START_TEST(a_message_that_finds_no_room_beside_a_full_ring_leaves_no_trace)
         expect_put(queue, 1);
     ck_assert_int_eq(put(queue, 2, BROOD_NOW), -ENOSPC);
     ck_assert_uint_eq(brood_queue_size(queue), count);
-    ck_assert_uint_eq(queue_gate(queue) & QUEUE_SPILLED, 0);
+    ck_assert_uint_eq(queue_gate(queue) & QUEUE_HAS_STORED, 0);
     ck_assert_int_eq(brood_queue_get(queue, &space, BROOD_NOW), 0);
     expect_put(queue, 3);
     ck_assert_uint_eq(brood_queue_unfinished(queue), count + 1);

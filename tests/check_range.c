@@ -412,7 +412,7 @@ static void run_and_die(struct map *map, int round)
     for (int i = 0; i < 2; i++)
         pids[i] = spawn(run_items_until_killed, &mortals[i]);
     for (int i = 0; i < 2; i++)
-        bury(pids[i]);
+        reap(pids[i]);
 }
 
 /* What has a status ran, what has none and is not charged never started: whoever kills, and when. */

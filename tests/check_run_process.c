@@ -959,7 +959,7 @@ START_TEST(wherever_a_parent_is_killed_its_daemons_die)
     for (int us = 50; us < 10000; us += us / 8) {
         int64_t began = now_ms();
 
-        bury(spawn(start_daemons_until_killed, &us));
+        reap(spawn(start_daemons_until_killed, &us));
         while (waitpid(-1, NULL, 0) > 0)
             ;
         ck_assert_int_lt(now_ms() - began, 60000);

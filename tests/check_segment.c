@@ -832,7 +832,7 @@ static void kill_those_who_open(void *argument)
     replace_shm("size=300m");
     deny_memfds();
     for (int life_us = 100; life_us < 2000; life_us += 19)
-        bury(spawn(open_until_killed, &life_us));
+        reap(spawn(open_until_killed, &life_us));
     ck_assert_int_eq(names_in_shm(), 0);
 }
 

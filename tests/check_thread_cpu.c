@@ -115,7 +115,7 @@ START_TEST(a_thread_is_moved_to_the_callers_cpu_and_may_run_where_it_might_befor
     pin(0, nth_cpu(&all, 0));
     pin(busy.tid, nth_cpu(&all, 1));
     ck_assert_int_eq(sched_setaffinity(busy.tid, sizeof(all), &all), 0);
-    await(brood__cpu_wanted_by(busy.tid) == nth_cpu(&all, 1)); /* where it stays, as long as nobody moves it */
+    await(brood__cpu_wanted_by(busy.tid) == nth_cpu(&all, 1)); /* where it stays, as long as no process moves it */
     atomic_store(&busy.seen, 0);
 
     brood__cpu_give_to(busy.tid);

@@ -121,7 +121,7 @@ static inline void die_after_us(int us)
     ck_assert_int_eq(setitimer(ITIMER_REAL, &once, NULL), 0);
 }
 
-static inline void bury(pid_t pid)
+static inline void reap(pid_t pid)
 {
     int status;
 

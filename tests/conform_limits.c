@@ -1161,7 +1161,7 @@ START_TEST(each_item_of_a_map_is_tried_again_as_often_as_if_it_were_alone)
 }
 END_TEST
 
-/* ---- retirement ---- */
+/* ---- recycling ---- */
 
 /* semantics: M17 */
 START_TEST(a_worker_retires_after_its_tasks_and_none_is_lost)
@@ -1494,7 +1494,7 @@ int main(int argc, char **argv)
                    asking_whether_it_is_done_brings_a_retry_on_too, a_task_that_waits_to_be_tried_again_can_be_cancelled,
                    a_pool_that_closes_does_not_try_again, lost_items_of_a_map_are_tried_again,
                    each_item_of_a_map_is_tried_again_as_often_as_if_it_were_alone, NULL);
-    add_loop_tests(suite, "retirement", 0, PROCESS_KINDS, a_worker_retires_after_its_tasks_and_none_is_lost,
+    add_loop_tests(suite, "recycling", 0, PROCESS_KINDS, a_worker_retires_after_its_tasks_and_none_is_lost,
                    many_tasks_at_once_outlive_many_workers, a_worker_that_has_leaked_too_much_retires,
                    a_worker_larger_than_its_limit_runs_a_task_before_it_retires,
                    a_worker_larger_than_its_limit_waits_for_its_first_task,

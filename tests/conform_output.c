@@ -310,7 +310,7 @@ START_TEST(nothing_is_lost_when_workers_retire_and_the_pool_closes)
     enum { N = 60 };
     struct ear out = listen_to(STDOUT_FILENO);
     struct brood_pool *pool =
-        open_processes(_i, BROOD_POOL(.workers = 2, .worker_tasks = 5, .output = BROOD_OUTPUT_PREFIX, .name = "crew"));
+        open_processes(_i, BROOD_POOL(.workers = 2, .worker_tasks = 5, .output = BROOD_OUTPUT_PREFIX, .name = "group"));
     int r = 0;
 
     for (int i = 0; i < N && r == 0; i++) {

@@ -430,7 +430,7 @@ START_TEST(a_worker_that_may_only_compute_opens_nothing)
 }
 END_TEST
 
-static void expect_retirement(struct brood_pool *pool, enum what task)
+static void expect_recycling(struct brood_pool *pool, enum what task)
 {
     struct brood_pool_stats stats = {.size = sizeof(stats)};
 
@@ -447,7 +447,7 @@ START_TEST(confined_workers_retire_after_their_tasks)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .worker_tasks = 3, .sandbox = &narrowest));
 
-    expect_retirement(pool, COMPUTE);
+    expect_recycling(pool, COMPUTE);
 }
 END_TEST
 
@@ -457,7 +457,7 @@ START_TEST(confined_workers_retire_when_they_had_too_much_memory)
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 1, .worker_memory_mib = 100,
                                                            .sandbox = BROOD_SANDBOX(.syscalls = BROOD_SYSCALLS_COMPUTE)));
 
-    expect_retirement(pool, HAVE_128_MIB);
+    expect_recycling(pool, HAVE_128_MIB);
 }
 END_TEST
 

@@ -48,12 +48,12 @@ struct gate {
     _Atomic int worker; /* who stands there, + 1 */
 };
 
-struct errand {
+struct assignment {
     struct cell *cell;
     struct gate *gate; /* to stand at, or NULL */
     int value;
 };
-_Static_assert(sizeof(struct errand) <= SLOT_ARG_BYTES, "it goes into a slot");
+_Static_assert(sizeof(struct assignment) <= SLOT_ARG_BYTES, "it goes into a slot");
 
 static void stand_at(struct gate *gate)
 {
@@ -62,7 +62,7 @@ static void stand_at(struct gate *gate)
         (void)syscall(SYS_futex, &gate->is_open, FUTEX_WAIT, 0, NULL, NULL, 0);
 }
 
-BROOD_TASK(run_errand, struct errand, int)
+BROOD_TASK(run_assignment, struct assignment, int)
 {
     atomic_fetch_add(&arg->cell->begun, 1);
     if (arg->gate)
@@ -74,15 +74,15 @@ BROOD_TASK(run_errand, struct errand, int)
 
 #define LARGE_BYTES 2000 /* more than is put aside */
 
-BROOD_TASK_BYTES(run_large_errand, BROOD_ANY_SIZE)
+BROOD_TASK_BYTES(run_large_assignment, BROOD_ANY_SIZE)
 {
-    const struct errand *errand = arg.ptr;
+    const struct assignment *assignment = arg.ptr;
     unsigned char *to = brood_reply_space(reply, LARGE_BYTES);
 
-    atomic_fetch_add(&errand->cell->begun, 1);
+    atomic_fetch_add(&assignment->cell->begun, 1);
     if (to)
-        memset(to, errand->value * 3 + 1, LARGE_BYTES);
-    atomic_fetch_add(&errand->cell->ended, 1);
+        memset(to, assignment->value * 3 + 1, LARGE_BYTES);
+    atomic_fetch_add(&assignment->cell->ended, 1);
     return 0;
 }
 
@@ -92,7 +92,7 @@ enum { GATES = 2, JOBS = 8, ITEMS = 4, CELLS = JOBS + ITEMS };
 
 struct job_seen {
     struct brood_future *future;
-    struct errand errand;
+    struct assignment assignment;
     bool is_large;
     uint64_t ref; /* its slot */
 };
@@ -113,7 +113,7 @@ struct scene {
     struct job_seen jobs[JOBS];
     int job_count;
     struct brood_future *map;
-    struct errand items[ITEMS];
+    struct assignment items[ITEMS];
     int results[ITEMS];
     unsigned victim;
     pid_t victim_pid;
@@ -178,8 +178,8 @@ static void submit_job(struct scene *scene, struct gate *gate)
     int i = scene->job_count++;
     struct job_seen *job = &scene->jobs[i];
 
-    job->errand = (struct errand){&scene->cells[i], gate, i};
-    ck_assert_int_eq(brood_apply_async(scene->pool, run_errand, &job->future, &job->errand), 0);
+    job->assignment = (struct assignment){&scene->cells[i], gate, i};
+    ck_assert_int_eq(brood_apply_async(scene->pool, run_assignment, &job->future, &job->assignment), 0);
     job->ref = slot_ref(job->future->job.lane, job->future->job.position);
 }
 
@@ -188,10 +188,10 @@ static void submit_large(struct scene *scene)
     int i = scene->job_count++;
     struct job_seen *job = &scene->jobs[i];
 
-    job->errand = (struct errand){&scene->cells[i], NULL, i + 1};
+    job->assignment = (struct assignment){&scene->cells[i], NULL, i + 1};
     job->is_large = true;
-    ck_assert_int_eq(brood_apply_bytes_async(scene->pool, run_large_errand, &job->future,
-                                             ((struct brood_bytes){&job->errand, sizeof(job->errand)})),
+    ck_assert_int_eq(brood_apply_bytes_async(scene->pool, run_large_assignment, &job->future,
+                                             ((struct brood_bytes){&job->assignment, sizeof(job->assignment)})),
                      0);
     job->ref = slot_ref(job->future->job.lane, job->future->job.position);
 }
@@ -199,9 +199,9 @@ static void submit_large(struct scene *scene)
 static void submit_map(struct scene *scene, size_t chunk)
 {
     for (int i = 0; i < ITEMS; i++)
-        scene->items[i] = (struct errand){&scene->cells[JOBS + i], NULL, i};
-    ck_assert_int_eq(brood_pool_map_async(scene->pool, &run_errand.task, &scene->map, scene->results, scene->items, ITEMS,
-                                          BROOD_MAP(.chunk = chunk)),
+        scene->items[i] = (struct assignment){&scene->cells[JOBS + i], NULL, i};
+    ck_assert_int_eq(brood_pool_map_async(scene->pool, &run_assignment.task, &scene->map, scene->results, scene->items,
+                                          ITEMS, BROOD_MAP(.chunk = chunk)),
                      0);
 }
 
@@ -352,15 +352,16 @@ static void expect_death(struct scene *scene, struct brood_future *future, uint6
 }
 
 /* Nothing runs twice, and what is done has run. */
-static void expect_count(struct scene *scene, const struct errand *errand, int outcome)
+static void expect_count(struct scene *scene, const struct assignment *assignment, int outcome)
 {
-    int begun = atomic_load(&errand->cell->begun), ended = atomic_load(&errand->cell->ended);
+    int begun = atomic_load(&assignment->cell->begun), ended = atomic_load(&assignment->cell->ended);
 
     if (outcome == 0)
-        expect(scene, begun == 1 && ended == 1, "errand %d: begun %d times, ended %d times", errand->value, begun, ended);
-    else
-        expect(scene, ended <= begun && begun <= 1, "errand %d: begun %d times, ended %d times", errand->value, begun,
+        expect(scene, begun == 1 && ended == 1, "assignment %d: begun %d times, ended %d times", assignment->value, begun,
                ended);
+    else
+        expect(scene, ended <= begun && begun <= 1, "assignment %d: begun %d times, ended %d times", assignment->value,
+               begun, ended);
 }
 
 /* A wait that is not woken ends well too, at its deadline. */
@@ -392,17 +393,17 @@ static int take_result(struct scene *scene, const struct job_seen *job, int *ret
 static void expect_job(struct scene *scene, const struct job_seen *job)
 {
     bool is_lost = scene->hand.task && scene->hand.ref == job->ref;
-    int result = 0, value = job->errand.value, outcome;
+    int result = 0, value = job->assignment.value, outcome;
 
     expect_wait(scene, job->future);
     outcome = take_result(scene, job, &result);
-    expect(scene, outcome == (is_lost ? -EOWNERDEAD : 0), "errand %d: %d, %s", value, outcome,
+    expect(scene, outcome == (is_lost ? -EOWNERDEAD : 0), "assignment %d: %d, %s", value, outcome,
            brood_future_error(job->future));
-    expect_count(scene, &job->errand, outcome);
+    expect_count(scene, &job->assignment, outcome);
     if (is_lost)
         expect_death(scene, job->future, 0);
     else
-        expect(scene, result == value * 3 + 1, "errand %d: %d", value, result);
+        expect(scene, result == value * 3 + 1, "assignment %d: %d", value, result);
 }
 
 static void expect_item(struct scene *scene, size_t i)
@@ -775,9 +776,9 @@ static void expect_end(struct scene *scene, bool was_told)
         if (i == 0 && was_told)
             expect_death(scene, job->future, 0);
         expect(scene, outcome == (i == 0 && was_told ? -EOWNERDEAD : -ESHUTDOWN) || (i == 1 && outcome == 0),
-               "errand %d: %d, %s", i, outcome, brood_future_error(job->future));
-        expect(scene, outcome < 0 || result == i * 3 + 1, "errand %d: %d", i, result);
-        expect_count(scene, &job->errand, outcome);
+               "assignment %d: %d, %s", i, outcome, brood_future_error(job->future));
+        expect(scene, outcome < 0 || result == i * 3 + 1, "assignment %d: %d", i, result);
+        expect_count(scene, &job->assignment, outcome);
     }
 }
 
@@ -791,15 +792,15 @@ static void expect_broken(struct scene *scene, bool was_told)
 {
     expect_waiter(scene);
     expect_end(scene, was_told);
-    expect(scene, brood_apply(scene->pool, run_errand, &(int){0}, &scene->jobs[0].errand) == -ESHUTDOWN, "%s",
+    expect(scene, brood_apply(scene->pool, run_assignment, &(int){0}, &scene->jobs[0].assignment) == -ESHUTDOWN, "%s",
            brood_error());
     expect(scene, brood_pool_close(scene->pool, BROOD_FOREVER) == -ETIMEDOUT, "%s", brood_error());
     free_jobs(scene);
     await(is_alone());
 }
 
-/* It has a worker to bury and one to start. */
-static void prepare_burial(struct scene *scene)
+/* It has a worker to reap and one to start. */
+static void prepare_reaping(struct scene *scene)
 {
     leave_work_behind(scene);
     stepper_seize(&scene->stepper, supervisor_of(scene));
@@ -808,14 +809,14 @@ static void prepare_burial(struct scene *scene)
 }
 
 /* A pool for each round, since it does not survive its supervisor. */
-static bool play_burial(struct scene *scene, struct moment moment)
+static bool play_reaping(struct scene *scene, struct moment moment)
 {
     struct hand hand;
     bool has_come, was_told;
 
     open_scene(scene, scene->story, ASLEEP);
     set_scene(scene);
-    prepare_burial(scene);
+    prepare_reaping(scene);
     start_waiter(scene);
 
     has_come = walk_until(scene, moment);
@@ -827,12 +828,12 @@ static bool play_burial(struct scene *scene, struct moment moment)
     return has_come;
 }
 
-START_TEST(a_supervisor_that_buries_and_forks_dies_at_any_step)
+START_TEST(a_supervisor_that_reaps_and_forks_dies_at_any_step)
 {
     struct scene scene = {.story = &(struct story){.workers = 1}};
 
     ck_assert_int_eq(setenv("BROOD_POLLER", pollers[_i], 1), 0);
-    walk_through(&scene, play_burial);
+    walk_through(&scene, play_reaping);
 }
 END_TEST
 
@@ -921,7 +922,7 @@ int main(void)
                    a_worker_that_steals_items_dies_at_any_step, NULL);
     add_loop_tests(suite, "a new worker", ASLEEP, WAITERS, a_worker_that_starts_dies_at_any_step, NULL);
     add_loop_tests(suite, "a spare", ASLEEP, WAITERS, a_spare_that_takes_over_dies_at_any_step, NULL);
-    add_loop_tests(suite, "the supervisor", 0, POLLERS, a_supervisor_that_buries_and_forks_dies_at_any_step,
+    add_loop_tests(suite, "the supervisor", 0, POLLERS, a_supervisor_that_reaps_and_forks_dies_at_any_step,
                    a_supervisor_that_stops_dies_at_any_step, NULL);
     add_tests(suite, "orphans", a_worker_that_starts_goes_with_its_supervisor_at_any_step, NULL);
     return run_suite(suite);

@@ -167,7 +167,7 @@ static void look_into_its_hands(struct scene *scene)
     round_.had_lock = claim_owner(&scene->all.lock.word) == victim;
     round_.had_rlock = claim_owner(&scene->all.rlock.word) == victim;
     for (int i = 0; i < BROOD_BARRIER_PROCESSES; i++)
-        if (scene->all.barrier.roster[i].process == victim && (uint32_t)scene->all.barrier.roster[i].waiting > 0)
+        if (scene->all.barrier.waiters[i].process == victim && (uint32_t)scene->all.barrier.waiters[i].waiting > 0)
             round_.was_in_barrier = true;
 }
 

@@ -165,7 +165,7 @@ static void start(unsigned owner)
 
 /* The dead producer was about to put the message, or had put it and not counted on.  Whether it was published is seen in
  * the end, by whether somebody got it.  The next life of the producer begins with the next message. */
-static void bury_producer(struct entry *entry, const struct brood_ring_report *report, struct total *total)
+static void reap_producer(struct entry *entry, const struct brood_ring_report *report, struct total *total)
 {
     if (report->unfinished_puts)
         settle(entry->message[0]);
@@ -177,7 +177,7 @@ static void bury_producer(struct entry *entry, const struct brood_ring_report *r
 }
 
 /* The message in the hand of the dead consumer is the one that lies in its entry.  It may have dealt with it. */
-static void bury_consumer(struct entry *entry, const struct brood_ring_report *report, struct total *total)
+static void reap_consumer(struct entry *entry, const struct brood_ring_report *report, struct total *total)
 {
     total->redelivered += report->redelivered;
     if (report->in_hand && !is_settled(entry->message[0])) {
@@ -205,9 +205,9 @@ static void kill_one(unsigned owner, struct total *total)
     if (brood_ring_recover(ring, owner, &report) < 0)
         fail("brood_ring_recover");
     if (is_producer(owner))
-        bury_producer(entry, &report, total);
+        reap_producer(entry, &report, total);
     else
-        bury_consumer(entry, &report, total);
+        reap_consumer(entry, &report, total);
     total->kills++;
     start(owner);
 }

@@ -42,7 +42,7 @@ struct brood_barrier { /* all of it is private */
     struct {
         uint64_t process;
         uint64_t waiting;
-    } roster[BROOD_BARRIER_PROCESSES];
+    } waiters[BROOD_BARRIER_PROCESSES];
 };
 
 /* 0; -EINVAL: fewer than one party, or more than 2^30 - 1.  There may be more parties than BROOD_BARRIER_PROCESSES, since

@@ -49,7 +49,7 @@ struct brood_condition { /* all of it is private, and guarded by the lock */
     struct {
         uint64_t process;
         uint64_t waiting;
-    } roster[BROOD_CONDITION_PROCESSES];
+    } waiters[BROOD_CONDITION_PROCESSES];
 };
 
 /* A condition of that lock.  0; -EINVAL: there is no lock.  Not while others use it. */

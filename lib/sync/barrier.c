@@ -43,7 +43,7 @@ _Static_assert((CLAIMING & IDENTITY_BITS) == 0, "an identity has room for it");
 
 static struct barrier_entry *barrier_table(struct brood_barrier *barrier)
 {
-    return (struct barrier_entry *)(void *)barrier->roster;
+    return (struct barrier_entry *)(void *)barrier->waiters;
 }
 
 /* All participants write it.  Each party that arrives releases, and each that goes on acquires: so it sees what all stored

@@ -34,7 +34,7 @@ _Static_assert(offsetof(struct brood_rlock, word) == 0 && offsetof(struct brood_
 
 static struct waiter_entry *condition_table(struct brood_condition *condition)
 {
-    return (struct waiter_entry *)(void *)condition->roster;
+    return (struct waiter_entry *)(void *)condition->waiters;
 }
 
 /* The notifier adds to it, with the lock, after it has stored the grants: release.  Waiters load it without the lock before

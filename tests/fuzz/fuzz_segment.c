@@ -1,4 +1,4 @@
-/* fuzz_segment.c - what the host reads from the segment of a pool that somebody has written over: slots, notes, stations,
+/* fuzz_segment.c - what the host reads from the segment of a pool that a worker has written over: slots, slot extensions, worker states,
  * the board, the description of maps.
  *
  * The pool is real but for its workers: there are none, and the input says what they would have written.  So nothing runs
@@ -55,7 +55,7 @@ static void need(bool holds)
         abort();
 }
 
-static void open_mirror(struct brood_pool *pool, unsigned worker)
+static void open_shadow(struct brood_pool *pool, unsigned worker)
 {
     struct lane_shadow *shadow = &pool->shadows[worker];
 
@@ -84,7 +84,7 @@ static struct brood_pool *open_pool(void)
     pool->shadows = calloc(WORKERS, sizeof(*pool->shadows));
     need(pool->shadows);
     for (unsigned i = 0; i < WORKERS; i++)
-        open_mirror(pool, i);
+        open_shadow(pool, i);
     return pool;
 }
 

@@ -284,7 +284,7 @@ static void rearm(struct brood_pool *pool)
 }
 
 /* Futures that were done before the descriptor existed count, too. */
-static int open_bell(struct brood_pool *pool)
+static int ready_fd_open(struct brood_pool *pool)
 {
     int fd = open_eventfd();
 
@@ -306,7 +306,7 @@ int brood_pool_fd(struct brood_pool *pool)
     if (r == 0)
         r = brood__event_thread_start(pool);
     if (r == 0 && pool->events.ready_fd < 0)
-        r = open_bell(pool);
+        r = ready_fd_open(pool);
     if (r == 0)
         r = pool->events.ready_fd;
     brood__pool_leave(pool);

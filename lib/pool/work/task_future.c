@@ -35,9 +35,9 @@ static void copy_result(const struct brood_pool *pool, struct brood_future *futu
 }
 
 /* Reads each field of the slot once and checks it, because a worker may have written anything.  The length of a large
- * result, which is not in the slot, goes to *ret_spilled for brood__fetch_later(). */
+ * result, which is not in the slot, goes to *ret_large_result for brood__fetch_later(). */
 static int take_answer(struct brood_pool *pool, struct brood_future *future, const struct answer *answer,
-                       size_t *ret_spilled)
+                       size_t *ret_large_result)
 {
     const struct slot *slot = answer->slot;
     int status = read_once(slot->status);
@@ -48,7 +48,7 @@ static int take_answer(struct brood_pool *pool, struct brood_future *future, con
     if (status < 0 && read_once(slot->has_message))
         brood__future_keep_message(future, answer->extension->words, sizeof(answer->extension->words));
     if (length > future->room) {
-        *ret_spilled = length;
+        *ret_large_result = length;
         return status < 0 ? status : brood__fetch_region(future) != LARGE_NONE ? 0 : -EMSGSIZE;
     }
     if (future->is_inline)

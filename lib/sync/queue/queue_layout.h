@@ -6,7 +6,7 @@
  * length of its message, and a message that does not fit into the slot lies in a chain of blocks that the slot names.  The
  * **store** is under the queue's lock: each message is a chain of blocks, and the index, a heap of the chains' first blocks
  * or a sorted list of them, gives the order.  A FIFO queue uses the ring, and the store for what the ring has no room for:
- * once a message is there (QUEUE_SPILLED), every put goes there until the store is empty again; so all messages in the ring
+ * once a message is there (QUEUE_HAS_STORED), every put goes there until the store is empty again; so all messages in the ring
  * are older than all in the store.  The other kinds use the store alone.
  *
  * Only messages are ever given back, not blocks.  A block's word names the message that the block belongs to, and the
@@ -87,15 +87,15 @@ _Static_assert(sizeof(struct block) == 16, "shared layout");
 /* ---- the queue ---- */
 
 /* Bits of `gate`, the one word that every put and get reads. */
-#define QUEUE_SHUT 1u      /* shut down, for ever.  shutdown() sets it. */
-#define QUEUE_DISCARD 2u   /* ... and the remaining messages are discarded */
-#define QUEUE_SPILLED 4u   /* FIFO: the store has messages.  The holder of the lock sets and clears it. */
-#define QUEUE_GETTERS 8u   /* consumers may sleep until there is a message.  Sleepers set it, notifiers clear it. */
-#define QUEUE_PUTTERS 16u  /* producers may sleep until there is room */
-#define QUEUE_JOINERS 32u  /* joiners may sleep until nothing is unfinished */
-#define QUEUE_JOINABLE 64u /* messages stay in flight until task_done().  Set by init, task_done() and join(). */
-#define QUEUE_FIXED 128u   /* the user's memory: the queue is full when a message does not fit.  Set by init. */
-#define QUEUE_CROWDED 256u /* threads may sleep, among the joiners, until an owner number is given back */
+#define QUEUE_SHUT 1u       /* shut down, for ever.  shutdown() sets it. */
+#define QUEUE_DISCARD 2u    /* ... and the remaining messages are discarded */
+#define QUEUE_HAS_STORED 4u /* FIFO: the store has messages.  The holder of the lock sets and clears it. */
+#define QUEUE_GETTERS 8u    /* consumers may sleep until there is a message.  Sleepers set it, notifiers clear it. */
+#define QUEUE_PUTTERS 16u   /* producers may sleep until there is room */
+#define QUEUE_JOINERS 32u   /* joiners may sleep until nothing is unfinished */
+#define QUEUE_JOINABLE 64u  /* messages stay in flight until task_done().  Set by init, task_done() and join(). */
+#define QUEUE_FIXED 128u    /* the user's memory: the queue is full when a message does not fit.  Set by init. */
+#define QUEUE_CROWDED 256u  /* threads may sleep, among the joiners, until an owner number is given back */
 
 struct brood_queue {
     /* Only init writes these, before the queue is shared, and the magic last. */

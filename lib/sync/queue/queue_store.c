@@ -213,7 +213,7 @@ void brood__store_repair(struct brood_queue *queue)
     if (queue->kind != BROOD_PRIORITY)
         store_sort(queue);
     if (queue->kind == BROOD_FIFO && ring_load(&queue->stored) > 0)
-        queue_gate_set(queue, QUEUE_SPILLED);
+        queue_gate_set(queue, QUEUE_HAS_STORED);
     else
-        queue_gate_clear(queue, QUEUE_SPILLED);
+        queue_gate_clear(queue, QUEUE_HAS_STORED);
 }

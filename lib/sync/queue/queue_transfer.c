@@ -38,16 +38,16 @@ static int queue_put_locked(struct brood_queue *queue, unsigned me, struct brood
         return -ESHUTDOWN;
     if (brood_queue_full(queue))
         return -EAGAIN;
-    if (is_fifo && !(queue_gate(queue) & QUEUE_SPILLED)) {
+    if (is_fifo && !(queue_gate(queue) & QUEUE_HAS_STORED)) {
         r = queue_put_into_ring(queue, me, message, QUEUE_LOCKED);
         if (r != -EAGAIN || queue_ring_bound(queue) != 0)
             return r;
         /* Before the message is there: the next producer must not overtake it. */
-        queue_gate_set(queue, QUEUE_SPILLED);
+        queue_gate_set(queue, QUEUE_HAS_STORED);
     }
     r = brood__store_put(queue, message, is_fifo ? 0 : priority);
     if (is_fifo && ring_load(&queue->stored) == 0)
-        queue_gate_clear(queue, QUEUE_SPILLED);
+        queue_gate_clear(queue, QUEUE_HAS_STORED);
     return r;
 }
 
@@ -92,7 +92,7 @@ static int queue_get_locked(struct brood_queue *queue, unsigned me, struct brood
     }
     r = brood__store_get(queue, me, space);
     if (ring_load(&queue->stored) == 0)
-        queue_gate_clear(queue, QUEUE_SPILLED);
+        queue_gate_clear(queue, QUEUE_HAS_STORED);
     return r;
 }
 

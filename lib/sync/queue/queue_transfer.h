@@ -84,7 +84,7 @@ QUEUE_INLINE int queue_try_put(struct brood_queue *queue, unsigned me, struct br
 
     if (__builtin_expect(gate & QUEUE_SHUT, 0))
         return -ESHUTDOWN;
-    if (queue->kind == BROOD_FIFO && !(gate & QUEUE_SPILLED)) {
+    if (queue->kind == BROOD_FIFO && !(gate & QUEUE_HAS_STORED)) {
         int r = queue_put_into_ring(queue, me, message,
                                     (struct queue_locking){.deadline = deadline, .repair = brood__store_repair});
 
@@ -132,7 +132,7 @@ QUEUE_INLINE bool queue_get_lock_free(struct brood_queue *queue, unsigned me, st
     if (queue->kind != BROOD_FIFO)
         return false;
     *ret_r = queue_get_from_ring(queue, me, space, &is_empty);
-    return __builtin_expect(*ret_r != -EAGAIN, 1) || !is_empty || !(queue_gate(queue) & QUEUE_SPILLED);
+    return __builtin_expect(*ret_r != -EAGAIN, 1) || !is_empty || !(queue_gate(queue) & QUEUE_HAS_STORED);
 }
 
 /* 0; -EAGAIN: empty; -EBUSY: the lock was not free until the deadline; -ESHUTDOWN, -EMSGSIZE, without an error text. */
