@@ -40,7 +40,7 @@ static const char *const level_names[] = {
     [BROOD_LOG_ERROR] = "ERROR", [BROOD_LOG_OFF] = "OFF",
 };
 
-void brood__log_set_who(void (*writer)(char *ret_text, size_t size))
+void brood__log_set_label(void (*writer)(char *ret_text, size_t size))
 {
     atomic_store_explicit(&names, writer, memory_order_release);
 }

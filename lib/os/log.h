@@ -7,7 +7,7 @@
 #include <brood/log.h>
 
 /* Sets the function that writes the names of the calling process and thread, which a higher layer knows. */
-void brood__log_set_who(void (*writer)(char *ret_text, size_t size));
+void brood__log_set_label(void (*writer)(char *ret_text, size_t size));
 
 /* Logs a warning.  If neither the program nor the environment has chosen a log level, writes it to standard error, the
  * first time that it is called with that flag. */

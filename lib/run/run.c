@@ -30,7 +30,7 @@ static void run_init(void)
     brood__run_hooks.init();
     brood__fork_watch(); /* first: so a child counts the fork before it runs after_fork_there() */
     (void)pthread_atfork(before_fork, after_fork_here, after_fork_there);
-    brood__log_set_who(brood__run_hooks.who);
+    brood__log_set_label(brood__run_hooks.label);
 }
 
 void brood__run_init(void)

@@ -36,10 +36,10 @@ void brood__run_set(_Atomic uint32_t *word, uint32_t value);
 
 /* What the kinds of things do, in this order; run.c calls them and knows none of them: run_hooks.c names them. */
 struct run_hooks {
-    void (*init)(void);                       /* before the first fork that is watched */
-    void (*after_fork)(void);                 /* in the child of any fork, under brood__run_lock */
-    void (*end)(void);                        /* the orderly end of this process */
-    void (*who)(char *ret_text, size_t size); /* "Process-1 MainThread", for log lines */
+    void (*init)(void);                         /* before the first fork that is watched */
+    void (*after_fork)(void);                   /* in the child of any fork, under brood__run_lock */
+    void (*end)(void);                          /* the orderly end of this process */
+    void (*label)(char *ret_text, size_t size); /* "Process-1 MainThread", for log lines */
 };
 
 extern const struct run_hooks brood__run_hooks;

@@ -17,11 +17,11 @@ static void hooks_end(void)
     brood__processes_end();
 }
 
-static void hooks_who(char *ret_text, size_t size)
+static void hooks_label(char *ret_text, size_t size)
 {
     char thread[NAME_MAX_BYTES + 1];
 
-    brood__thread_who(thread, sizeof(thread));
+    brood__thread_label(thread, sizeof(thread));
     (void)snprintf(ret_text, size, "%s %s", brood_process_name(brood_process_current()), thread);
 }
 
@@ -29,5 +29,5 @@ const struct run_hooks brood__run_hooks = {
     .init = brood__processes_init,
     .after_fork = hooks_after_fork,
     .end = hooks_end,
-    .who = hooks_who,
+    .label = hooks_label,
 };

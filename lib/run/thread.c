@@ -215,7 +215,7 @@ struct brood_thread *brood_thread_current(void)
     return current;
 }
 
-void brood__thread_who(char *ret_text, size_t size)
+void brood__thread_label(char *ret_text, size_t size)
 {
     char comm[16] = "";
 

@@ -56,7 +56,7 @@ int brood__thread_start(struct brood_thread **ret_thread, const struct brood_thr
 void brood__threads_descriptors_closed(void);
 
 /* The calling thread's name, also if brood did not start it and it has no handle. */
-void brood__thread_who(char *ret_text, size_t size);
+void brood__thread_label(char *ret_text, size_t size);
 
 /* ---- by run_hooks.c ---- */
 
