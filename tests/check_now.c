@@ -367,9 +367,9 @@ static void stop_pipe(struct brood_pipe *pipe)
 
 static void *new_memory(size_t bytes)
 {
-    void *memory = aligned_alloc(64, bytes);
+    void *memory = NULL;
 
-    ck_assert_ptr_nonnull(memory);
+    ck_assert_int_eq(posix_memalign(&memory, 64, bytes), 0);
     return memset(memory, 0, bytes);
 }
 
