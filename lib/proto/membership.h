@@ -34,7 +34,7 @@ struct membership {
      * certificates. */
     _Atomic uint64_t lost_tasks;
     /* How many standbys have died.  The supervisor adds, the host reads.  Relaxed. */
-    _Atomic uint64_t spare_deaths;
+    _Atomic uint64_t standby_deaths;
     /* Of the deaths, those that cost no task. */
     struct death_log idle_deaths;
     /* A process id, or one of the above.  The process that starts workers stores it, release; the host loads it,

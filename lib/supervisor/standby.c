@@ -100,7 +100,7 @@ static void standby_lose(struct supervisor *s, struct standby *standby)
     if (standby_was_ready(standby))
         s->standby_failures = 0;
     if (!s->stopping)
-        atomic_fetch_add_explicit(&s->shared->membership->spare_deaths, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&s->shared->membership->standby_deaths, 1, memory_order_relaxed);
     (void)brood__child_reap(s, &standby->child);
     brood__capture_close(&s->captures, standby->child.capture);
     (void)close(standby->assignment);

@@ -45,7 +45,7 @@ static void count_workers(const struct brood_pool *pool, struct brood_pool_stats
     /* Counts that other processes write; relaxed: they order nothing. */
     stats->resting = (int)atomic_load_explicit(&membership->scaled_down, memory_order_relaxed);
     stats->deaths = atomic_load_explicit(&membership->deaths, memory_order_relaxed);
-    stats->spare_deaths = atomic_load_explicit(&membership->spare_deaths, memory_order_relaxed);
+    stats->spare_deaths = atomic_load_explicit(&membership->standby_deaths, memory_order_relaxed);
     stats->restarts = atomic_load_explicit(&membership->restarts, memory_order_relaxed);
 }
 
