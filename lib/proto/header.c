@@ -293,6 +293,7 @@ bool brood__idle_leave(struct header *header, unsigned worker)
 {
     uint64_t bit = (uint64_t)1 << (worker % 64);
 
+    brood__assert(worker < BROOD_WORKERS_MAX);
     /* Acquire and release: a worker that finds its bit cleared by a help request sees `help_requests`. */
     return atomic_fetch_and_explicit(&header->idle[worker / 64], ~bit, memory_order_acq_rel) & bit;
 }
@@ -301,6 +302,7 @@ bool brood__watcher_enter(struct header *header, unsigned worker)
 {
     uint32_t holder = 0;
 
+    brood__assert(worker < BROOD_WORKERS_MAX);
     return atomic_compare_exchange_strong_explicit(&header->watcher, &holder, worker + 1, memory_order_relaxed,
                                                    memory_order_relaxed) ||
            holder == worker + 1;
@@ -310,6 +312,7 @@ void brood__watcher_leave(struct header *header, unsigned worker)
 {
     uint32_t holder = worker + 1;
 
+    brood__assert(worker < BROOD_WORKERS_MAX);
     if (atomic_load_explicit(&header->watcher, memory_order_relaxed) == holder)
         (void)atomic_compare_exchange_strong_explicit(&header->watcher, &holder, 0, memory_order_relaxed,
                                                       memory_order_relaxed);
@@ -329,6 +332,7 @@ void brood__unavailable_enter(struct header *header, unsigned worker)
 
 void brood__unavailable_leave(struct header *header, unsigned worker)
 {
+    brood__assert(worker < BROOD_WORKERS_MAX);
     atomic_fetch_and_explicit(&header->unavailable[worker / 64], ~((uint64_t)1 << (worker % 64)), memory_order_relaxed);
 }
 

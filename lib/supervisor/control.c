@@ -5,6 +5,7 @@
 #include "os/clock.h"
 #include "os/error.h"
 #include "os/fence.h"
+#include "os/role.h"
 #include "proto/control_message.h"
 #include "supervisor/control.h"
 #include "supervisor/standby.h"
@@ -97,6 +98,7 @@ void brood__control_handle(struct supervisor *s)
 {
     struct control_message message;
 
+    brood__assert_supervisor();
     if (s->broken || recv(s->control, &message, sizeof(message), MSG_DONTWAIT | MSG_TRUNC) != sizeof(message) ||
         message.magic != CONTROL_MAGIC)
         brood__supervisor_quit(s); /* the host has closed its end, or has exec'ed another program */

@@ -97,6 +97,7 @@ static bool standby_was_ready(const struct standby *standby)
 
 static void standby_lose(struct supervisor *s, struct standby *standby)
 {
+    brood__assert(standby->child.pidfd >= 0);
     if (standby_was_ready(standby))
         s->standby_failures = 0;
     if (!s->stopping)
@@ -144,6 +145,8 @@ static bool standby_assign(struct supervisor *s, struct standby *standby, unsign
 
 bool brood__standby_take(struct supervisor *s, unsigned worker, struct child *ret_child)
 {
+    brood__assert_supervisor();
+    brood__assert(worker < s->shared->workers && !s->stopping);
     for (unsigned i = 0; i < s->standbys_wanted; i++) {
         struct standby *standby = &s->standbys[i];
 

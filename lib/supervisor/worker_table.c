@@ -76,6 +76,7 @@ void brood__workers_check(struct supervisor *s)
     struct membership *membership = s->shared->membership;
     unsigned wanted = atomic_load_explicit(&membership->wanted, memory_order_acquire);
 
+    brood__assert_supervisor();
     for (unsigned i = 0; i < s->shared->workers; i++) {
         struct worker_slot *worker_slot = &s->worker_slots[i];
 
@@ -91,6 +92,7 @@ void brood__workers_check(struct supervisor *s)
 
 void brood__workers_start_due(struct supervisor *s)
 {
+    brood__assert_supervisor();
     for (unsigned i = 0; i < s->shared->workers && !s->stopping; i++)
         if (s->worker_slots[i].start_ns != 0 && s->worker_slots[i].start_ns <= brood__now_ns()) {
             brood__worker_start(s, i);
@@ -117,6 +119,7 @@ void brood__supervisor_leave(void)
 
 void brood__supervisor_quit(struct supervisor *s)
 {
+    brood__assert_supervisor();
     brood__workers_signal(s, SIGKILL);
     for (unsigned i = 0; i < s->shared->workers; i++)
         child_await(s, &s->worker_slots[i].child);

@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "os/assert.h"
 #include "os/clock.h"
 #include "worker/output.h"
 
@@ -39,6 +40,7 @@ static uint64_t pipe_total(const struct output *output, unsigned pipe)
 {
     const _Atomic uint64_t *taken = &output->worker_state->output_taken[pipe];
 
+    brood__assert(pipe < output->pipes);
     for (int tries = 0; tries < TRIES; tries++) {
         uint64_t before = atomic_load_explicit(taken, memory_order_acquire);
         int there = 0;

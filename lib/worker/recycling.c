@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include "os/assert.h"
 #include "os/clock.h"
 #include "os/process_attributes.h"
 #include "proto/header.h"
@@ -21,6 +22,7 @@ void brood__recycling_open(struct recycling *recycling, const struct header *hea
     unsigned seed = worker + (unsigned)getpid();
     uint64_t tasks = header->worker_tasks, age_ms = header->worker_age_ms;
 
+    brood__assert(worker < BROOD_WORKERS_MAX);
     *recycling = (struct recycling){
         .tasks_left = tasks ? limit_draw(tasks, seed) : UINT64_MAX,
         .at_ns = age_ms ? brood__now_ns() + (int64_t)limit_draw(age_ms * 1000000, seed) : INT64_MAX,
