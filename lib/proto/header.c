@@ -280,13 +280,12 @@ void brood__certificate_free(const struct shared *shared, uint32_t number)
         atomic_store_explicit(&certificate->state, CERTIFICATE_FREE, memory_order_release);
 }
 
-/* The bit may be relaxed: the heavy fence orders it before the worker's last look at the lanes, and pairs with the light
- * fence of a host after it has published a task. */
+/* The bit may be relaxed: the heavy fence orders it before the worker's last look at the lanes. */
 bool brood__idle_enter(struct header *header, unsigned worker)
 {
     brood__assert(worker < BROOD_WORKERS_MAX);
     atomic_fetch_or_explicit(&header->idle[worker / 64], (uint64_t)1 << (worker % 64), memory_order_relaxed);
-    return brood__fence_heavy();
+    return brood__fence_heavy(); /* pairs with the light fence of a host after it has published a task */
 }
 
 bool brood__idle_leave(struct header *header, unsigned worker)
@@ -358,10 +357,10 @@ static uint64_t idle_load(const struct shared *shared, unsigned i)
 /* The signal fences keep the compiler from reordering: the worker may die between any two instructions. */
 static void set_waking(struct worker_state *waker, uint32_t worker_plus_1)
 {
-    atomic_signal_fence(memory_order_seq_cst);
+    atomic_signal_fence(memory_order_seq_cst); /* pairs with the supervisor's load of `waking` after the waker's death */
     if (waker)
         atomic_store_explicit(&waker->waking, worker_plus_1, memory_order_relaxed);
-    atomic_signal_fence(memory_order_seq_cst);
+    atomic_signal_fence(memory_order_seq_cst); /* the same */
 }
 
 /* The process that clears the bit wakes the worker: of two submitters, one makes the system call. */
@@ -540,9 +539,9 @@ static uint64_t lanes_that_wait(const struct shared *shared, unsigned word, uint
 /* Ordered before the change of the bits, as set_waking() is. */
 static void set_clearing(struct worker_state *self, bool is_clearing)
 {
-    atomic_signal_fence(memory_order_seq_cst);
+    atomic_signal_fence(memory_order_seq_cst); /* pairs with the supervisor's load of `is_clearing` after its death */
     atomic_store_explicit(&self->is_clearing, is_clearing, memory_order_relaxed);
-    atomic_signal_fence(memory_order_seq_cst);
+    atomic_signal_fence(memory_order_seq_cst); /* the same */
 }
 
 void brood__waiting_clear(const struct shared *shared, struct worker_state *self, struct cleared *ret_cleared)

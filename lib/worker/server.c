@@ -210,10 +210,10 @@ static void message_keep(struct slot *slot, struct slot_extension *extension, ui
     if ((slot->has_message && extension->item <= item) || !message[0])
         return;
     slot->has_message = 0;
-    atomic_signal_fence(memory_order_seq_cst);
+    atomic_signal_fence(memory_order_seq_cst); /* pairs with the host's load of `has_message` after this worker's death */
     (void)snprintf(extension->words, sizeof(extension->words), "%s", message);
     extension->item = item;
-    atomic_signal_fence(memory_order_seq_cst);
+    atomic_signal_fence(memory_order_seq_cst); /* the same */
     slot->has_message = 1;
 }
 
