@@ -50,8 +50,10 @@ static inline bool deferred_word(const struct brood_pool *pool, uint16_t offset)
 {
     uint64_t word;
 
+    if (offset == 0) /* the lock, which other threads write */
+        return false;
     memcpy(&word, (const char *)pool + offset, sizeof(word));
-    return offset != 0 && word != 0;
+    return word != 0;
 }
 
 /* Is there work of that kind, due or not, that a wait may run which `is_silent` or not? */
