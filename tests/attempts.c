@@ -186,7 +186,7 @@ static int use_io_uring(void)
     return error_of(syscall(SYS_io_uring_setup, 4, parameters));
 }
 
-/* Who has it could cut the memory away under the host. */
+/* A worker that has it could truncate the memory under the host. */
 static int reach_segment(void)
 {
     struct stat status;

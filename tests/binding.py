@@ -4,7 +4,7 @@
     python3 binding.py PATH/TO/libbrood.so
 
 Needs nothing but Python 3.8 or newer.  A small Executor with pickled calls, promises, queues and locks; what is awkward
-here would be for everybody who writes a binding.
+here would be for every author of a binding.
 """
 import errno
 import os

@@ -257,7 +257,7 @@ static void walk_in_step(void *argument)
     }
 }
 
-/* Nobody is let through who has not been waited for, however fast one comes again. */
+/* No party passes that was not waited for, however fast one comes again. */
 /* semantics: B7 */
 START_TEST(no_party_is_ahead_by_a_cycle)
 {
@@ -392,7 +392,7 @@ static void break_it(struct scene *scene)
     brood_barrier_abort(&scene->barrier);
 }
 
-/* Somebody breaks the cycle while its last party runs its action: the action was for nothing. */
+/* A party breaks the cycle while its last party runs its action: the action was for nothing. */
 START_TEST(a_barrier_that_breaks_during_an_action_is_broken_for_its_party_too)
 {
     struct scene *scene = new_scene(2);
@@ -542,7 +542,7 @@ START_TEST(a_party_that_is_killed_while_it_waits_breaks_it)
 }
 END_TEST
 
-/* Nobody was there to look. */
+/* No waiter was there to look. */
 /* semantics: B8 */
 START_TEST(a_party_that_was_killed_alone_breaks_it_for_later_parties)
 {

@@ -1,4 +1,4 @@
-/* check_binheap.c - who is first in a heap, and what it costs to leave it. */
+/* check_binheap.c - what is first in a heap, and what it costs to leave it. */
 #include <stdlib.h>
 
 #include "pool/core/binheap.h"

@@ -1,4 +1,4 @@
-/* check_condition.c - conditions: who is woken, how many, and what becomes of the others when somebody dies.
+/* check_condition.c - condition variables: which waiters are woken, how many, and what becomes of the others when a process dies.
  *
  *     check_condition --threads     only what keeps to one process
  */
@@ -8,7 +8,7 @@
 
 #define PEERS 10
 #define ROUNDS 10000
-#define A_WHILE_MS 50 /* longer than anybody sleeps without looking around */
+#define A_WHILE_MS 50 /* longer than any waiter sleeps without a look */
 
 struct scene {
     struct brood_lock lock;
@@ -48,7 +48,7 @@ static void notify(struct scene *scene, int n)
     release(scene);
 }
 
-/* Counts as waiting before the lock is given back, so whoever has the lock and sees the number can notify so many. */
+/* Counts as waiting before the lock is given back, so a process that has the lock and sees the number can notify so many. */
 static void wait_once(void *argument)
 {
     struct scene *scene = argument;
@@ -452,7 +452,7 @@ START_TEST(a_waiter_that_was_killed_is_not_counted_and_not_waited_for)
     notify(scene, 1);
     ck_assert_int_lt(now_ms() - began, AT_ONCE_MS);
     expect_awake(scene, 1);
-    notify(scene, 4); /* one of those who live, and nobody later */
+    notify(scene, 4); /* one of the living waiters, and no later one */
     expect_awake(scene, 2);
     start_waiters(&peers[2], 2, _i, scene);
     expect_awake(scene, 2);
@@ -486,7 +486,7 @@ START_TEST(the_wake_up_of_a_waiter_that_dies_before_it_returns_goes_to_another_w
 }
 END_TEST
 
-/* The grant that the dead one did not take is not there for who came after it. */
+/* The grant that the dead one did not take is not there for a waiter that came after it. */
 START_TEST(a_wake_up_with_no_waiter_left_is_dropped)
 {
     struct scene *scene = new_scene();

@@ -141,7 +141,7 @@ static void look_at_the_registration(void *argument)
     register_or_not();
     registered = syscall(SYS_membarrier, GET_REGISTRATIONS, 0, 0);
     if (registered < 0)
-        (void)fprintf(stderr, "this kernel does not tell who is registered\n");
+        (void)fprintf(stderr, "this kernel does not tell which processes are registered\n");
     else
         ck_assert(atomic_load(&brood__fence_is_symmetric) || registered & MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED);
 }

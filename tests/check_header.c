@@ -1,4 +1,4 @@
-/* check_header.c - what the processes of a pool share: its layout, who sleeps and is woken, its tasks by name. */
+/* check_header.c - what the processes of a pool share: its layout, which threads sleep and are woken, its tasks by name. */
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
@@ -40,7 +40,7 @@ static void expect_words(const char *words)
 static const unsigned crowds[] = {1, 2, 3, 64, BROOD_WORKERS_MAX};
 #define CROWDS (int)(sizeof(crowds) / sizeof(crowds[0]))
 
-/* Takes the bytes for one owner: they lie before the heap, and nobody else has them. */
+/* Takes the bytes for one owner: they lie before the heap, and no other test has them. */
 static void take(const void *memory, size_t bytes, size_t alignment)
 {
     const char *base = shared.segment.base;
@@ -270,7 +270,7 @@ START_TEST(a_board_that_is_cut_is_refused)
 }
 END_TEST
 
-/* ---- who is idle ---- */
+/* ---- which workers are idle ---- */
 
 #define CROWD 200 /* more than one word of bits */
 
@@ -469,7 +469,7 @@ static void go_away(void *argument)
     brood__unavailable_enter(header, 0);
 }
 
-/* Else a submitter's store could wait in its processor while it finds nobody idle or away, and the worker nothing to do. */
+/* Else a submitter's store could wait in its processor while it finds no worker idle or unavailable, and the worker nothing to do. */
 START_TEST(a_worker_that_becomes_idle_or_goes_away_fences_in_the_submitters_too)
 {
     open_board(true, 1);
@@ -745,7 +745,7 @@ static const struct wake {
 } wakes[] = {
     {WAITER_NONE, 0, 0},
     {WAITER_NONE, UINT64_MAX, 0},
-    {1, 0, 1 << 1}, /* whoever is named, whether known to sleep or not */
+    {1, 0, 1 << 1}, /* the named waiter, whether known to sleep or not */
     {1, 1 << 1 | 1 << 2, 1 << 1},
     {HEADER_PARKERS - 1, 0, (uint64_t)1 << 63},
     {WAITER_ALL, 0, 0},

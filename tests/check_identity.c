@@ -1,4 +1,4 @@
-/* check_identity.c - who a process or a thread is, and whether it is dead. */
+/* check_identity.c - the identity of a process or a thread, and whether it is dead. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -292,7 +292,7 @@ int main(void)
 {
     Suite *suite = suite_create("identity");
 
-    add_tests(suite, "who", a_process_has_one_identity_and_its_number_is_in_it,
+    add_tests(suite, "identities", a_process_has_one_identity_and_its_number_is_in_it,
               threads_have_identities_of_their_own_and_share_that_of_the_process, the_child_of_a_fork_has_another_identity,
               NULL);
     add_tests(suite, "death", a_living_process_is_not_dead_and_a_killed_one_is_even_before_it_is_reaped,

@@ -1,4 +1,4 @@
-/* check_large_result.c - the file that large results go through: regions, memory that comes and goes, and who is not believed. */
+/* check_large_result.c - the file that large results go through: regions, memory that comes and goes, and which numbers are not believed. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

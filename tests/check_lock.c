@@ -1,4 +1,4 @@
-/* check_lock.c - the lock, between threads and between processes: who has it, who waits, who died.
+/* check_lock.c - the lock, between threads and between processes: its holder, its waiters, and their deaths.
  *
  *     check_lock --threads     only what keeps to one process
  */
@@ -379,7 +379,7 @@ START_TEST(a_sleeper_learns_of_the_holders_death_and_the_others_go_on)
 }
 END_TEST
 
-/* What is left when the one that the kernel woke does not live to take it: free, and nobody is woken. */
+/* What is left when the one that the kernel woke does not live to take it: free, and no waiter is woken. */
 START_TEST(a_wake_up_that_was_for_a_dead_sleeper_is_not_lost)
 {
     struct scene *scene = new_scene();

@@ -1,4 +1,4 @@
-/* check_memory.c - shared memory with names and without: who sees what, who may spoil what, and what is left behind. */
+/* check_memory.c - shared memory with names and without: what each process sees and may overwrite, and what is left behind. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -503,7 +503,7 @@ START_TEST(only_what_is_broods_is_swept)
 }
 END_TEST
 
-/* ---- attaching while somebody removes it ---- */
+/* ---- attaching while another process removes it ---- */
 
 struct attacher {
     const char *name;

@@ -1,4 +1,4 @@
-/* check_namespaces.c - processes of several PID namespaces share memory, and nobody takes the living of another one for
+/* check_namespaces.c - processes of several PID namespaces share memory, and no process takes the living of another one for
  * dead.
  *
  *     check_namespaces --namespaces     with PID, time and control group namespaces of its own
@@ -124,7 +124,7 @@ static void hold_the_lock_there(void *scene)
     there(CLONE_NEWPID, hold_the_lock_until_told, scene);
 }
 
-/* And the number of its holder is that of nobody here, or of somebody else. */
+/* And the number of its holder is that of no process here, or of another one. */
 START_TEST(nor_is_one_whose_holder_is_in_a_namespace_below)
 {
     struct scene *scene = new_scene();
@@ -155,7 +155,7 @@ static void wait_for_the_condition_here(void *argument)
     ck_assert_int_eq(brood_lock_release(&scene->lock), 0);
 }
 
-/* It has the lock again when it returns, whoever had it meanwhile. */
+/* It has the lock again when it returns, whichever process had it meanwhile. */
 START_TEST(a_waiter_gets_its_lock_back_from_a_holder_in_another_namespace)
 {
     struct scene *scene = new_scene();
@@ -249,7 +249,7 @@ static void make_memory_there(void *scene)
     there(CLONE_NEWPID, make_memory_and_let_go_of_it, scene);
 }
 
-/* Nobody has it in use, but its creator lives. */
+/* No process uses it, but its creator lives. */
 START_TEST(memory_of_a_creator_in_another_namespace_is_never_stale)
 {
     struct scene *scene = new_scene();
@@ -402,7 +402,7 @@ START_TEST(what_was_made_elsewhere_is_refused_in_words)
 }
 END_TEST
 
-/* Where /proc does not say in which namespaces a process is, it is none that anybody refuses. */
+/* Where /proc does not say in which namespaces a process is, it is none that is refused. */
 START_TEST(what_is_unknown_is_not_refused)
 {
     struct scene *scene = new_scene();

@@ -125,7 +125,7 @@ START_TEST(without_a_reader_it_is_dropped)
 
     ck_assert(signal(SIGPIPE, SIG_IGN) != SIG_ERR);
     close(pair.out);
-    brood__output_buffer_put(&output_buffer, "to nobody", 9);
+    brood__output_buffer_put(&output_buffer, "to no one", 9);
     ck_assert(brood__output_buffer_flush(&output_buffer));
     ck_assert_uint_eq(brood__output_buffer_room(&output_buffer), OUTPUT_BUFFER_BYTES);
     brood__output_buffer_close(&output_buffer);

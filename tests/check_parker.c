@@ -1,4 +1,4 @@
-/* check_parker.c - sleeping until another process has published something: no wake-up is lost, whoever dies. */
+/* check_parker.c - sleeping until another process has published something: no wake-up is lost, whichever process dies. */
 #include <limits.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -65,7 +65,7 @@ START_TEST(a_sleep_ends_at_its_deadline_and_not_before)
     brood_deadline deadline = brood_after_ms(30);
 
     brood__parker_sleep(&bed->parker, 0, life_or_none(bed, _i), 0, deadline);
-    ck_assert_int_ge(brood__now_ns(), deadline.ns); /* nobody wakes it, so it does not return early here */
+    ck_assert_int_ge(brood__now_ns(), deadline.ns); /* no process wakes it, so it does not return early here */
     ck_assert_int_lt(brood__now_ns(), deadline.ns + AT_ONCE_MS * MS);
 }
 END_TEST
@@ -134,7 +134,7 @@ START_TEST(a_killed_sleeper_takes_nobodys_wake)
     put_to_death(first); /* it was first in the kernel's queue */
     brood__parker_wake(&bed->parker);
     join(second);
-    brood__parker_wake(&bed->parker); /* for nobody */
+    brood__parker_wake(&bed->parker); /* without a sleeper */
 }
 END_TEST
 
@@ -318,7 +318,7 @@ struct mourner {
     const struct way *way;
 };
 
-/* Whoever learns of it wakes the others: the kernel wakes one. */
+/* The process that learns of it wakes the others: the kernel wakes one. */
 static void sleep_until_death(void *argument)
 {
     struct mourner *mourner = argument;

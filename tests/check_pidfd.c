@@ -201,7 +201,7 @@ START_TEST(a_process_that_another_has_reaped_is_just_as_dead)
 }
 END_TEST
 
-/* ---- traced by somebody else ---- */
+/* ---- traced by another process ---- */
 
 struct traced {
     int pid, tells[2];
@@ -214,7 +214,7 @@ static void may_be_traced(void *argument)
     live_on(NULL);
 }
 
-/* It does not take note of what becomes of whom it traces. */
+/* It does not take note of what becomes of the process that it traces. */
 static void trace(void *argument)
 {
     const struct traced *traced = argument;
@@ -271,7 +271,7 @@ END_TEST
 
 /* ---- stopping ---- */
 
-#define STOP_MS 20 /* for who can be stopped at all, on a busy machine */
+#define STOP_MS 20 /* for a process that can be stopped at all, on a busy machine */
 
 START_TEST(a_stopped_process_stands_still_until_it_may_go_on)
 {

@@ -69,7 +69,7 @@ static char *pattern(size_t bytes)
     return place;
 }
 
-/* ---- somebody at the other end: a thread, or a process ---- */
+/* ---- the other end: a thread, or a process ---- */
 
 enum { THREAD, PROCESS, KINDS };
 
@@ -431,7 +431,7 @@ static void send_large(void *pipe)
     char *message = pattern(LARGE);
 
     (void)!brood_pipe_send(pipe, (struct brood_bytes){message, LARGE}, BROOD_FOREVER);
-    ck_abort_msg("nobody received it, but it was sent");
+    ck_abort_msg("it was sent, but not received");
 }
 
 /* semantics: K2 C6 */
@@ -453,7 +453,7 @@ START_TEST(a_sender_that_is_killed_in_the_middle_is_the_end_inside_a_message)
 }
 END_TEST
 
-/* By whoever is not told: -EPIPE it shall be, and no signal, which would kill the test. */
+/* Without a warning: -EPIPE it shall be, and no signal, which would kill the test. */
 static void send_to_nobody(struct brood_pipe *pipe)
 {
     char *message = pattern(LARGE);
@@ -582,7 +582,7 @@ START_TEST(leaving_the_scope_closes_also_what_is_half_done)
         if (i == 0)
             ck_assert_int_eq(brood_pipe_recv(here, &(struct brood_space){place, LARGE}, BROOD_NOW), -EAGAIN);
         else if (i == 1)
-            ck_assert_int_eq(try_recv(here), -ENOMSG); /* the descriptor has come, and nobody took it */
+            ck_assert_int_eq(try_recv(here), -ENOMSG); /* the descriptor has come, and was not taken */
         free(message);
         free(place);
     }
@@ -832,7 +832,7 @@ START_TEST(ends_can_be_made_of_what_others_opened_and_taken_apart)
         while ((r = brood_pipe_send(writer, text("x"), brood_after_ms(20))) == 0) /* a few may still have found room */
             ;
         ck_assert(r == -ETIMEDOUT || r == -EINPROGRESS);
-        ck_assert_int_eq(fcntl(fds[0], F_GETFL), flags); /* the flag is everyone's, and stays */
+        ck_assert_int_eq(fcntl(fds[0], F_GETFL), flags); /* the flag is of all processes, and stays */
         ck_assert_int_eq(brood_pipe_detach(reader), fds[0]);
         ck_assert_int_eq(close(fds[0]), 0);
         ck_assert_int_eq(brood_pipe_send(writer, text("x"), BROOD_FOREVER), -EPIPE);

@@ -157,7 +157,7 @@ START_TEST(what_is_still_readable_is_reported_again)
 }
 END_TEST
 
-/* A pipe that is full, and is read from; beside somebody who reads. */
+/* A pipe that is full, and is read from; beside a thread that reads. */
 START_TEST(a_descriptor_is_reported_when_it_can_be_written_to)
 {
     struct brood__poller *poller = open_poller(_i);
@@ -273,7 +273,7 @@ END_TEST
 
 #define MANY 300
 
-/* The number of waits until every tag has been seen, when nobody reads. */
+/* The number of waits until every tag has been seen, when no thread reads. */
 static int waits_until_all_are_seen(struct brood__poller *poller, size_t max)
 {
     struct brood__poller_event events[MANY];

@@ -531,7 +531,7 @@ static void put_and_get_at_once(void *argument)
     atomic_fetch_add(&scene->outcome, failures);
 }
 
-/* But for who is held up by one that does not run for longer than its patience, as may be on a crowded machine. */
+/* But for a process that waits for one that does not run for longer than its patience, as may be on a crowded machine. */
 START_TEST(one_is_not_told_that_a_queue_is_empty_or_full_while_it_is_not)
 {
     brood_auto(queue) *queue = open_queue(&all_kinds[WHICH]);
@@ -550,7 +550,7 @@ START_TEST(a_caller_that_is_blocked_gets_an_error_that_says_so)
     brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.bound = 4));
     struct brood_ring *ring = queue_ring(queue);
     uint64_t position = 0;
-    struct ring_slot *slot = ring_put_begin(ring, BROOD_QUEUE_USERS_MAX, 0, &position); /* somebody who stands still */
+    struct ring_slot *slot = ring_put_begin(ring, BROOD_QUEUE_USERS_MAX, 0, &position); /* a process that is stopped */
 
     expect_put(queue, 2);
     ck_assert_int_eq(get(queue, BROOD_NOW), -EAGAIN);
@@ -678,7 +678,7 @@ START_TEST(deadlines_are_kept_while_another_participant_is_stopped_in_a_put)
 }
 END_TEST
 
-/* Whoever waits without a deadline for the lock of one that is stopped sees that the queue is shut down meanwhile. */
+/* A process that waits without a deadline for the lock of one that is stopped sees that the queue is shut down meanwhile. */
 START_TEST(a_shutdown_ends_a_wait_for_one_that_is_stopped)
 {
     brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.kind = BROOD_LIFO));

@@ -1,4 +1,4 @@
-/* check_range.c - sharing out the items of a map: every item is claimed by somebody, and by nobody else. */
+/* check_range.c - sharing out the items of a map: every item is claimed by one worker, and by no other. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -174,7 +174,7 @@ START_TEST(the_last_item_is_stolen_too)
 {
     set_all(0, 0, 1, 0);
     expect_theft(0, 5, 1, 2000);
-    ck_assert_uint_eq(brood__range_left(&ranges[0]), 0); /* in hand: nobody can steal it back */
+    ck_assert_uint_eq(brood__range_left(&ranges[0]), 0); /* claimed: no worker can steal it back */
     ck_assert_uint_eq(brood__range_left(&ranges[2]), 0);
     expect_claim(2, 1, 0, 0);
 }
@@ -269,7 +269,7 @@ START_TEST(racing_workers_claim_every_item_once)
 }
 END_TEST
 
-/* One range for all: whoever is not its owner begins as a thief. */
+/* One range for all: a worker that is not its owner begins as a thief. */
 START_TEST(thieves_that_live_on_each_other_claim_every_item_once)
 {
     static const struct runner runners[WORKERS] = {{0, 1}, {1, 1}, {2, 1}, {3, 1}};
@@ -415,7 +415,7 @@ static void run_and_die(struct map *map, int round)
         reap(pids[i]);
 }
 
-/* What has a status ran, what has none and is not charged never started: whoever kills, and when. */
+/* What has a status ran, what has none and is not charged never started: whatever kills, and when. */
 START_TEST(after_a_death_every_item_is_finished_or_charged_or_never_started)
 {
     uint32_t never = 0, in_flight = 0;
@@ -436,7 +436,7 @@ START_TEST(after_a_death_every_item_is_finished_or_charged_or_never_started)
         }
         (void)munmap(map, sizeof(*map));
     }
-    ck_assert_msg(never > 0 && in_flight > 0, "nobody was killed in time");
+    ck_assert_msg(never > 0 && in_flight > 0, "no worker was killed in time");
 }
 END_TEST
 

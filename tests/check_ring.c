@@ -100,7 +100,7 @@ static void renew_hints(struct brood_ring *ring)
     set_hints(ring, tail, head);
 }
 
-/* After it nobody finds by mere chance what was handed back. */
+/* After it no process finds by mere chance what was handed back. */
 static struct brood_ring_report recover(struct brood_ring *ring, unsigned owner)
 {
     struct brood_ring_report report;
@@ -213,9 +213,9 @@ START_TEST(a_ring_that_was_written_over_is_found_out)
         0,
         UINT64_MAX,
         ring_word(RING_FREE, 0, 6),       /* of another slot */
-        ring_word(RING_FREE, 1, 5),       /* nobody owns a free slot */
-        ring_word(RING_WRITING, 0, 5),    /* nobody has claimed it */
-        ring_word(RING_READING, 4000, 5), /* nobody has that number */
+        ring_word(RING_FREE, 1, 5),       /* a free slot has no owner */
+        ring_word(RING_WRITING, 0, 5),    /* it is not claimed */
+        ring_word(RING_READING, 4000, 5), /* no process has that number */
         ring_word(RING_AGAIN + 1, 0, 5),  /* no such state */
     };
 
@@ -883,7 +883,7 @@ static const struct scene scenes[] = {
     {"recover what was in hand", arrange_unfinished_hand, act_recover, "-", 2},
 };
 
-/* Who puts and gets besides the victim keeps account of it here. */
+/* The processes that put and get besides the victim keep account of it here. */
 struct account {
     bool present[MESSAGES]; /* in the ring at the beginning, or put since */
     unsigned delivered[MESSAGES];
@@ -942,7 +942,7 @@ static void play(const struct scene *scene, struct stage *stage)
         (void)pause();
 }
 
-/* A victim that is about to begin.  0: nobody may trace here. */
+/* A victim that is about to begin.  0: no process may trace here. */
 static pid_t victim(const struct scene *scene, struct stage *stage)
 {
     pid_t pid = fork();

@@ -37,7 +37,7 @@ static struct part *part_of(struct story *story, char letter)
 
 #define PART(letter) part_of(&story, (letter))
 
-/* A clock that moves when somebody waits, and by hand. */
+/* A clock that moves when a thread waits, and by hand. */
 struct clock {
     _Atomic int64_t now;
     int64_t longest; /* a delay is cut short at this, if it is not 0 */
@@ -291,7 +291,7 @@ START_TEST(clock_and_delay_can_be_the_programs_own)
     ck_assert_int_eq(brood_sched_run(sched, NULL, BROOD_FOREVER), 0);
     ck_assert_str_eq(story.text, "ab");
     ck_assert_int_eq(clock.now, 10);
-    ck_assert_int_eq(clock.delays, 4); /* 3, 3, 3, 1: who returns early is asked again */
+    ck_assert_int_eq(clock.delays, 4); /* 3, 3, 3, 1: a delay that returns early is called again */
     ck_assert_int_eq(clock.zeros, 2);
     clock.fails = -EINTR;
     enter(sched, 10, 1, PART('c'));

@@ -288,7 +288,7 @@ START_TEST(a_process_that_inherits_a_segment_cannot_free_its_pages)
         ck_assert_int_lt(fallocate(segment.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 64 * KIB), 0);
         ck_assert_int_lt(pwrite(segment.fd, "y", 1, 0), 0);
     } else
-        (void)fprintf(stderr, "this kernel cannot seal who writes\n");
+        (void)fprintf(stderr, "this kernel cannot seal against writing\n");
     expect_bytes(&segment, segment.committed, 'x');
     brood__segment_close(&segment);
 }
@@ -337,7 +337,7 @@ START_TEST(a_segment_is_left_out_of_core_dumps)
 }
 END_TEST
 
-/* ---- who sees it ---- */
+/* ---- which processes see it ---- */
 
 static void write_into(void *argument)
 {
@@ -478,7 +478,7 @@ static void expect_bus_error(struct segment *segment, size_t at)
     ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS, "byte %zu: status %#x", at, (unsigned)status);
 }
 
-/* A process that means harm would else take memory that nobody gave it, and that stayed when it is gone. */
+/* A process that means harm would else take memory that it was not given, and that stayed when it is gone. */
 START_TEST(uncommitted_memory_is_there_for_no_process)
 {
     struct segment segment = open_kind(files[_i], GIB, 64 * KIB);
@@ -679,7 +679,7 @@ static void write_file(const char *path, const char *text)
     close(fd);
 }
 
-/* A user that is nobody can make no files: in a user namespace it has to be somebody. */
+/* An unmapped user can make no files: in a user namespace it has to be mapped. */
 static bool become_root_of_a_namespace(void)
 {
     char map[64];
@@ -934,7 +934,7 @@ static bool may_mount(void)
     return has_own_mounts() && mount_tmpfs("/dev/shm", 0, "size=4k");
 }
 
-/* A run of its own, so that who may mount nothing sees that it was skipped. */
+/* A run of its own, so that it is seen to be skipped where nothing may be mounted. */
 static int run_with_mounts(void)
 {
     Suite *suite = suite_create("segments and mounts");

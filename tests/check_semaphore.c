@@ -221,7 +221,7 @@ START_TEST(no_wake_up_is_lost_from_one_to_the_other_and_back)
 }
 END_TEST
 
-/* What is left when the one that the kernel woke does not live to take it: a permit, and nobody is woken. */
+/* What is left when the one that the kernel woke does not live to take it: a permit, and no waiter is woken. */
 START_TEST(a_wake_up_that_was_for_a_dead_sleeper_is_not_lost)
 {
     struct scene *scene = new_scene(0, BROOD_SEMAPHORE_MAX);

@@ -261,7 +261,7 @@ START_TEST(a_deadline_is_kept_while_another_is_at_the_books)
     ck_assert_int_eq(brood_heap_used(heap, &(size_t){0}, brood_after_ms(40)), -ETIMEDOUT);
     ck_assert_int_ge(now_ms() - from, 79);
     put_to_death(pid);
-    release(heap, offset); /* and nobody has to be told */
+    release(heap, offset); /* and no process has to be notified */
 }
 END_TEST
 
@@ -323,7 +323,7 @@ static void perform(const struct act *act, struct stage *stage)
 {
     if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
         _exit(77);
-    (void)!brood_heap_used(stage->heap, &(size_t){0}, BROOD_FOREVER); /* who it is, it finds out once */
+    (void)!brood_heap_used(stage->heap, &(size_t){0}, BROOD_FOREVER); /* its identity, which it finds out once */
     (void)raise(SIGSTOP);
     atomic_store(&stage->phase, 1);
     act->play(stage->heap, stage->blocks);
@@ -341,7 +341,7 @@ static void step(pid_t pid)
     ck_assert_msg(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP, "a step ended with status %#x", (unsigned)status);
 }
 
-/* A victim at its first instruction.  0: nobody may trace here. */
+/* A victim at its first instruction.  0: no process may trace here. */
 static pid_t victim(const struct act *act, struct stage *stage)
 {
     pid_t pid = fork();
@@ -392,7 +392,7 @@ static bool step_to_store(pid_t pid, struct stage *stage)
     return false;
 }
 
-/* The victim is killed after so many stores to the books.  0: it was done before; -1: nobody may trace here. */
+/* The victim is killed after so many stores to the books.  0: it was done before; -1: no process may trace here. */
 static int kill_after(const struct act *act, struct stage *stage, int stores)
 {
     size_t bytes = 64 * KIB;
@@ -413,7 +413,7 @@ static int kill_after(const struct act *act, struct stage *stage, int stores)
     return made == stores;
 }
 
-/* Nobody can tell a death at another instruction from one of these. */
+/* A death at another instruction looks like one of these. */
 START_TEST(the_books_are_right_after_a_death_behind_any_store)
 {
     struct stage *stage = shared_memory(sizeof(*stage));

@@ -397,7 +397,7 @@ START_TEST(a_standard_output_that_takes_nothing_is_one_line_on_stderr_and_status
 }
 END_TEST
 
-/* The file gets the number of the standard output that is closed, if nobody takes care. */
+/* The file gets the number of the standard output that is closed, if the program takes no care. */
 START_TEST(without_a_standard_output_the_json_file_is_as_it_should_be)
 {
     char path[] = "/tmp/check_tool.XXXXXX", arguments[128], text[8192] = "";
@@ -428,7 +428,7 @@ static int open_terminal(unsigned short columns, int *ret_slave)
     return master;
 }
 
-/* Until nobody has the terminal any more. */
+/* Until no process has the terminal any more. */
 static void read_terminal(int master, char text[TEXT_MAX])
 {
     size_t length = 0;

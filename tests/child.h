@@ -38,7 +38,7 @@
 #endif
 
 /* Is it allowed?  A child tries, and ends.  For main(), which may run before there is a test: tests that need what not
- * everybody may do are a run of their own, which is seen to be skipped. */
+ * every user may do are a run of their own, which is seen to be skipped. */
 static inline bool may_child(bool (*can)(void))
 {
     pid_t pid = fork();

@@ -151,7 +151,7 @@ START_TEST(each_item_that_killed_a_worker_says_so_with_pid_signal_and_number)
 }
 END_TEST
 
-/* Eight megabytes, half of them written.  The result is in memory that the host gave: nothing is in anybody's way.
+/* Eight megabytes, half of them written.  The result is in memory that the host gave: nothing is in the way.
  * semantics: K2 X13 */
 START_TEST(a_worker_that_dies_or_is_killed_in_a_large_result_is_in_nobodys_way)
 {
@@ -428,12 +428,12 @@ START_TEST(when_the_supervisor_dies_every_wait_ends_at_once)
 }
 END_TEST
 
-#define NOBODY 65534
+#define UNPRIVILEGED 65534
 
 /* The kernel then forgets that they are to die with their parent. */
 static bool become_nobody(void)
 {
-    return setgid(NOBODY) == 0 && setuid(NOBODY) == 0;
+    return setgid(UNPRIVILEGED) == 0 && setuid(UNPRIVILEGED) == 0;
 }
 
 /* The fixture makes orphans this process's children. */
@@ -464,7 +464,7 @@ START_TEST(a_worker_whose_task_has_changed_its_user_goes_with_its_supervisor)
         pid_t worker = brood_pool_worker_pid(pool, 0), supervisor = supervisor_of(pool);
         int id;
 
-        ck_assert_int_eq(brood_apply(pool, change_user, &id, &(int){NOBODY}), 0);
+        ck_assert_int_eq(brood_apply(pool, change_user, &id, &(int){UNPRIVILEGED}), 0);
         if (sleeps)
             await(is_asleep(worker));
         expect_to_die_with(supervisor, &worker, 1);
@@ -480,7 +480,7 @@ static int initialize_as_nobody(void *context, void **ret_state)
     return become_nobody() ? 0 : -errno;
 }
 
-/* One is in a task that does not end, one sleeps, and one waits to be told whom to replace. */
+/* One is in a task that does not end, one sleeps, and one waits for the number that it is to replace. */
 START_TEST(workers_that_begin_as_another_user_go_with_their_supervisor)
 {
     struct brood_future *stuck;
@@ -567,7 +567,7 @@ START_TEST(what_a_task_has_started_goes_with_its_worker)
     ck_assert_int_eq(kill(child, 0), 0);
     ck_assert_int_eq(brood_apply_async(pool, die_by, &future, &(int){SIGKILL}), 0);
     ck_assert_int_eq(brood_future_wait(future, brood_after_ms(60000)), 0);
-    while (kill(child, 0) == 0) /* dead, and reaped by whoever is its parent now */
+    while (kill(child, 0) == 0) /* dead, and reaped by its present parent */
         (void)waitpid(child, NULL, WNOHANG);
     ck_assert_int_eq(errno, ESRCH);
 }
@@ -655,7 +655,7 @@ START_TEST(workers_that_may_not_be_forked_are_an_error_and_nothing_stays)
 }
 END_TEST
 
-/* A run of its own, so that who may not change its user sees that it was skipped. */
+/* A run of its own, so that it is seen to be skipped where the user may not be changed. */
 static int run_with_users(void)
 {
     Suite *suite = suite_create("deaths of other users");

@@ -615,7 +615,7 @@ START_TEST(a_dismissed_worker_finishes_what_it_runs_and_others_do_the_rest)
 }
 END_TEST
 
-/* The last of those who rest may come only when somebody waits in the pool. */
+/* The last of the scaled-down workers may come only when a thread waits in the pool. */
 static void await_busy(struct brood_pool *pool, struct brood_future *waiter, int busy)
 {
     int64_t until = now_ms() + 60000;
@@ -643,7 +643,7 @@ START_TEST(workers_come_when_there_is_more_to_do_and_idle_ones_are_used_first)
         ck_assert_int_eq(brood_apply_async(pool, wait_at, &waiters[i], &gates[i]), 0);
     }
     await_busy(pool, waiters[5], 3);
-    await(look(pool).alive == 3 && look(pool).resting == 0); /* a new one may be quicker than who writes it down */
+    await(look(pool).alive == 3 && look(pool).resting == 0); /* a new one may be quicker than the note of it */
     for (int done = 0; done < 6;)
         for (int i = 0; i < 6; i++)
             if (waiters[i] && brood_future_running(waiters[i])) {

@@ -978,7 +978,7 @@ static void close_outside(struct brood_future *future, void *context)
     ck_assert_int_eq(brood_pool_close(context, brood_after_ms(60000)), 0);
 }
 
-/* Nobody waits for a callback that is called at once. */
+/* No thread waits for a callback that is called at once. */
 START_TEST(a_callback_of_what_is_done_may_close_the_pool)
 {
     struct brood_pool *pool = open_pool(_i, 1);

@@ -92,7 +92,7 @@ START_TEST(a_process_id_comes_from_the_process_that_started_it)
     for (int i = 0; i < 2; i++) {
         pid_t pid = brood_pool_worker_pid(pool, i);
 
-        /* -1 would be everybody, and noise a number that the kernel never gives. */
+        /* -1 would be every process, and noise a number that the kernel never gives. */
         ck_assert_msg(pid >= 0 && pid <= 1 << 22, "worker %d is process %d", i, pid);
     }
 }
@@ -126,7 +126,7 @@ START_TEST(a_segment_cannot_be_cut_by_the_hosts_descriptor_either)
 }
 END_TEST
 
-/* ---- it cannot take memory that nobody gave it ---- */
+/* ---- it cannot take memory that it was not given ---- */
 
 /* Of the pool's segment and of its large results: what the kernel says that it takes. */
 static uint64_t bytes_of_memfds(void)
@@ -174,7 +174,7 @@ static bool is_busy(struct brood_pool *pool, int worker)
     return stats.busy;
 }
 
-/* One worker runs a task that never ends, and then the other one lies about its own.  Who that is. */
+/* One worker runs a task that never ends, and then the other one lies about its own.  Which one that is. */
 static int tell_lie(struct brood_pool *pool, enum lie_kind how, struct brood_future **ret_honest,
                     struct brood_future **ret_lying)
 {

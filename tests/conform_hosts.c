@@ -713,7 +713,7 @@ START_TEST(a_large_host_gets_its_workers_and_their_successors)
 }
 END_TEST
 
-/* A run of its own, so that who may mount nothing sees that it was skipped. */
+/* A run of its own, so that it is seen to be skipped where nothing may be mounted. */
 static int run_with_mounts(void)
 {
     Suite *suite = suite_create("hosts and mounts");

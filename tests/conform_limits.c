@@ -613,7 +613,7 @@ START_TEST(a_backtrace_names_functions_that_are_not_exported)
 }
 END_TEST
 
-/* As many as want to may ask at once; the names are found by whoever comes first. */
+/* As many as want to may ask at once; the thread that comes first finds the names. */
 static void *ask(void *future)
 {
     struct brood_death death;
@@ -715,7 +715,7 @@ END_TEST
 
 /* ---- the log ---- */
 
-/* One line for each death, whoever waits for it. */
+/* One line for each death, whichever thread waits for it. */
 START_TEST(a_crash_is_logged_with_its_signal_task_and_place)
 {
     static const struct {
@@ -820,7 +820,7 @@ START_TEST(a_worker_that_the_kernel_kills_for_memory_says_so)
 }
 END_TEST
 
-/* In a process of its own, in a group of LITTLE_MIB: whom the kernel kills for memory fails the test. */
+/* In a process of its own, in a group of LITTLE_MIB: a process that the kernel kills for memory fails the test. */
 static void with_little_memory(void (*body)(void *), int kind)
 {
     char group[128];
@@ -830,7 +830,7 @@ static void with_little_memory(void (*body)(void *), int kind)
     pid = spawn(body, &kind);
     leave_group(group);
     join(pid);
-    await(rmdir(group) == 0); /* who was in it has been reaped by now, and its memory goes */
+    await(rmdir(group) == 0); /* its processes have been reaped by now, and its memory goes */
 }
 
 static struct brood_future *ask_for(struct brood_pool *pool, uint64_t mib)
@@ -962,7 +962,7 @@ START_TEST(what_a_pipe_has_no_memory_to_keep_breaks_only_the_pipe)
 }
 END_TEST
 
-/* Who waits for something else is woken by each death, and takes it in before the certificates run out. */
+/* A thread that waits for something else is woken by each death, and collects it before the certificates run out. */
 START_TEST(deaths_are_all_certified_while_the_host_waits_for_another_task)
 {
     brood_auto(pool) *pool = open_processes(_i, BROOD_POOL(.workers = 2));
@@ -1442,7 +1442,7 @@ START_TEST(bad_terms_are_refused)
 }
 END_TEST
 
-/* A run of its own, so that who may make no control group sees that it was skipped. */
+/* A run of its own, so that it is seen to be skipped where no control group may be made. */
 static int run_with_little_memory(void)
 {
     Suite *suite = suite_create("little memory");

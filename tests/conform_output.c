@@ -204,7 +204,7 @@ START_TEST(a_child_that_lives_on_holds_up_nothing)
     ck_assert_int_lt(now_ms() - began, AT_ONCE_MS);
     ck_assert_int_gt(child, 0);
     ck_assert_int_eq(kill(child, SIGKILL), 0);
-    while (kill(child, 0) == 0) /* dead, and reaped by whoever is its parent now */
+    while (kill(child, 0) == 0) /* dead, and reaped by its present parent */
         (void)waitpid(child, NULL, WNOHANG);
     expect_working(pool);
 }
@@ -351,7 +351,7 @@ static void fill(const struct ear *ear)
     close(fd);
 }
 
-/* The supervisor has a full pipe before it, and sees deaths all the same; who prints waits, who does not goes on. */
+/* The supervisor has a full pipe before it, and sees deaths all the same; a worker that prints waits, one that does not goes on. */
 START_TEST(a_reader_that_does_not_read_delays_only_workers_that_print)
 {
     enum { LINES = 30000 };
@@ -424,7 +424,7 @@ START_TEST(a_reader_that_is_gone_costs_no_worker)
     r = brood_apply(pool, whereabouts, &before, &(int){0});
     close(out.from);
     out.from = -1;
-    r = r == 0 ? say(pool, SPEECH("to nobody\n", .again = 19999)) : r;
+    r = r == 0 ? say(pool, SPEECH("to no reader\n", .again = 19999)) : r;
     r = r == 0 ? brood_apply(pool, whereabouts, &after, &(int){0}) : r;
     r = r == 0 ? brood_pool_close(pool, BROOD_FOREVER) : r;
     deafen(&out);

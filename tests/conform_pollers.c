@@ -272,7 +272,7 @@ static const struct kind {
     int repetitions;
     bool has_processes;
 } kinds[] = {
-    {"a pool of nobody with callbacks", open_callbacks_inline, call_what_is_due, 2, false},
+    {"an inline pool with callbacks", open_callbacks_inline, call_what_is_due, 2, false},
     {"a pool of threads with callbacks", open_callbacks_of_threads, call_what_is_due, 10, false},
     {"a pool of threads in which another thread waits", open_callbacks_beside, call_beside, 10, false},
     {"a promise", open_promise, look_at_future, 5, false},

@@ -792,7 +792,7 @@ static void *wait_for_it(void *argument)
 }
 
 /* Three workers at gates, and a task at a fourth behind them.  Two are let go: one of these steals the fourth, the other
- * goes to sleep.  In the thief's own lane nothing is ahead of what comes next, and yet nobody is there. */
+ * goes to sleep.  In the thief's own lane nothing is ahead of what comes next, and yet no worker is there. */
 START_TEST(a_task_in_the_lane_of_a_thief_is_run_by_a_sleeping_worker)
 {
     brood_auto(pool) *pool = open_pool(_i, 3, 0);
@@ -1077,7 +1077,7 @@ START_TEST(options_are_as_long_as_the_program_knew_them)
     double x = 3, y = 0;
     const struct brood_bytes arg = {&x, sizeof(x)};
 
-    /* What lies behind what it knew is somebody else's memory. */
+    /* What lies behind what it knew is other memory. */
     struct brood_call_options call = {.size = offsetof(struct brood_call_options, retries), .retries = -77};
     struct brood_map_options map = {.size = offsetof(struct brood_map_options, limit_ms), .limit_ms = 1, .grace_ms = 1};
     struct brood_for_options loop = {.size = offsetof(struct brood_for_options, limit_ms), .limit_ms = 1, .grace_ms = 1};
@@ -1119,7 +1119,7 @@ START_TEST(a_map_without_arrays_is_refused)
 }
 END_TEST
 
-/* Each waits in an item, for a gate that nobody opens. */
+/* Each waits in an item, for a gate that stays shut. */
 START_TEST(a_map_that_hangs_in_all_workers_can_be_killed)
 {
     enum { WORKERS = 3 };

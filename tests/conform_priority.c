@@ -136,7 +136,7 @@ START_TEST(what_waits_for_its_turn_can_be_cancelled)
 }
 END_TEST
 
-/* Often, because who closes a pool collects what is over also just before it would sleep, when nobody else could tell it of
+/* Often, because the closing thread collects what is over also just before it would sleep, when no other could notify it of
  * the room that this made. */
 START_TEST(closing_waits_for_what_waits_for_its_turn)
 {
@@ -305,7 +305,7 @@ START_TEST(what_may_be_retried_is_tried_again)
 }
 END_TEST
 
-/* ---- who hands it on ---- */
+/* ---- which thread hands it on ---- */
 
 static void *wait_for(void *future)
 {
@@ -345,7 +345,7 @@ START_TEST(a_thread_that_waits_for_something_else_hands_it_on)
 }
 END_TEST
 
-/* The pool's own thread does it, and nobody asks. */
+/* The event thread does it, unasked. */
 START_TEST(a_program_that_polls_a_descriptor_need_not_feed_the_workers)
 {
     enum { ROUNDS = 100, FEW = 8 };
@@ -369,7 +369,7 @@ END_TEST
 
 /* ---- beside maps ---- */
 
-/* More than the two windows that workers who are processes are given at a time. */
+/* More than the two windows that worker processes are given at a time. */
 enum { ITEMS = 130000, IN_THE_SECOND = 100000 };
 
 struct long_map {
@@ -403,7 +403,7 @@ static void end_map(struct long_map *map)
     free(map->when);
 }
 
-/* The worker is at the first item when it comes, and a later one lets nobody through until it is done. */
+/* The worker is at the first item when it comes, and a later one lets none through until it is done. */
 START_TEST(an_urgent_task_goes_before_the_unclaimed_items_of_a_map)
 {
     brood_auto(pool) *pool = open_kind(_i, BROOD_POOL(.workers = 1));
@@ -475,7 +475,7 @@ START_TEST(a_preempted_worker_comes_back_to_the_map)
 }
 END_TEST
 
-/* Nobody waits for the tasks: who waits for the map invites the workers again. */
+/* No thread waits for the tasks: the one that waits for the map invites the workers again. */
 START_TEST(many_that_are_urgent_leave_a_map_whole)
 {
     enum { MANY = 200 };

@@ -68,7 +68,7 @@ static void put_one(void *argument)
     atomic_store(&scene->outcome, put(scene->queue, 5, brood_after_ms(LONG_MS)));
 }
 
-/* ---- who sleeps ---- */
+/* ---- sleeping ---- */
 
 /* semantics: K14 */
 START_TEST(a_killed_sleeping_consumer_disturbs_no_other)
@@ -148,7 +148,7 @@ START_TEST(a_join_ends_and_tells_when_what_is_unfinished_was_lost)
     brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.kind = kinds[_i], .joinable = true));
     struct scene *scene = scene_of(queue), *joining = scene_of(queue);
     pid_t pid, joiner;
-    int who;
+    int process;
 
     for (int i = 1; i <= 3; i++)
         ck_assert_int_eq(put(queue, i, BROOD_NOW), 0);
@@ -158,8 +158,8 @@ START_TEST(a_join_ends_and_tells_when_what_is_unfinished_was_lost)
     await(is_asleep(joiner));
     put_to_death(pid);
     await(brood_queue_unfinished(queue) == 1);
-    ck_assert_uint_eq(brood_queue_lost(queue, &who), 2);
-    ck_assert_int_eq(who, pid);
+    ck_assert_uint_eq(brood_queue_lost(queue, &process), 2);
+    ck_assert_int_eq(process, pid);
     ck_assert_int_eq(atomic_load(&joining->outcome), 0);
     ck_assert_int_gt(get(queue, BROOD_NOW), 0);
     ck_assert_int_eq(brood_queue_task_done(queue), 0);
@@ -265,7 +265,7 @@ static void get_and_leave(void *argument)
         exit(0);
 }
 
-/* Who says goodbye, or ends by exit(), has lost nothing; who is gone without a word has had one in hand. */
+/* A user that leaves, or ends by exit(), has lost nothing; one that is killed has had a message in flight. */
 START_TEST(an_end_is_no_death_but_without_a_word_it_is)
 {
     brood_auto(queue) *queue = open_queue(BROOD_QUEUE(.kind = kinds[_i]));
@@ -397,7 +397,7 @@ END_TEST
 
 /* ---- a storm ---- */
 
-/* In who may be killed: a check that holds writes a note of it for the runner, which must not be cut off in the middle. */
+/* In a process that may be killed: a check that holds writes a note of it for the runner, which must not be cut off in the middle. */
 #define must(what)                                            \
     do {                                                      \
         if (!(what))                                          \
@@ -516,7 +516,7 @@ static int kill_at_random(struct storm *storm, pid_t *pids, int64_t until)
     return kills;
 }
 
-/* What was put, but not noted by anybody, was lost on the way; what nobody is known to have put may have come or not. */
+/* What was put, but not noted by any process, was lost on the way; what no process is known to have put may have come or not. */
 static void expect_balance(const struct storm *storm, size_t lost, int kills)
 {
     size_t put_count = 0, missing = 0, doubled = 0;

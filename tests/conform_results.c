@@ -163,7 +163,7 @@ START_TEST(many_large_results_wait_side_by_side)
 }
 END_TEST
 
-/* What was dropped is collected by who waits for anything. */
+/* What was dropped is collected by a thread that waits for anything. */
 static long held_after_a_call(struct brood_pool *pool)
 {
     ck_assert_int_eq(brood_apply(pool, square, &(double){0}, &(double){1}), 0);

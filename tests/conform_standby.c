@@ -198,7 +198,7 @@ START_TEST(when_the_host_is_killed_its_spares_go_too)
 }
 END_TEST
 
-/* Whoever is a child of the supervisor then: worker, spare, or one that is just becoming a worker. */
+/* Any child of the supervisor then: worker, standby, or one that is just becoming a worker. */
 START_TEST(random_kills_of_workers_and_spares_leave_every_task_with_one_outcome)
 {
     enum { TASKS = 100 };

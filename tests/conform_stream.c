@@ -417,7 +417,7 @@ static struct stop make_stop(int number)
     return stop;
 }
 
-/* Blocks until somebody waits there, and lets them through. */
+/* Blocks until a task waits there, and lets it through. */
 static void let_pass(const struct stop *stop)
 {
     int fd = open(stop->path, O_WRONLY | O_CLOEXEC);

@@ -1,4 +1,4 @@
-/* escape.c - a worker that runs hostile code tries to get out of its sandbox, in every way that anybody has thought of.
+/* escape.c - a worker that runs hostile code tries to get out of its sandbox, in every known way.
  *
  * An attempt is a function that runs in the worker, and a line of the table below.  Each is tried as this user and as an
  * ordinary one, with Landlock and as if the kernel had none, in forked and in exec'ed workers; every time it has to fail.
@@ -64,7 +64,7 @@ static int error_of(long r)
     return r < 0 ? errno : 0;
 }
 
-/* For those that may get through and still reach nobody: the host looks whether it was hit. */
+/* For those that may get through and still reach no process: the host looks whether it was hit. */
 static int the_host_knows(void)
 {
     return EPERM;
@@ -350,9 +350,9 @@ static int bind_to_a_processor(const struct aim *aim)
     return error_of(sched_setaffinity(aim->host, sizeof(one), &one));
 }
 
-static int be_nicer(int which, unsigned who)
+static int be_nicer(int which, unsigned target)
 {
-    return error_of(setpriority((__priority_which_t)which, who, 19));
+    return error_of(setpriority((__priority_which_t)which, target, 19));
 }
 
 static int renice_host(const struct aim *aim)
@@ -820,7 +820,7 @@ static int change_times_by_descriptor(const struct aim *aim)
 
 static int flag(int fd)
 {
-    int flags = 0x80; /* FS_NOATIME_FL, which everybody may set */
+    int flags = 0x80; /* FS_NOATIME_FL, which every user may set */
 
     return ioctl(fd, FS_IOC_SETFLAGS, &flags);
 }
@@ -1303,7 +1303,7 @@ static void be_ordinary(void)
     ck_assert_int_eq(prctl(PR_SET_DUMPABLE, 1), 0); /* which a change of the user ends: else nothing could be attacked */
 }
 
-/* A line lies in it that nobody has read. */
+/* A line lies in it that is not read yet. */
 static void be_at_a_terminal(bool controls)
 {
     int terminal;
@@ -1595,7 +1595,7 @@ START_TEST(to_confine_the_initializer_is_not_advised_where_it_does_not_help)
 }
 END_TEST
 
-/* As where a filter refuses to say who shares the memory. */
+/* As where a filter refuses to say which processes share the memory. */
 static void open_with_stranger_and_without_unshare(void *context)
 {
     deny(SYS_unshare, EPERM);

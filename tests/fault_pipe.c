@@ -79,7 +79,7 @@ static int pass_in_parts(struct brood_pipe *here, struct brood_pipe *there)
     int sent = brood_pipe_send(there, (struct brood_bytes){message, LARGE}, BROOD_NOW), r;
 
     expect(sent == -EINPROGRESS || sent == -ENOTRECOVERABLE);
-    if (sent == -ENOTRECOVERABLE) { /* the rest could not be kept: whoever waits for it is told */
+    if (sent == -ENOTRECOVERABLE) { /* the rest could not be kept: its receiver learns of it */
         expect(brood_pipe_send(there, (struct brood_bytes){"x", 1}, BROOD_FOREVER) == -ENOTRECOVERABLE);
         expect(brood_pipe_close(there) == 0);
         r = brood_pipe_recv(here, &space, BROOD_FOREVER);

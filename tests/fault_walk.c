@@ -1,7 +1,7 @@
 /* fault_walk.c - what becomes of a pool when one call to the system fails: every call that brood makes, one at a time.
  *
  * The calls are wrapped by the linker (--wrap, see CMakeLists.txt).  A page that host, supervisor and workers share counts
- * them by the role of who calls.  The n-th of a kind fails, n = 1, 2, 3 … until a pool lives and ends without meeting it.
+ * them by the role of the caller.  The n-th of a kind fails, n = 1, 2, 3 … until a pool lives and ends without meeting it.
  * Each life ends in success or in an error that says what failed, in time, and leaves nothing behind; the last one of a
  * walk, which meets no fault, must succeed: those before it have done no harm.
  *
@@ -495,7 +495,7 @@ static void live(const struct variant *variant, struct ending *ending)
 
 /* ---- the walk ---- */
 
-static char where[128]; /* who walks, and where */
+static char where[128]; /* which process walks, and where */
 
 static void say_stuck(int signal)
 {
@@ -618,7 +618,7 @@ static bool may_be_missing(enum call call)
     return strncmp(names[call], "io_uring", strlen("io_uring")) == 0 || call == CALL_strdup;
 }
 
-/* A fault that nobody meets would be a line of the table that tests nothing. */
+/* A fault that is never met would be a line of the table that tests nothing. */
 START_TEST(every_fault_of_the_table_was_met)
 {
     for (size_t i = 0; i < FAULTS; i++)

@@ -5,7 +5,7 @@
 #include <brood.h>
 
 struct gate {
-    char path[64]; /* of a FIFO; who waits there makes the file PATH.here */
+    char path[64]; /* of a FIFO; a task that waits there makes the file PATH.here */
 };
 
 struct block {
@@ -78,15 +78,15 @@ BROOD_TASK_DECLARE(rotate, struct block, struct block);
 BROOD_TASK_DECLARE(halve, struct wide, struct wide);
 BROOD_TASK_DECLARE(whereabouts, int, struct place);
 BROOD_TASK_DECLARE(tell_state, int, struct place); /* that of the worker; -ENODATA without one */
-BROOD_TASK_DECLARE(wait_at, struct gate, int);     /* returns when somebody has opened the gate for writing and closed it */
-BROOD_TASK_DECLARE(hang, int, int);                /* for ever, unless the argument is negative */
-BROOD_TASK_DECLARE(die_by, int, int);              /* raises that signal; 0: lives */
-BROOD_TASK_DECLARE(tell_time, int, int64_t);       /* raises that signal, if not 0; then says the monotonic time in ns */
-BROOD_TASK_DECLARE(leave_with, int, int);          /* exits with that status */
-BROOD_TASK_DECLARE(call_exit, int, int);           /* the same, with what a program does at its exit */
-BROOD_TASK_DECLARE(end_somehow, int, int);         /* in one of ENDINGS ways, by the argument; 0 is to return */
-BROOD_TASK_DECLARE(die_if_divisible, int, int);    /* SIGKILLs its worker if 97 divides the argument */
-BROOD_TASK_DECLARE(nest, int, int);                /* maps over a pool of its own */
+BROOD_TASK_DECLARE(wait_at, struct gate, int);  /* returns when a process has opened the gate for writing and closed it */
+BROOD_TASK_DECLARE(hang, int, int);             /* for ever, unless the argument is negative */
+BROOD_TASK_DECLARE(die_by, int, int);           /* raises that signal; 0: lives */
+BROOD_TASK_DECLARE(tell_time, int, int64_t);    /* raises that signal, if not 0; then says the monotonic time in ns */
+BROOD_TASK_DECLARE(leave_with, int, int);       /* exits with that status */
+BROOD_TASK_DECLARE(call_exit, int, int);        /* the same, with what a program does at its exit */
+BROOD_TASK_DECLARE(end_somehow, int, int);      /* in one of ENDINGS ways, by the argument; 0 is to return */
+BROOD_TASK_DECLARE(die_if_divisible, int, int); /* SIGKILLs its worker if 97 divides the argument */
+BROOD_TASK_DECLARE(nest, int, int);             /* maps over a pool of its own */
 BROOD_TASK_DECLARE(tell_time_behind, struct gate, int64_t); /* the same behind that gate, or behind none if it is empty */
 BROOD_TASK_DECLARE(dig, int, int);            /* in a pool of that kind of its own, as deep as it goes; says how deep */
 BROOD_TASK_DECLARE(fork_and_leave, int, int); /* forks a child that returns from the task, too */

@@ -2,7 +2,7 @@
  *
  * Two processes a CPU do nothing but count.  Beside them a few participants, which are pinned nowhere, use one object for
  * a while, brood's and its peer's in turns: what the kernel or the C library offers for the same, or what one would make of
- * a mutex and conditions.  Whoever waits on such a
+ * a mutex and conditions.  A thread that waits on such a
  * machine should sleep: a participant that spins, or gives its CPU away without sleeping, uses up its share of the CPU, and
  * what it waits for cannot come until another one has run for a time slice.
  *
@@ -36,7 +36,7 @@
 #define MEASURED_NS 200000000 /* many time slices */
 #define GIVE_UP_NS 5000000000
 #define PARTICIPANTS_MAX 4
-#define CAPACITY 10 /* of queues: what everybody may ask of mq_open() */
+#define CAPACITY 10 /* of queues: what every user may ask of mq_open() */
 #define BYTES 64
 #define ITEMS 256 /* of a map */
 #define WORKERS 2
@@ -68,7 +68,7 @@ static pid_t fork_one(void)
 
     check_errno(pid, "fork");
     if (pid == 0)
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody would stop it */
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* no process would stop it */
     return pid;
 }
 
@@ -524,7 +524,7 @@ static void sleep_ns(long ns)
     (void)nanosleep(&(struct timespec){.tv_nsec = ns}, NULL);
 }
 
-/* Until there are some: by then everybody is at it.  And then for a while, and until there is one. */
+/* Until there are some: by then all are at it.  And then for a while, and until there is one. */
 static double us_an_operation(const struct table *table)
 {
     int64_t begin = brood__now_ns(), end;

@@ -36,7 +36,7 @@
 #define BATCH_BYTES_MAX 64
 #define BYTES_MAX 1024
 
-/* One way to send messages of one size.  The process that opens it is the parent of all who use it. */
+/* One way to send messages of one size.  The process that opens it is the parent of all that use it. */
 struct channel {
     const char *name;
     void *(*open)(size_t bytes);
@@ -248,7 +248,7 @@ static void kilobytes_get(void *channel, void *ret_message, size_t bytes)
 
 static void *mq_channel_open(size_t bytes)
 {
-    struct mq_attr attributes = {.mq_maxmsg = 10, .mq_msgsize = (long)bytes}; /* what everybody may ask for */
+    struct mq_attr attributes = {.mq_maxmsg = 10, .mq_msgsize = (long)bytes}; /* what every user may ask for */
     char name[64];
     mqd_t *mq = map(sizeof(*mq));
 
@@ -394,7 +394,7 @@ static void take_part(const struct contest *contest, struct batch *batch, void *
     bool is_producer = number < contest->sides;
     uint64_t sum = 0;
 
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody would stop it */
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* no process would stop it */
     bench_pin(0, bench_cpu((int)number % count_cpus()));
     if (is_producer)
         contest->channel.put(channel, (unsigned char[BYTES_MAX]){0}, contest->bytes);

@@ -3,7 +3,7 @@
  *
  * Each batch forks producers and consumers anew and pins them, in turn, to the CPUs there are: with two of each on two
  * CPUs, a producer and a consumer share each.  (Two producers on one CPU would be hard on ck_ring: each waits, spinning,
- * for the other to publish first, and so a message takes a slice of the scheduler's time.)  They begin together; whoever
+ * for the other to publish first, and so a message takes a slice of the scheduler's time.)  They begin together; the one that
  * hears "full" or "empty" looks a few times more and then yields, and it is the same for both rings.  Counted is the time
  * from the first begin to the last end, and consumers add up what they get, so that nothing can be lost unnoticed.
  */
@@ -182,7 +182,7 @@ static int count_cpus(void)
 
 static void take_part(const struct contest *contest, struct batch *batch, void *queue, unsigned number)
 {
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody would stop it */
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* no process would stop it */
     bench_pin(0, bench_cpu((int)number % count_cpus()));
     touch(queue, contest->queue.bytes);
     batch->ready++;

@@ -1,6 +1,6 @@
 /* bench_sync.c - what locks, semaphores, events and conditions cost, beside what the C library and the kernel offer.
  *
- * "free": one thread takes a lock that nobody else wants and gives it back.  The peer is a robust mutex of the C library
+ * "free": one thread takes a lock that no other wants and gives it back.  The peer is a robust mutex of the C library
  * that is shared between processes, which is what one would use instead.
  *
  * "hand-over": two processes wake each other in turns, each on a CPU of its own.  The peer is the least that it can take:
@@ -197,7 +197,7 @@ static struct table *new_table(void)
 
 static _Noreturn void answer(const struct way *way, struct table *table)
 {
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody would stop it */
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* no process would stop it */
     if (bench_cpu(1) >= 0)
         bench_pin(0, bench_cpu(1));
     atomic_store(&table->is_ready, true);
@@ -257,7 +257,7 @@ static void hand_over(struct report *report)
 int main(int argc, char **argv)
 {
     static const struct bench benches[] = {
-        {"free", "a lock that nobody else wants", locks_free},
+        {"free", "a lock that no other wants", locks_free},
         {"hand-over", "two processes that wake each other in turns", hand_over},
         {NULL, NULL, NULL},
     };

@@ -1,4 +1,4 @@
-/* fuzz_pipe.c - the receiving end of a pipe, at whose other end somebody sends anything, in any pieces, with descriptors
+/* fuzz_pipe.c - the receiving end of a pipe, at whose other end a process sends anything, in any pieces, with descriptors
  * where none belong.  What comes is compared with what a simple parser makes of the same bytes. */
 #include <errno.h>
 #include <fcntl.h>

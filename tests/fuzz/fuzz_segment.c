@@ -47,7 +47,7 @@ static bool is_alive(const struct brood_pool *pool)
     return true;
 }
 
-static const struct kind nobody = {.between_processes = true, .stop = no_stop, .is_alive = is_alive};
+static const struct kind no_workers = {.between_processes = true, .stop = no_stop, .is_alive = is_alive};
 
 static void need(bool holds)
 {
@@ -71,7 +71,7 @@ static struct brood_pool *open_pool(void)
 
     need(pool && brood__shared_open(&pool->shared, SEGMENT_PRIVATE, WORKERS, SLOTS, 1 << 20, false) == 0);
     pool->fork_generation = atomic_load(&brood__fork_generation);
-    pool->ops = &nobody;
+    pool->ops = &no_workers;
     pool->size.max = pool->size.lanes = WORKERS;
     pool->size.wanted = WORKERS;
     pool->size.min = WORKERS;

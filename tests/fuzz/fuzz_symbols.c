@@ -1,4 +1,4 @@
-/* fuzz_symbols.c - a small executable whose bytes are spoiled, and a backtrace that somebody has made up. */
+/* fuzz_symbols.c - a small executable whose bytes are spoiled, and a backtrace that is made up. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>

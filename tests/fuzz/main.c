@@ -63,7 +63,7 @@ int main(int argc, char **argv)
         else
             r |= run_file(argv[i]);
     for (uint64_t i = seed; i < seed + runs; i++) {
-        if ((i - seed) % 1000 == 0) { /* whoever finds it dead begins here */
+        if ((i - seed) % 1000 == 0) { /* a search for its death begins here */
             printf("seed %llu\n", (unsigned long long)i);
             fflush(stdout);
         }
