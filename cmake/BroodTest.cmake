@@ -7,9 +7,10 @@
 #   <name>.uring ...  POLLERS: once per way to wait, by BROOD_POLLER (label `poller`)
 #   <name>.<what>     WHERE_ALLOWED: its tests that need <what>, with the argument --<what>; skipped where it may not have that
 #   <name>.valgrind   VALGRIND: under valgrind, which follows threads but not shared memory (label `valgrind`)
+#   <name>.in_process IN_PROCESS, where an emulator cannot run all of it
 #   <name>.tsan       TSAN, in a build with ThreadSanitizer, which does not follow it either (label `tsan`)
 #
-# IN_PROCESS: with this argument the program keeps to one process; given to it under valgrind and ThreadSanitizer.
+# IN_PROCESS: with this argument the program keeps to one process; given to it under valgrind, ThreadSanitizer and emulators.
 # SERIAL: measures time, so nothing runs beside it.
 # TIMEOUT is for a plain build on a quiet machine, 60 by default; all runs get a multiple of it, instrumented ones more.
 
@@ -144,6 +145,11 @@ function(brood_test name)
             brood_ctest(${name}.${poller} ${serial} LABELS ${arg_LABELS} poller TIMEOUT ${timeout}
                         ENVIRONMENT ${environment} BROOD_POLLER=${poller} COMMAND ${name})
         endforeach()
+    endif()
+
+    if(arg_IN_PROCESS AND name IN_LIST brood_skipped)
+        brood_ctest(${name}.in_process ${serial} LABELS ${arg_LABELS} TIMEOUT ${timeout} ENVIRONMENT ${environment}
+                    COMMAND ${name} ${arg_IN_PROCESS})
     endif()
 
     if(arg_VALGRIND AND brood_valgrind)
